@@ -1,0 +1,1 @@
+"""HyPe: fine-tuning with hidden representation perturbation (ACL 2023)."""

@@ -1,0 +1,204 @@
+"""Every flag of `main.py`, as dataclasses. The help texts here are the only description of the flags."""
+
+import math
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from hype.errors import InputError
+from hype.tasks import TASKS
+
+FILE_EXTENSIONS = ("csv", "tsv", "json", "jsonl", "parquet")
+
+
+def flag(default, help_text, **metadata):
+    """Declare a dataclass field that becomes a command-line flag with this help text."""
+    return field(default=default, metadata={"help": help_text, **metadata})
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise InputError with `message` unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass
+class ModelArguments:
+    """Which pre-trained model to fine-tune, and how it is loaded."""
+
+    model_name_or_path: str = flag("", "A local model folder, or a name on the Hugging Face hub (roberta-large).")
+    config_name: str | None = flag(None, "Configuration to load instead of the model's own (folder or hub name).")
+    tokenizer_name: str | None = flag(None, "Tokenizer to load instead of the model's own (folder or hub name).")
+    cache_dir: str | None = flag(None, "Where models and data from the hub are cached.")
+    model_revision: str = flag("main", "Branch, tag or commit of a model on the hub.")
+    token: str | None = flag(None, "Access token for private models on the hub. Never recorded.")
+    use_auth_token: bool = flag(False, "Released flag: use the token of `hf auth login`, as is done anyway.")
+    use_fast_tokenizer: bool = flag(True, "Released flag; transformers 5 has one kind of tokenizer, so false is refused.")
+    trust_remote_code: bool = flag(False, "Run code that comes with the model. Off: such a model is refused.")
+    ignore_mismatched_sizes: bool = flag(False, "Replace a classification head of another size by a new one.")
+    checkpoint_dir: str | None = flag(None, "Released flag: load the weights from this folder instead of the model's.")
+    dropout_rate: float | None = flag(
+        None,
+        "Hidden dropout, as in the release: hidden_dropout_prob, on XLNet `dropout` (attention too), on other models "
+        "their field of that kind; other dropouts stay. Unset: the checkpoint's.",
+    )
+    all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
+    dtype: str = flag("float32", "Weights are loaded as float32, bfloat16, float16, or auto (the checkpoint's).")
+
+    def __post_init__(self):
+        require(self.model_name_or_path != "", "--model_name_or_path is missing: give a model folder or a hub name")
+        require(self.use_fast_tokenizer, "--use_fast_tokenizer false: transformers 5 has no slow tokenizers; drop it")
+        require(
+            self.dtype in ("float32", "bfloat16", "float16", "auto"),
+            f"--dtype {self.dtype}: give float32, bfloat16, float16 or auto",
+        )
+        for name in ("dropout_rate", "all_dropout_rate"):
+            rate = getattr(self, name)
+            require(rate is None or 0 <= rate < 1, f"--{name} {rate}: give a number from 0 to below 1")
+        require(
+            self.dropout_rate is None or self.all_dropout_rate is None,
+            "--dropout_rate and --all_dropout_rate exclude each other: give one",
+        )
+
+
+@dataclass
+class DataArguments:
+    """What to train, evaluate and predict on."""
+
+    task_name: str | None = flag(None, "GLUE task: " + ", ".join(TASKS) + ".")
+    data_dir: str | None = flag(
+        None, "GLUE folder with CoLA/, SST-2/ ... (default: variable GLUE_DIR; neither: nyu-mll/glue from the hub)."
+    )
+    train_file: str | None = flag(None, "Own training data: " + ", ".join(FILE_EXTENSIONS) + ".")
+    validation_file: str | None = flag(None, "Own validation data.")
+    test_file: str | None = flag(None, "Own test data; labels are optional there.")
+    text_columns: str | None = flag(None, "Own data: one or two text columns, separated by a comma.")
+    label_column: str = flag("label", "Own data: the column of the labels.")
+    encoding: str = flag("utf-8", "Own data and GLUE folder: the encoding of text files.")
+    max_seq_length: int = flag(128, "Inputs are cut to this number of tokens.")
+    pad_to_max_length: bool = flag(False, "Pad every batch to max_seq_length (the release's way).")
+    overwrite_cache: bool = flag(False, "Tokenise again, whatever the cache holds.")
+    max_train_samples: int | None = flag(None, "Use the first n training examples.")
+    max_eval_samples: int | None = flag(None, "Use the first n validation examples.")
+    max_predict_samples: int | None = flag(None, "Use the first n test examples.")
+    low_resource: bool = flag(False, "Train on 1,000 examples drawn from a fixed seed, whatever --seed is.")
+
+    def __post_init__(self):
+        if self.task_name is not None:
+            self.task_name = self.task_name.lower()
+            require(self.task_name in TASKS, f"--task_name {self.task_name}: give one of {', '.join(TASKS)}")
+            files = [n for n in ("train_file", "validation_file", "test_file") if getattr(self, n) is not None]
+            require(not files, f"--task_name and --{' --'.join(files)} exclude each other: give one of the two")
+        else:
+            require(
+                any((self.train_file, self.validation_file, self.test_file)),
+                "neither --task_name nor --train_file/--validation_file/--test_file is given: say what to train on",
+            )
+        require(self.max_seq_length > 0, f"--max_seq_length {self.max_seq_length}: give a positive number")
+        for split in ("train", "eval", "predict"):
+            count = getattr(self, f"max_{split}_samples")
+            require(count is None or count > 0, f"--max_{split}_samples {count}: give a positive number")
+
+
+@dataclass
+class HyPeArguments:
+    """Hidden representation perturbation. The names are those of `hype.HyPe`."""
+
+    hype_type: str = flag("none", "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U) or none.")
+    hype_eps: float = flag(1e-5, "Scale of the noise, sigma in the paper: N(0, eps^2), U(-eps, eps).")
+    hype_uniform_support: str = flag("symmetric", "uniform: symmetric U(-eps, eps), the paper; positive U(0, eps).")
+    hype_top_layers: int | None = flag(None, "Noise in the k layers nearest the head; 0 or unset: no such limit.")
+    hype_low_layers: int | None = flag(None, "Noise in the k layers nearest the input; with top: in both.")
+    hype_layers: str | None = flag(None, "Noise in these layers alone, counted from 0: 0,1,5-7.")
+    hype_intermediate: bool = flag(False, "Noise also after self-attention (appendix G).")
+    hype_only_intermediate: bool = flag(False, "Noise after self-attention alone.")
+    hype_layers_path: str | None = flag(None, "Attribute path of the layer list of a model that is not known.")
+    hype_stream: str = flag("own", "Random numbers: own (seed, rank, step) or global (torch's generator).")
+    allow_vanishing_noise: bool = flag(False, "Train although a half-precision dtype rounds most of the noise away.")
+
+    def __post_init__(self):
+        choices = {
+            "hype_type": ("normal", "uniform", "none"),
+            "hype_uniform_support": ("symmetric", "positive"),
+            "hype_stream": ("own", "global"),
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            require(value in allowed, f"--{name} {value}: give {', '.join(allowed[:-1])} or {allowed[-1]}")
+        require(
+            math.isfinite(self.hype_eps) and self.hype_eps >= 0,
+            f"--hype_eps {self.hype_eps}: give a finite number of at least 0, such as 1e-5",
+        )
+
+
+# Flags of older transformers, and what says the same today. Those that scripts of the paper's time use most
+# (warmup_ratio, overwrite_output_dir, group_by_length, logging_dir) are flags of RunArguments below.
+REMOVED_FLAGS = {
+    "evaluation_strategy": "--eval_strategy",
+    "no_cuda": "--use_cpu",
+    "use_mps_device": "nothing (MPS is used where it is found)",
+    "per_gpu_train_batch_size": "--per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "--per_device_eval_batch_size",
+    "fp16_backend": "--fp16",
+    "half_precision_backend": "--fp16",
+    "adafactor": "--optim adafactor",
+    "save_safetensors": "nothing (always on)",
+    "push_to_hub_token": "--hub_token",
+    "include_inputs_for_metrics": "--include_for_metrics inputs",
+    "past_index": "nothing",
+    "use_legacy_prediction_loop": "nothing",
+    "tpu_num_cores": "accelerate launch",
+    "use_ipex": "nothing",
+    "mp_parameters": "nothing",
+    "ray_scope": "the variable RAY_SCOPE",
+    "dispatch_batches": "--accelerator_config",
+    "split_batches": "--accelerator_config",
+}
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """transformers' TrainingArguments and what its fifth version dropped or lacks."""
+
+    output_dir: str | None = flag(None, "Folder of the run: model, run.json, metrics, predictions.")
+    warmup_ratio: float | None = flag(None, "Share of all steps that warm up; the same as --warmup_steps 0.1.")
+    overwrite_output_dir: bool = flag(False, "Start anew in a folder that holds a run of ours; its files go.")
+    group_by_length: bool = flag(False, "Batch examples of like length; --train_sampling_strategy group_by_length.")
+    logging_dir: str | None = flag(None, "Folder of TensorBoard logs; the variable TENSORBOARD_LOGGING_DIR.")
+    optimizer_semantics: str = flag("torch", "AdamW of torch, or release: the AdamW of transformers 4.7.")
+    allow_changed: bool = flag(False, "Resume although settings changed; the record says which.")
+    debug_traceback: bool = flag(False, "Show the traceback of an error in the input, too.")
+    logging_nan_inf_filter: bool = flag(False, "Not to be switched on: it logs a loss of NaN as 0.")
+
+    def __post_init__(self):
+        require(bool(self.output_dir), "--output_dir is missing: say where the run goes")
+        self._check_ranges()
+        if self.warmup_ratio is not None:
+            require(not self.warmup_steps, "--warmup_ratio and --warmup_steps exclude each other: give one")
+            # transformers 5 reads a warmup_steps in [0, 1) as a ratio.
+            self.warmup_steps = self.warmup_ratio
+        if self.group_by_length:
+            self.train_sampling_strategy = "group_by_length"
+        super().__post_init__()
+
+    def _check_ranges(self):
+        positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        for name in positive:
+            value = getattr(self, name)
+            require(value >= 1, f"--{name} {value}: give a whole number of at least 1")
+        for name in ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "num_train_epochs"):
+            value = float(getattr(self, name))
+            require(math.isfinite(value) and value >= 0, f"--{name} {value}: give a finite number of at least 0")
+        for name in ("adam_beta1", "adam_beta2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"--{name} {value}: give a number from 0 to below 1")
+        require(self.seed >= 0, f"--seed {self.seed}: give a whole number of at least 0")
+        require(
+            self.warmup_ratio is None or 0 <= self.warmup_ratio < 1,
+            f"--warmup_ratio {self.warmup_ratio}: give a share from 0 to below 1 (0.1 is ten per cent of all steps)",
+        )
+        require(
+            self.optimizer_semantics in ("torch", "release"),
+            f"--optimizer_semantics {self.optimizer_semantics}: give torch or release",
+        )
+        require(not self.logging_nan_inf_filter, "--logging_nan_inf_filter hides divergence: leave it off")

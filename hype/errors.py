@@ -1,0 +1,31 @@
+"""The errors that end a run with one line and an exit code; everything else is a bug and shows its traceback."""
+
+
+class RunError(Exception):
+    """Base of all errors that the command line reports as one line on stderr, ending with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(RunError, ValueError):
+    """The input is wrong: a flag, a file, a model, a checkpoint. The message names it, the place and the remedy."""
+
+    exit_code = 2
+
+
+class DivergedError(RunError, ArithmeticError):
+    """Training met a loss or gradient that is not finite."""
+
+    exit_code = 3
+
+
+class EnvironmentFault(RunError, OSError):
+    """The disk, the hub or a device failed; the same command may work later."""
+
+    exit_code = 4
+
+
+class LockedError(RunError):
+    """Another live process holds the output folder."""
+
+    exit_code = 6
