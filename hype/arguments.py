@@ -33,7 +33,9 @@ class ModelArguments:
     model_revision: str = flag("main", "Branch, tag or commit of a model on the hub.")
     token: str | None = flag(None, "Access token for private models on the hub. Never recorded.")
     use_auth_token: bool = flag(False, "Released flag: use the token of `hf auth login`, as is done anyway.")
-    use_fast_tokenizer: bool = flag(True, "Released flag; transformers 5 has one kind of tokenizer, so false is refused.")
+    use_fast_tokenizer: bool = flag(
+        True, "Released flag; transformers 5 has one kind of tokenizer, so false is refused."
+    )
     trust_remote_code: bool = flag(False, "Run code that comes with the model. Off: such a model is refused.")
     ignore_mismatched_sizes: bool = flag(False, "Replace a classification head of another size by a new one.")
     checkpoint_dir: str | None = flag(None, "Released flag: load the weights from this folder instead of the model's.")

@@ -19,7 +19,7 @@ class DivergedError(RunError, ArithmeticError):
     exit_code = 3
 
 
-class EnvironmentFault(RunError, OSError):
+class EnvironmentFault(RunError, OSError):  # noqa: N818 (the built-in EnvironmentError is another class)
     """The disk, the hub or a device failed; the same command may work later."""
 
     exit_code = 4

@@ -1,0 +1,139 @@
+"""Model and tokenizer: loading, labels, dropout. Weights are float32 unless asked otherwise."""
+
+import logging
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from hype.architectures import ARCHITECTURES
+from hype.arguments import ModelArguments
+from hype.errors import InputError
+from hype.hub import require_hub
+
+logger = logging.getLogger(__name__)
+# What transformers, safetensors and torch raise for a folder that holds no usable model.
+LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError)
+
+
+def load_config(model: ModelArguments, label_names: list[str] | None, task_name: str | None):
+    """Load the configuration with the task's head size, labels and dropouts; see `set_dropout`.
+
+    Raises:
+        InputError: no such model, or not a Transformer configuration.
+        EnvironmentFault: a hub model while the hub is out of reach.
+    """
+    name = model.config_name or model.model_name_or_path
+    config = _load(AutoConfig, name, model, num_labels=len(label_names) if label_names else 1)
+    config.finetuning_task = task_name
+    config.problem_type = "single_label_classification" if label_names else "regression"
+    set_dropout(config, model.dropout_rate, model.all_dropout_rate)
+    return config
+
+
+def set_labels(config, label_names: list[str] | None) -> None:
+    """Name the outputs of the head; None: one number, regression."""
+    if label_names is not None:
+        config.label2id = {label: index for index, label in enumerate(label_names)}
+        config.id2label = dict(enumerate(label_names))
+
+
+def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | None) -> None:
+    """Set the configuration's hidden dropouts, or all of its dropouts, to a rate; None leaves them.
+
+    Raises:
+        InputError: the architecture's dropout fields are not known, or it has no hidden dropout to set.
+    """
+    rate = dropout_rate if all_dropout_rate is None else all_dropout_rate
+    if rate is None:
+        return
+    architecture = ARCHITECTURES.get(config.model_type)
+    if architecture is None:
+        raise InputError(
+            f"--dropout_rate {rate}: the dropouts of model type {config.model_type} are not known; set them in its "
+            "config.json and pass no rate"
+        )
+    names = architecture.hidden_dropouts + (architecture.other_dropouts if all_dropout_rate is not None else ())
+    if not names and rate > 0:
+        raise InputError(f"--dropout_rate {rate}: {config.model_type} has no hidden dropout; pass --all_dropout_rate")
+    for name in names:
+        setattr(config, name, rate)
+
+
+def load_tokenizer(model: ModelArguments):
+    """Load the tokenizer; one without padding token (GPT-2, Llama) pads with its end-of-text token.
+
+    Raises:
+        InputError, EnvironmentFault: as `load_config`.
+    """
+    tokenizer = _load(AutoTokenizer, model.tokenizer_name or model.model_name_or_path, model)
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise InputError(f"the tokenizer of {model.model_name_or_path} has neither padding nor end-of-text token")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(model: ModelArguments, config, tokenizer):
+    """Load the weights under a classification head, which is new where the checkpoint has none.
+
+    The head is initialised from torch's global generator.
+
+    Raises:
+        InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings.
+    """
+    dtype = model.dtype if model.dtype == "auto" else getattr(torch, model.dtype)
+    loaded = _load(
+        AutoModelForSequenceClassification,
+        model.checkpoint_dir or model.model_name_or_path,
+        model,
+        config=config,
+        dtype=dtype,
+        ignore_mismatched_sizes=model.ignore_mismatched_sizes,
+    )
+    embeddings = loaded.get_input_embeddings().num_embeddings
+    if len(tokenizer) > embeddings:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings} embeddings: "
+            "give the model's own tokenizer (--tokenizer_name)"
+        )
+    loaded.config.pad_token_id = tokenizer.pad_token_id
+    return loaded
+
+
+def _load(auto_class, name: str, model: ModelArguments, **options):
+    """Call `from_pretrained` on a folder without touching the network, or on a hub name if the hub answers."""
+    is_local = Path(name).expanduser().is_dir()
+    if not is_local:
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise InputError(f"--model_name_or_path {name}: no such folder")
+        require_hub(f"the model {name}", "--model_name_or_path FOLDER of a model on this disk")
+    try:
+        return auto_class.from_pretrained(
+            str(Path(name).expanduser()) if is_local else name,
+            cache_dir=model.cache_dir,
+            revision=model.model_revision,
+            token=model.token,
+            trust_remote_code=model.trust_remote_code,
+            local_files_only=is_local,
+            **options,
+        )
+    except LOADING_ERRORS as error:
+        raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error))}") from error
+    except Exception as error:
+        # safetensors and pickle raise classes of their own; anything else is a bug and shows itself.
+        if type(error).__name__ in ("SafetensorError", "UnpicklingError", "EOFError"):
+            raise InputError(f"cannot load {name}: a damaged weights file ({_first_line(error)})") from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
+
+
+def _remedy(message: str) -> str:
+    if "size mismatch" in message or "mismatched" in message:
+        return "a head of another size: pass --ignore_mismatched_sizes for a new head"
+    if "trust_remote_code" in message:
+        return "it comes with code of its own: read it, then pass --trust_remote_code"
+    return "give a model folder with config.json, weights and tokenizer, or a hub name"

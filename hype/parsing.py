@@ -1,0 +1,98 @@
+"""The command line: flags, or a JSON file of them with overrides behind it, to checked `Arguments`."""
+
+import difflib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from hype.arguments import REMOVED_FLAGS, DataArguments, HyPeArguments, ModelArguments, RunArguments
+from hype.errors import InputError, RunError
+from hype.techniques import TechniqueArguments
+
+SECRETS = ("token", "hub_token", "push_to_hub_token")
+
+
+@dataclass
+class Arguments:
+    """All arguments of one run."""
+
+    model: ModelArguments
+    data: DataArguments
+    hype: HyPeArguments
+    techniques: TechniqueArguments
+    training: RunArguments
+
+    def as_dict(self) -> dict[str, dict]:
+        """Return the arguments as JSON-ready dictionaries, one per group, without secrets."""
+        groups = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {
+            name: group.to_dict() if isinstance(group, RunArguments) else asdict(group)
+            for name, group in groups.items()
+        }
+        return {
+            name: {key: value for key, value in group.items() if key not in SECRETS} for name, group in plain.items()
+        }
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message):
+        raise InputError(message.replace("argument --", "--"))
+
+
+def parser() -> HfArgumentParser:
+    """Build the parser of `main.py`; flags cannot be abbreviated."""
+    groups = (ModelArguments, DataArguments, HyPeArguments, TechniqueArguments, RunArguments)
+    return _Parser(groups, prog="main.py", allow_abbrev=False, description="Fine-tune one model on one task with HyPe.")
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Parse and check a command line.
+
+    A first argument that ends in .json names a file with one object of flags; flags behind it override the file's.
+
+    Raises:
+        InputError: an unknown, removed or malformed flag, a value out of range, an unreadable file.
+    """
+    if argv and argv[0].endswith(".json"):
+        argv = _argv_of_file(Path(argv[0])) + argv[1:]
+    command_line = parser()
+    try:
+        *groups, unknown = command_line.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    except RunError:
+        raise
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        raise InputError(" ".join(str(error).split())[:300]) from error
+    if unknown:
+        raise InputError(_describe_unknown(unknown[0], command_line))
+    return Arguments(*groups)
+
+
+def _argv_of_file(path: Path) -> list[str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a JSON file of flags") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: give one JSON object of flags, such as {{"task_name": "rte"}}')
+    argv = []
+    for name, value in content.items():
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+        argv += [f"--{name}", *map(str, values)]
+    return argv
+
+
+def _describe_unknown(argument: str, command_line: HfArgumentParser) -> str:
+    name = argument.split("=")[0]
+    if not name.startswith("-"):
+        return f"{argument}: a value without a flag before it"
+    known = list(command_line._option_string_actions)
+    if name.lstrip("-") in REMOVED_FLAGS:
+        return f"{name}: transformers 5 dropped it; use {REMOVED_FLAGS[name.lstrip('-')]}"
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; see --help")

@@ -1,0 +1,230 @@
+"""HyPe: noise on the hidden states that enter each Transformer layer (paper, section 3, algorithm 1).
+
+For i = 1 ... n in training:  h_{i+1} = g_i(h_i + e_i),  e_i ~ N(0, eps^2) or U(-eps, eps), drawn anew at every forward.
+Nothing is added in evaluation, nor after the last layer; no parameter and no key of the state dict is added.
+"""
+
+import hashlib
+import math
+from collections import deque
+from contextlib import contextmanager
+from operator import attrgetter
+
+import torch
+from torch import nn
+
+from hype.architectures import architecture_of, call_count, is_in_table, layers_of, select_layers, unwrap
+
+# (hype_type, hype_uniform_support) -> the in-place fill of a tensor with noise of scale eps.
+FILLS = {
+    ("normal", "symmetric"): lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
+    ("normal", "positive"): lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
+    ("uniform", "symmetric"): lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
+    ("uniform", "positive"): lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
+}
+# A layer inside a checkpoint runs again in the backward pass; so many unfinished forwards are remembered for it.
+REMEMBERED_FORWARDS = 16
+
+
+def stream_seed(*key: int | str) -> int:
+    """Hash a key such as (seed, rank, step) to a seed of 63 bits, the same on every machine and in every version."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class HyPe:
+    """Attach the perturbation to `model`; `remove()`, or the end of a `with` block, detaches it.
+
+    Noise is added in training mode alone. It is drawn and added in float32 (float64 for float64 states), also under
+    autocast, and rounded to the dtype of the state: in bfloat16 and float16 most noise of 1e-5 is rounded away.
+    `output_hidden_states` in training records the noised states of most architectures.
+
+    Args:
+        hype_type, hype_eps: "normal" N(0, eps^2), HyPe-N; "uniform", HyPe-U. eps 0 attaches nothing.
+        hype_uniform_support: "symmetric" U(-eps, eps), the paper; "positive" U(0, eps), the released code.
+        hype_top_layers, hype_low_layers: the k layers nearest the head, the input, or both (table 18); 0: no limit.
+        hype_layers: indices from 0, over encoder, then decoder; excludes the two above. Layers that share weights
+            (ALBERT) count once per call.
+        hype_intermediate, hype_only_intermediate: noise also, or alone, after self-attention (appendix G, table 17).
+        hype_layers_path: attribute path of the layer list of an architecture that is not in the table.
+        hype_stream: "own" draws from (seed, rank, step), leaving torch's generators alone; "global" from torch's.
+        seed, rank: of the own stream. rank defaults to the process's in torch.distributed, else 0.
+
+    Raises:
+        ValueError: a value out of its range, a model that cannot take HyPe, or one that has it already.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        hype_type: str = "normal",
+        hype_eps: float = 1e-5,
+        *,
+        hype_uniform_support: str = "symmetric",
+        hype_top_layers: int | None = None,
+        hype_low_layers: int | None = None,
+        hype_layers: list[int] | None = None,
+        hype_intermediate: bool = False,
+        hype_only_intermediate: bool = False,
+        hype_layers_path: str | None = None,
+        hype_stream: str = "own",
+        seed: int = 0,
+        rank: int | None = None,
+    ):
+        if (hype_type, hype_uniform_support) not in FILLS:
+            raise ValueError(f"hype_type {hype_type}, support {hype_uniform_support}: give one of {list(FILLS)}")
+        if not (math.isfinite(hype_eps) and hype_eps >= 0):
+            raise ValueError(f"hype_eps {hype_eps}: give a finite number of at least 0")
+        if hype_stream not in ("own", "global"):
+            raise ValueError(f"hype_stream {hype_stream}: give own or global")
+        self.fill, self.eps = FILLS[hype_type, hype_uniform_support], hype_eps
+        self.own_stream, self.seed = hype_stream == "own", seed
+        is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
+        self.enabled, self.step, self.draw_count = True, 0, 0
+        self.observer = None  # called with every state and its noised version; see diagnostics
+        self.hooks: list[NoiseHook] = []
+        self._handles = []
+        model = unwrap(model)
+        if any(isinstance(hook, NoiseHook) for module in model.modules() for hook in _hooks(module)):
+            raise ValueError("this model has HyPe already: remove the first before attaching a second")
+        self.layers = select_layers(call_count(model, hype_layers_path), hype_top_layers, hype_low_layers, hype_layers)
+        if hype_eps > 0:
+            at_input, at_attention = not hype_only_intermediate, hype_intermediate or hype_only_intermediate
+            self._attach(model, hype_layers_path, at_input, at_attention)
+
+    def _attach(self, model: nn.Module, layers_path: str | None, at_input: bool, at_attention: bool) -> None:
+        architecture = architecture_of(model, layers_path)
+        self._is_checked = layers_path is not None or not is_in_table(model)
+        # The global stream needs no count of its draws, and a compiler can then see through the hook.
+        self.is_counted = self.own_stream or self._is_checked or bool(architecture.calls)
+        layers = layers_of(model, layers_path)
+        if at_attention and not all(stack.attention for _, stack in layers):
+            raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
+        for index, (layer, stack) in enumerate(layers):
+            if not architecture.calls and index not in self.layers:
+                continue
+            fixed = None if architecture.calls else index
+            if at_input:
+                hook = NoiseHook(self, "input", fixed, architecture.streams)
+                self._handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
+                self.hooks.append(hook)
+            if at_attention:
+                hook = NoiseHook(self, "attention", fixed, architecture.streams)
+                self._handles.append(attrgetter(stack.attention)(layer).register_forward_hook(hook))
+                self.hooks.append(hook)
+        self._handles.append(model.register_forward_pre_hook(self._start_forward))
+        if self._is_checked:
+            self._handles.append(model.register_forward_hook(self._check_calls))
+
+    @torch.compiler.disable
+    def _start_forward(self, module, args) -> None:
+        if not _in_backward():
+            self.calls = {"input": 0, "attention": 0}
+            for hook in self.hooks:
+                hook.fired = 0
+
+    @torch.compiler.disable
+    def _check_calls(self, module, args, output) -> None:
+        wrong = {hook.index: hook.fired for hook in self.hooks if hook.fired != 1}
+        if module.training and wrong:
+            raise ValueError(
+                f"{type(module).__name__}: in one forward the layers ran {wrong} times (index: times), not once each: "
+                "name the right list with hype_layers_path"
+            )
+
+    def set_step(self, step: int) -> None:
+        """Begin optimiser step `step`: its noise depends on (seed, rank, step) and nothing before it."""
+        self.step, self.draw_count = step, 0
+        for hook in self.hooks:
+            hook.past.clear()
+
+    @contextmanager
+    def paused(self):
+        """Add no noise inside the block."""
+        before, self.enabled = self.enabled, False
+        try:
+            yield self
+        finally:
+            self.enabled = before
+
+    def remove(self) -> None:
+        """Detach every hook; a second call does nothing."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+    def noised(self, hidden: torch.Tensor, *draw: int) -> torch.Tensor:
+        """Return `hidden` (any shape, floating) plus noise; `draw` numbers the draw within its step."""
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        noise = torch.empty_like(hidden, dtype=wide, requires_grad=False)
+        rng = None
+        if self.own_stream:
+            rng = torch.Generator(hidden.device).manual_seed(stream_seed(self.seed, self.rank, self.step, *draw))
+        # The sum is written into the noise's memory: one allocation and two passes, whatever the size.
+        noised = self.fill(noise, self.eps, rng).add_(hidden).to(hidden.dtype)
+        if self.observer is not None:
+            self.observer(hidden, noised)
+        return noised
+
+
+class NoiseHook:
+    """The hook on one layer's input, or on the output of its attention."""
+
+    def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
+        self.hype, self.site, self.index, self.streams = hype, site, index, streams
+        self.fired = 0
+        self.past: deque[tuple[int, ...] | None] = deque(maxlen=REMEMBERED_FORWARDS)
+
+    def __call__(self, module, args, rest):
+        """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
+        if not module.training:
+            return None
+        draw = self._next_draw() if self.hype.is_counted else () if self.hype.enabled else None
+        if draw is None:
+            return None
+        if self.site == "attention":
+            return self._noised(rest, draw)
+        if args:
+            return self._noised(args, draw), rest
+        return args, {**rest, "hidden_states": self._noised(rest["hidden_states"], draw)}
+
+    @torch.compiler.disable
+    def _next_draw(self) -> tuple[int, ...] | None:
+        """Number this call's draw; None: no noise. A call in the backward pass is a checkpoint's and repeats its draw.
+
+        The engine takes later forwards first, so the draws of one hook are repeated last in, first out.
+        """
+        if _in_backward():
+            return self.past.pop()
+        hype = self.hype
+        self.fired += 1
+        index = self.index
+        if index is None:
+            index = hype.calls[self.site]
+            hype.calls[self.site] += 1
+        is_noised = hype.enabled and index in hype.layers
+        self.past.append((hype.draw_count,) if is_noised else None)
+        hype.draw_count += is_noised
+        return self.past[-1]
+
+    def _noised(self, states, draw: tuple[int, ...]):
+        if isinstance(states, torch.Tensor):
+            return self.hype.noised(states, *draw)
+        return tuple(
+            self.hype.noised(state, *draw, position) if position in self.streams and state is not None else state
+            for position, state in enumerate(states)
+        )
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+def _hooks(module: nn.Module) -> list:
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]

@@ -1,0 +1,199 @@
+"""transformers' Trainer with HyPe, the compared techniques, and today's traps closed."""
+
+import random
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Trainer, TrainerCallback, set_seed
+from transformers.trainer_utils import rotate_checkpoints
+
+from hype.checkpoints import mark_complete
+from hype.diagnostics import forked_random_streams, measure_noise
+from hype.errors import DivergedError
+from hype.optimizers import LegacyAdamW
+from hype.perturbation import HyPe, stream_seed
+from hype.techniques import Technique
+
+
+class HyPeTrainer(Trainer):
+    """Fine-tune with HyPe and with compared techniques.
+
+    Beside what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random streams
+    alone, ranks differ in dropout and noise, a checkpoint counts once it is whole, and a loss or gradient that is not
+    finite ends the training.
+
+    Args:
+        hype_options: keyword arguments of `HyPe`; None: no noise.
+        techniques: see `hype.techniques`.
+        optimizer_semantics: "torch", or "release" for the AdamW of transformers 4.7.
+
+    Raises:
+        DivergedError: from `train`, at the step of the loss or gradient that is not finite.
+    """
+
+    def __init__(
+        self,
+        *args,
+        hype_options: dict | None = None,
+        techniques: list[Technique] | None = None,
+        optimizer_semantics: str = "torch",
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        # Models of transformers 5 accept num_items_in_batch but return a plain mean; without this line the loss grows
+        # with accumulation steps and with processes (transformers#47688; drop when fixed).
+        self.model_accepts_loss_kwargs = False
+        self.hype_options, self.techniques = hype_options, list(techniques or ())
+        self.optimizer_semantics = optimizer_semantics
+        self.hype: HyPe | None = None
+        self._loss_technique = next((t for t in self.techniques if type(t).loss is not Technique.loss), None)
+        self.add_callback(_StepCallback(self))
+
+    def train(self, *args, **kwargs):
+        """Train as Trainer does, with the noise and the techniques attached for just as long."""
+        with ExitStack() as stack:
+            if self.hype_options is not None:
+                options = {"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options}
+                self.hype = stack.enter_context(HyPe(self.model, **options))
+            stack.callback(self._after_training)
+            for technique in self.techniques:
+                technique.before_training(self)
+            self._choose_optimizer()
+            # A technique may have drawn; from here on, runs of one seed see the same batches and dropout masks.
+            set_seed(self.args.seed)
+            return super().train(*args, **kwargs)
+
+    def _after_training(self) -> None:
+        for technique in self.techniques:
+            technique.after_training(self)
+
+    def _choose_optimizer(self) -> None:
+        if self.optimizer_semantics == "release":
+            args = self.args
+            betas = (args.adam_beta1, args.adam_beta2)
+            self.optimizer_cls_and_kwargs = (
+                LegacyAdamW,
+                {"lr": args.learning_rate, "betas": betas, "eps": args.adam_epsilon},
+            )
+        for technique in self.techniques:
+            self.optimizer_cls_and_kwargs = technique.optimizer(self) or self.optimizer_cls_and_kwargs
+
+    def measure_noise(self) -> dict | None:
+        """Measure the noise on the first batch of the training set (see `diagnostics.measure_noise`)."""
+        if self.hype_options is None:
+            return None
+        count = min(self.args.train_batch_size, len(self.train_dataset))
+        rows = self._remove_unused_columns(self.train_dataset.select(range(count)), "training")
+        batch = self._prepare_inputs(self.data_collator(list(rows)))
+        with HyPe(self.model, **{"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options}) as hype:
+            if not hype.hooks:
+                return None
+            with self.compute_loss_context_manager(), self.accelerator.autocast():
+                return measure_noise(self.model, hype, lambda: self.model(**batch).logits)
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """Fetch the batches of one update and count their examples on all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        count = sum(map(_example_count, batches))
+        if self.args.world_size > 1:
+            count = self.accelerator.reduce(torch.tensor(count, device=device)).item()
+        self._batches_per_example = len(batches) * self.args.world_size / max(count, 1)
+        return batches, None
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the mean loss over the batch: a technique's in training, else the model's own.
+
+        In training it is weighted by the batch's share of the update's examples, so that batches of unequal size and one
+        big batch of the same examples give one gradient.
+        """
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs)
+        weight = _example_count(inputs) * self._batches_per_example
+        if self._loss_technique is None:
+            loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        else:
+            loss, outputs = self._loss_technique.loss(self, model, inputs)
+        return (weight * loss, outputs) if return_outputs else weight * loss
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """Do one forward and backward.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            raise DivergedError(f"the loss is {loss.item()} at step {self.state.global_step + 1}")
+        return loss
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm)
+        # Under fp16 the gradient scaler skips steps whose gradients overflow; that is no divergence.
+        if not self.args.fp16 and not np.isfinite(float(norm)):
+            raise DivergedError(f"the gradient's norm is {float(norm)} at step {self.state.global_step + 1}")
+        return norm
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluate as Trainer does, without moving any random stream."""
+        with _forked_streams():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        """Predict as Trainer does, without moving any random stream."""
+        with _forked_streams():
+            return super().predict(*args, **kwargs)
+
+    def _save_checkpoint(self, model, trial):
+        # Older checkpoints go only after the new one is known to be whole.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            run_dir = self._get_output_dir(trial)
+            mark_complete(Path(run_dir) / f"checkpoint-{self.state.global_step}")
+            rotate_checkpoints(
+                output_dir=run_dir,
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+
+def _example_count(batch: dict) -> int:
+    return len(next(iter(batch.values())))
+
+
+@contextmanager
+def _forked_streams():
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with forked_random_streams():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+class _StepCallback(TrainerCallback):
+    """Tell the noise its step, and the techniques when the gradients are ready."""
+
+    def __init__(self, trainer: HyPeTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # Trainer seeds all ranks alike, which makes dropout equal on all of them (transformers#31412).
+        if args.process_index > 0:
+            torch.manual_seed(stream_seed("rank", args.seed, args.process_index))
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if self.trainer.hype is not None:
+            self.trainer.hype.set_step(state.global_step)
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        for technique in self.trainer.techniques:
+            technique.before_update(self.trainer)

@@ -1,0 +1,34 @@
+"""One fine-tuning run from the command line: parse, run, report, exit code (0 done, 2 input, 3 diverged, 4 environment)."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+
+
+def main(argv: list[str]) -> int:
+    """Run `argv` and return the exit code. The result goes to stdout, the log to stderr."""
+    from hype.errors import RunError
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("hype").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    try:
+        # Libraries print progress and metrics to stdout, which is for the result alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            from hype.parsing import parse
+            from hype.run import run, summary
+
+            record = run(parse(argv))
+    except RunError as error:
+        if "--debug_traceback" in argv:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if record is not None:
+        print(summary(record))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""Tiny random models of every architecture: 2 to 4 layers, hidden size 16."""
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+COMMON = {"vocab_size": 40, "num_labels": 3, "pad_token_id": 1}
+BERT = {
+    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
+    "max_position_embeddings": 40,
+}  # fmt: skip
+SEQ2SEQ_EOS = {"eos_token_id": 2, "bos_token_id": 0, "decoder_start_token_id": 2}
+LLAMA = {**BERT, "num_key_value_heads": 2}
+# model type -> configuration; the third column of the models' own defaults is kept.
+CONFIGS = {
+    "bert": BERT,
+    "roberta": BERT,
+    "xlm-roberta": BERT,
+    "camembert": BERT,
+    "electra": {**BERT, "embedding_size": 8},
+    "xlnet": {"d_model": 16, "n_layer": 3, "n_head": 2, "d_inner": 24},
+    "deberta": {**BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
+    "deberta-v2": {
+        **BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "conv_kernel_size": 3, "position_buckets": 4,
+    },
+    "albert": {**BERT, "embedding_size": 8, "num_hidden_layers": 4, "num_hidden_groups": 2},
+    "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24, "max_position_embeddings": 40},
+    "mpnet": BERT,
+    "modernbert": {
+        **BERT, "cls_token_id": 0, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2, "local_attention": 8,
+    },
+    "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40, "bos_token_id": 0, "eos_token_id": 2},
+    "llama": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": {**LLAMA, "head_dim": 8},
+    "t5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, **SEQ2SEQ_EOS, "eos_token_id": 2},
+    "mt5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, **SEQ2SEQ_EOS},
+    "bart": {
+        "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40,
+        **SEQ2SEQ_EOS,
+    },
+}  # fmt: skip
+
+
+def tiny_config(model_type: str, **changes):
+    """Build the tiny configuration of a model type."""
+    return AutoConfig.for_model(model_type, **{**COMMON, **CONFIGS[model_type], **changes})
+
+
+def tiny_model(model_type: str, seed: int = 0, **changes):
+    """Build a tiny random classification model; the global generator is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_config(tiny_config(model_type, **changes))
+    return model.float()
+
+
+def tiny_batch(batch_size: int = 4, length: int = 9, seed: int = 1, labels: bool = True) -> dict:
+    """Build a batch of random tokens, all of one length, each ending in the end-of-text token 2."""
+    rng = torch.Generator().manual_seed(seed)
+    input_ids = torch.randint(5, 40, (batch_size, length), generator=rng)
+    input_ids[:, -1] = 2
+    batch = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+    return {**batch, "labels": torch.randint(0, 3, (batch_size,), generator=rng)} if labels else batch
