@@ -1,0 +1,73 @@
+"""What R-Drop, R3F and LNSR share: the distance of two forwards, and a loss with a second term."""
+
+import logging
+
+import torch
+from torch.nn.functional import log_softmax, mse_loss
+
+from hype.errors import InputError
+from hype.techniques.base import Technique
+
+logger = logging.getLogger(__name__)
+
+REDUCTIONS = {
+    "batchmean": lambda terms: terms.sum() / len(terms),
+    "sum": lambda terms: terms.sum(),
+    "elementmean": lambda terms: terms.mean(),
+}
+
+
+def symmetric_kl(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str) -> torch.Tensor:
+    """Return KL(a||b) + KL(b||a) of logits of shape (batch, classes), in float32 at least.
+
+    Written as sum of (P_a - P_b)(log P_a - log P_b), which keeps its sign where the two are almost equal.
+    """
+    wide = torch.promote_types(logits_a.dtype, torch.float32)
+    log_a, log_b = log_softmax(logits_a.to(wide), dim=-1), log_softmax(logits_b.to(wide), dim=-1)
+    return REDUCTIONS[reduction]((log_a.exp() - log_b.exp()) * (log_a - log_b))
+
+
+def divergence(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str, kl_factor: float) -> torch.Tensor:
+    """Return `kl_factor` times the symmetric KL; of one output (regression), the mean squared difference instead."""
+    if logits_a.shape[-1] == 1:
+        wide = torch.promote_types(logits_a.dtype, torch.float32)
+        return mse_loss(logits_a.to(wide), logits_b.to(wide))
+    return kl_factor * symmetric_kl(logits_a, logits_b, reduction)
+
+
+class RegularisedLoss(Technique):
+    """A technique whose loss has a second term, with weight `weight`. Its mean size becomes a fact of the run."""
+
+    weight: float
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.mean, self.forward_count = 0.0, 0
+
+    def before_training(self, trainer) -> None:
+        if trainer.args.label_smoothing_factor:
+            raise InputError(f"--label_smoothing_factor excludes {self.name}, whose loss has none: leave it out")
+
+    def regularised(self, task_loss: torch.Tensor, term: torch.Tensor) -> torch.Tensor:
+        """Return the sum of both terms; log their sizes once."""
+        size = term.detach()
+        if self.forward_count == 0:
+            self._log_sizes(task_loss.item(), size.item())
+        self.forward_count += 1
+        self.mean = self.mean + (size - self.mean) / self.forward_count
+        return task_loss + self.weight * term
+
+    def _log_sizes(self, task_loss: float, term: float) -> None:
+        logger.info("%s: first task loss %.6g, first regulariser %.3g", self.name, task_loss, term)
+        if abs(self.weight * term) < torch.finfo(torch.float32).eps * abs(task_loss):
+            logger.warning(
+                "%s: the regulariser (%.1e, weight %g) is below the float32 resolution of the loss (%.3g): it is "
+                "numerically empty",
+                self.name,
+                term,
+                self.weight,
+                task_loss,
+            )
+
+    def facts(self):
+        return {"weight": self.weight, "mean_regulariser": float(self.mean), "forwards": self.forward_count}

@@ -1,0 +1,99 @@
+"""LNSR (Hua et al., NAACL 2021): penalise the layers' response to noise in a lower layer.
+
+No public implementation exists and the settings of the paper are not known here: a reconstruction, its defaults ours.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from hype.diagnostics import forked_random_streams
+from hype.errors import InputError
+from hype.techniques.divergence import RegularisedLoss
+from hype.techniques.parts import layers
+
+
+def random_states(device: torch.device) -> list[tuple]:
+    """Return torch's modules that draw for `device`, each with the state of its generator."""
+    generators = [torch.random] if device.type == "cpu" else [torch.random, torch.get_device_module(device)]
+    return [(generator, generator.get_rng_state()) for generator in generators]
+
+
+def scaled_noise(hidden: torch.Tensor, gaussian: torch.Tensor, ratio: float) -> torch.Tensor:
+    """Scale `gaussian` per token (last axis) to `ratio` times the norm of `hidden`, which is taken as a constant."""
+    norms = hidden.detach().norm(dim=-1, keepdim=True) / gaussian.norm(dim=-1, keepdim=True)
+    return ratio * norms * gaussian
+
+
+def response(clean, perturbed, attention_mask: torch.Tensor, reduction: str) -> torch.Tensor:
+    """Return the squared distance of hidden states (batch, length, hidden), summed over the layers, in float32.
+
+    Per sample the mean (or sum) over its unpadded tokens and dimensions, then the mean over the batch.
+    """
+    total = 0.0
+    for a, b in zip(clean, perturbed, strict=True):
+        wide = torch.promote_types(a.dtype, torch.float32)
+        squares = (a.to(wide) - b.to(wide)).square().sum(-1) * attention_mask
+        entries = attention_mask.sum(-1) * a.shape[-1] if reduction == "mean" else 1
+        total = total + (squares.sum(-1) / entries).mean()
+    return total
+
+
+class LNSR(RegularisedLoss):
+    """L = L_task + lambda sum over layers r > b of ||h_r(h_b + noise) - h_r(h_b)||^2.
+
+    Both forwards see the same dropout masks and the same HyPe noise, so that their distance measures the noise at
+    layer b alone. Gradients flow through both.
+    """
+
+    name = "LNSR"
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.weight = arguments.lnsr_lambda
+
+    def before_training(self, trainer) -> None:
+        super().before_training(trainer)
+        count = len(layers(trainer.model))
+        if trainer.model.config.is_encoder_decoder:
+            raise InputError(f"--lnsr_lambda needs an encoder or a decoder alone, not {type(trainer.model).__name__}")
+        if self.arguments.lnsr_layer >= count:
+            raise InputError(
+                f"--lnsr_layer {self.arguments.lnsr_layer}: the model has {count} layers, give 1 to {count - 1}"
+            )
+
+    def loss(self, trainer, model, inputs):
+        b, hype, device = self.arguments.lnsr_layer, trainer.hype, trainer.args.device
+        streams, draws = random_states(device), hype.draw_count if hype else 0
+        clean = model(**inputs, output_hidden_states=True)
+        gaussian = torch.randn_like(clean.hidden_states[b])
+        if hype:
+            hype.draw_count = draws
+        with forked_random_streams(), self._noised_layer(trainer.model, gaussian):
+            for generator, state in streams:
+                generator.set_rng_state(state)
+            # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
+            perturbed = trainer.model(**inputs, output_hidden_states=True)
+        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+        term = response(
+            clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask, self.arguments.lnsr_reduction
+        )
+        return self.regularised(clean.loss, term), clean
+
+    @contextmanager
+    def _noised_layer(self, model, gaussian):
+        def add_noise(module, args, output):
+            hidden, *rest = output if isinstance(output, tuple) else (output,)
+            # XLNet's layers have another layout than its hidden states; independent draws fit any.
+            hidden = hidden + scaled_noise(hidden, gaussian.reshape(hidden.shape), self.arguments.lnsr_noise_ratio)
+            return (hidden, *rest) if isinstance(output, tuple) else hidden
+
+        handle = layers(model)[self.arguments.lnsr_layer - 1].register_forward_hook(add_noise)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def facts(self):
+        names = ("layer", "noise_ratio", "reduction")
+        return {**super().facts(), **{name: getattr(self.arguments, f"lnsr_{name}") for name in names}}

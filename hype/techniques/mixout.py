@@ -1,0 +1,120 @@
+"""Mixout (Lee et al., ICLR 2020): mix each linear map with its pre-trained weights, column by column."""
+
+import logging
+
+import torch
+from torch import nn
+from torch.nn.functional import linear
+from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
+
+from hype.errors import InputError
+from hype.techniques.base import Technique
+from hype.techniques.parts import above_the_layers, layers
+
+logger = logging.getLogger(__name__)
+
+
+class Mix(torch.autograd.Function):
+    """W~ = U + k (W - U) / (1 - p) with k in {0, 1} per input column, so that its mean is W.
+
+    The gradient is that of W~ times k (the reference), or times k / (1 - p) (the formula's, `exact_grad`).
+    """
+
+    @staticmethod
+    def forward(ctx, weight, target, keep, p, exact_grad):
+        rescaled = keep / (1 - p) if p < 1 else keep  # p = 1 keeps nothing: W~ = U
+        ctx.save_for_backward(rescaled if exact_grad else keep)
+        return torch.lerp(target, weight, rescaled)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (factor,) = ctx.saved_tensors
+        return gradient * factor, None, None, None, None
+
+
+class Mixing:
+    """What a mixed module adds to its class: `mixout` holds p and exact_grad, `targets` the pre-trained weights.
+
+    The targets are plain attributes: as buffers, DDP would broadcast them at every forward.
+    """
+
+    mixout: tuple[float, bool]
+    targets: dict[str, torch.Tensor]
+
+    def mixed(self, name: str, input_axes: tuple[int, ...]) -> torch.Tensor:
+        """Return the parameter `name`: mixed in training, one draw per entry of its input axes; itself otherwise."""
+        weight = self._parameters[name]
+        if not self.training:
+            return weight
+        p, exact_grad = self.mixout
+        shape = [size if axis in input_axes else 1 for axis, size in enumerate(weight.shape)]
+        keep = keep_mask(shape, p, weight)
+        return Mix.apply(weight, self.targets[name], keep, p, exact_grad)
+
+
+def keep_mask(shape: list[int], p: float, like: torch.Tensor) -> torch.Tensor:
+    """Draw ones with probability 1 - p from torch's global generator, else zeros."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1 - p)
+
+
+class MixedLinear(Mixing, nn.Linear):
+    """nn.Linear with mixed weights (out, in); the bias is not mixed."""
+
+    PARAMETERS = ("weight",)
+
+    def forward(self, x):
+        return linear(x, self.mixed("weight", (1,)), self.bias)
+
+
+class MixedRelativeAttention(Mixing, XLNetRelativeAttention):
+    """XLNet's attention, whose maps are bare parameters: q, k, v, r (in, heads, head) and o (out, heads, head)."""
+
+    PARAMETERS = ("q", "k", "v", "r", "o")
+    # Properties of the class win over nn.Module's look-up of parameters, so the forward reads mixed ones.
+    q = property(lambda self: self.mixed("q", (0,)))
+    k = property(lambda self: self.mixed("k", (0,)))
+    v = property(lambda self: self.mixed("v", (0,)))
+    r = property(lambda self: self.mixed("r", (0,)))
+    o = property(lambda self: self.mixed("o", (1, 2)))
+
+
+MIXED = {nn.Linear: MixedLinear, XLNetRelativeAttention: MixedRelativeAttention}
+PLAIN = {mixed: plain for plain, mixed in MIXED.items()}
+
+
+class Mixout(Technique):
+    """Mix every linear map of the layers and of the body's pooler; with `mixout_modules all` the head's, too.
+
+    The target is the weight before training, also after a resume. Names, checkpoints and evaluation are unchanged.
+    """
+
+    name = "Mixout"
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.module_count = 0
+
+    def before_training(self, trainer) -> None:
+        model = trainer.model
+        parts = [model] if self.arguments.mixout_modules == "all" else [*layers(model), *above_the_layers(model)[0]]
+        chosen = [module for part in parts for module in part.modules() if type(module) in MIXED]
+        if not chosen:
+            raise InputError(f"--mixout_p: {type(model).__name__} has no linear maps of a known kind to mix")
+        for module in chosen:
+            module.__class__ = MIXED[type(module)]
+            module.mixout = (self.arguments.mixout_p, self.arguments.mixout_exact_grad)
+            module.targets = {name: module._parameters[name].detach().clone() for name in module.PARAMETERS}
+        self.module_count = len(chosen)
+        if any(isinstance(module, nn.Dropout) and module.p > 0 for part in parts for module in part.modules()):
+            logger.warning("Mixout stands in for dropout, which its authors switch off (--all_dropout_rate 0)")
+
+    def after_training(self, trainer) -> None:
+        for module in trainer.model.modules():
+            if type(module) in PLAIN:
+                module.__class__ = PLAIN[type(module)]
+                del module.mixout, module.targets
+
+    def facts(self):
+        arguments = self.arguments
+        options = {"p": arguments.mixout_p, "modules": arguments.mixout_modules}
+        return {**options, "exact_grad": arguments.mixout_exact_grad, "module_count": self.module_count}

@@ -1,0 +1,32 @@
+"""The parts of a model that techniques treat apart: its layers, and what stands above them."""
+
+from torch import nn
+
+from hype.architectures import call_count, layers_of
+from hype.errors import InputError
+
+
+def layers(model: nn.Module) -> list[nn.Module]:
+    """List the Transformer layers, lowest first.
+
+    Raises:
+        InputError: the layers are not known, or share their weights (ALBERT).
+    """
+    try:
+        modules = [layer for layer, _ in layers_of(model)]
+        calls = call_count(model)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    if calls != len(modules):
+        raise InputError(f"{type(model).__name__} calls {len(modules)} shared layers {calls} times: none can be apart")
+    return modules
+
+
+def above_the_layers(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """List the modules that read the last layer: those of the body (pooler, final norm), and the head.
+
+    transformers registers the children of a body in the order of their use.
+    """
+    stack, body = set(layers(model)), list(model.base_model.children())
+    last = max(index for index, child in enumerate(body) if stack & set(child.modules()))
+    return body[last + 1 :], [child for child in model.children() if child is not model.base_model]

@@ -1,0 +1,63 @@
+"""R3F (Aghajanyan et al., ICLR 2021): a clean and a noised forward, and their divergence."""
+
+import logging
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from hype.techniques.divergence import RegularisedLoss, divergence
+
+logger = logging.getLogger(__name__)
+
+NOISE = {
+    "normal": lambda noise, eps: noise.normal_(0, eps),
+    "uniform": lambda noise, eps: noise.uniform_(-eps, eps),
+}
+
+
+class R3F(RegularisedLoss):
+    """L = CE(clean) + lambda (KL(clean||noised) + KL(noised||clean)); regression: MSE(clean) + lambda MSE(clean, noised).
+
+    Alone, noise is added to the word embeddings, which get no gradient from the noised forward. With HyPe (appendix
+    D.2) the noised forward is the one with HyPe, its embeddings untouched, and the clean one is without.
+    """
+
+    name = "R3F"
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.weight = arguments.r3f_lambda
+        self.noise = None
+
+    def before_training(self, trainer) -> None:
+        super().before_training(trainer)
+        self.noise = "HyPe" if trainer.hype else f"{self.arguments.r3f_noise_type}, {self.arguments.r3f_eps:g}"
+        is_half = trainer.args.bf16 or trainer.args.fp16 or trainer.model.dtype != torch.float32
+        if is_half and not trainer.hype and self.arguments.r3f_eps <= 1e-4:
+            logger.warning("R3F: half precision rounds most noise of --r3f_eps %g away", self.arguments.r3f_eps)
+
+    def loss(self, trainer, model, inputs):
+        with trainer.hype.paused() if trainer.hype else nullcontext():
+            clean = model(**inputs)
+        with nullcontext() if trainer.hype else self.noised_embeddings(trainer.model):
+            # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
+            noised = trainer.model(**inputs)
+        term = divergence(clean.logits, noised.logits, self.arguments.kl_reduction, kl_factor=1.0)
+        return self.regularised(clean.loss, term), clean
+
+    @contextmanager
+    def noised_embeddings(self, model):
+        """Add noise to the model's word embeddings inside the block, and stop their gradient."""
+
+        def perturb(module, args, embeddings: torch.Tensor) -> torch.Tensor:
+            noise = NOISE[self.arguments.r3f_noise_type](torch.empty_like(embeddings), self.arguments.r3f_eps)
+            return embeddings.detach() + noise
+
+        handle = model.get_input_embeddings().register_forward_hook(perturb)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def facts(self):
+        return {**super().facts(), "noise": self.noise, "kl_reduction": self.arguments.kl_reduction}

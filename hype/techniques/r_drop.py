@@ -1,0 +1,30 @@
+"""R-Drop (Liang et al., NeurIPS 2021): two forwards of one batch, and their divergence."""
+
+from hype.techniques.divergence import RegularisedLoss, divergence
+
+
+class RDrop(RegularisedLoss):
+    """L = (CE_1 + CE_2) / 2 + alpha (KL_12 + KL_21) / 2; for regression (MSE_1 + MSE_2) / 2 + alpha MSE_12.
+
+    Published versions disagree about the factor of the CE terms (`rdrop_ce_factor`) and the reduction of the KL
+    (`kl_reduction`). The forwards differ by their dropout masks and, with HyPe, by their noise (appendix D.2).
+    """
+
+    name = "R-Drop"
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.weight = arguments.rdrop_alpha
+
+    def loss(self, trainer, model, inputs):
+        first = model(**inputs)
+        # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
+        second = trainer.model(**inputs)
+        task_loss = self.arguments.rdrop_ce_factor * (first.loss + second.loss)
+        return self.regularised(
+            task_loss, divergence(first.logits, second.logits, self.arguments.kl_reduction, kl_factor=0.5)
+        ), first
+
+    def facts(self):
+        options = {"ce_factor": self.arguments.rdrop_ce_factor, "kl_reduction": self.arguments.kl_reduction}
+        return {**super().facts(), **options}
