@@ -14,9 +14,10 @@ from hype.tasks import Task
 WHOLE = "whole numbers"
 DECIMAL = "numbers with a decimal point"
 WORD = "words"
-MISSING = "no label"
+MISSING = "missing"
+UNFIT = "unfit"
 PATTERNS = {WHOLE: re.compile(r"[+-]?\d+"), DECIMAL: re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")}
-LABEL_TYPES = (str, int, float)
+CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
 
 
 def folder_labels(table: Table, column: str, task: Task) -> list[int] | list[float]:
@@ -38,13 +39,15 @@ def label_kind(table: Table, column: str) -> str:
     """
     kinds = [_kind(value) for value in table.column(column)]
     counts = Counter(kinds)
-    if len(counts) == 1:
-        return kinds[0]
-    if counts[MISSING]:
-        table.refuse(column, [i for i, kind in enumerate(kinds) if kind == MISSING], "the label is missing")
+    if UNFIT in counts:
+        table.refuse(column, _where(kinds, UNFIT), "give words or numbers as labels, not")
+    if MISSING in counts and len(counts) > 1:
+        table.refuse(column, _where(kinds, MISSING), "the label is missing")
     common = counts.most_common(1)[0][0]
     rare = [i for i, kind in enumerate(kinds) if kind != common]
-    table.refuse(column, rare, f"labels are {common} in other rows, not")
+    if rare:
+        table.refuse(column, rare, f"labels are {common} in other rows, not")
+    return common
 
 
 def class_names(table: Table, column: str, kind: str) -> tuple[str, ...]:
@@ -84,20 +87,34 @@ def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> l
     return list(task_labels)
 
 
+def checkpoint_labels(label2id: Mapping[str, int]) -> list[str] | None:
+    """Return a checkpoint's labels in the order of their ids, or None if they are the default LABEL_0 and so on."""
+    if all(re.fullmatch(r"LABEL_\d+", name) for name in label2id):
+        return None
+    return sorted(label2id, key=lambda name: int(label2id[name]))
+
+
 def convert_label_ids(label_ids: Iterable[int], source: Sequence[str], target: Sequence[str]) -> np.ndarray:
     """Return label ids that number `source` as ids that number `target`, the same labels in another order."""
     positions = np.array([list(target).index(label) for label in source])
     return positions[np.asarray(label_ids, dtype=np.int64)]
 
 
+KINDS_OF_TYPES = {int: WHOLE, float: DECIMAL, type(None): MISSING}
+
+
 def _kind(value) -> str:
-    if value is None or value == "":
-        return MISSING
-    if isinstance(value, bool) or not isinstance(value, LABEL_TYPES):
-        return type(value).__name__
     if not isinstance(value, str):
-        return WHOLE if isinstance(value, int) else DECIMAL
+        return KINDS_OF_TYPES.get(type(value), UNFIT)
+    if value == "":
+        return MISSING
+    if CONTROL.search(value):
+        return UNFIT
     return next((kind for kind, pattern in PATTERNS.items() if pattern.fullmatch(value)), WORD)
+
+
+def _where(kinds, kind):
+    return [i for i, other in enumerate(kinds) if other == kind]
 
 
 def _scores(table, column):

@@ -35,6 +35,11 @@ class Table:
             raise InputError(f"{self.path}: no column {name!r}; its columns are {', '.join(self.columns)}")
         return self.columns[name]
 
+    def select(self, indices: Sequence[int]) -> "Table":
+        """Return the table of these rows alone."""
+        columns = {name: [values[i] for i in indices] for name, values in self.columns.items()}
+        return Table(self.path, columns, [self.numbers[i] for i in indices], self.malformed)
+
     def refuse(self, name: str, indices: Sequence[int], problem: str) -> NoReturn:
         """Raise InputError for the rows of a column at `indices`: the first five and their number."""
         values = self.columns[name]

@@ -158,3 +158,9 @@ _GLUE = (
 )  # fmt: skip
 
 TASKS: dict[str, Task] = {task.name: task for task in _GLUE}
+
+
+def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None) -> Task:
+    """Return the task of a user's own files: accuracy for classes, correlations for regression (no label_names)."""
+    scores = CORRELATIONS if label_names is None else ACCURACY
+    return Task("own", "own data", text_columns, label_names, label_names, **scores, hub_id=None)
