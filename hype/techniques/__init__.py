@@ -44,8 +44,7 @@ def selected(arguments: TechniqueArguments, hype_is_on: bool) -> list[Technique]
         for name in ("r3f_eps", "r3f_noise_type"):
             if arguments.is_set(name):
                 raise InputError(
-                    f"--{name} is without effect beside --hype_type, whose noise takes the place of R3F's (appendix D.2): "
-                    "leave it out"
+                    f"--{name} is without effect with HyPe, whose noise replaces R3F's (appendix D.2): leave it out"
                 )
     return [technique(arguments) for technique in chosen.values()]
 

@@ -77,5 +77,7 @@ def load_masks(path: Path, like: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 
 def unpacked(bits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return the boolean mask of the shape of `like` that `bits` packs; ValueError where it does not fit."""
+    if len(bits) != -(-like.numel() // 8):
+        raise ValueError(f"{len(bits)} bytes for {like.numel()} entries")
     mask = np.unpackbits(bits.numpy(), count=like.numel()).astype(bool)
     return torch.from_numpy(mask).reshape(like.shape).to(like.device)

@@ -38,16 +38,17 @@ class Mixing:
     The targets are plain attributes: as buffers, DDP would broadcast them at every forward.
     """
 
+    INPUT_AXES: dict[str, tuple[int, ...]]
     mixout: tuple[float, bool]
     targets: dict[str, torch.Tensor]
 
-    def mixed(self, name: str, input_axes: tuple[int, ...]) -> torch.Tensor:
+    def mixed(self, name: str) -> torch.Tensor:
         """Return the parameter `name`: mixed in training, one draw per entry of its input axes; itself otherwise."""
         weight = self._parameters[name]
         if not self.training:
             return weight
         p, exact_grad = self.mixout
-        shape = [size if axis in input_axes else 1 for axis, size in enumerate(weight.shape)]
+        shape = [size if axis in self.INPUT_AXES[name] else 1 for axis, size in enumerate(weight.shape)]
         keep = keep_mask(shape, p, weight)
         return Mix.apply(weight, self.targets[name], keep, p, exact_grad)
 
@@ -60,22 +61,30 @@ def keep_mask(shape: list[int], p: float, like: torch.Tensor) -> torch.Tensor:
 class MixedLinear(Mixing, nn.Linear):
     """nn.Linear with mixed weights (out, in); the bias is not mixed."""
 
-    PARAMETERS = ("weight",)
+    INPUT_AXES = {"weight": (1,)}
 
     def forward(self, x):
-        return linear(x, self.mixed("weight", (1,)), self.bias)
+        return linear(x, self.mixed("weight"), self.bias)
 
 
 class MixedRelativeAttention(Mixing, XLNetRelativeAttention):
     """XLNet's attention, whose maps are bare parameters: q, k, v, r (in, heads, head) and o (out, heads, head)."""
 
-    PARAMETERS = ("q", "k", "v", "r", "o")
-    # Properties of the class win over nn.Module's look-up of parameters, so the forward reads mixed ones.
-    q = property(lambda self: self.mixed("q", (0,)))
-    k = property(lambda self: self.mixed("k", (0,)))
-    v = property(lambda self: self.mixed("v", (0,)))
-    r = property(lambda self: self.mixed("r", (0,)))
-    o = property(lambda self: self.mixed("o", (1, 2)))
+    INPUT_AXES = {"q": (0,), "k": (0,), "v": (0,), "r": (0,), "o": (1, 2)}
+
+    def forward(self, *args, **kwargs):
+        self.current = {name: self.mixed(name) for name in self.INPUT_AXES}
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            del self.current
+
+    # Properties of the class win over nn.Module's look-up of parameters, so the forward reads the mixed ones.
+    q = property(lambda self: self.current["q"])
+    k = property(lambda self: self.current["k"])
+    v = property(lambda self: self.current["v"])
+    r = property(lambda self: self.current["r"])
+    o = property(lambda self: self.current["o"])
 
 
 MIXED = {nn.Linear: MixedLinear, XLNetRelativeAttention: MixedRelativeAttention}
@@ -103,7 +112,7 @@ class Mixout(Technique):
         for module in chosen:
             module.__class__ = MIXED[type(module)]
             module.mixout = (self.arguments.mixout_p, self.arguments.mixout_exact_grad)
-            module.targets = {name: module._parameters[name].detach().clone() for name in module.PARAMETERS}
+            module.targets = {name: module._parameters[name].detach().clone() for name in module.INPUT_AXES}
         self.module_count = len(chosen)
         if any(isinstance(module, nn.Dropout) and module.p > 0 for part in parts for module in part.modules()):
             logger.warning("Mixout stands in for dropout, which its authors switch off (--all_dropout_rate 0)")

@@ -16,7 +16,7 @@ NOISE = {
 
 
 class R3F(RegularisedLoss):
-    """L = CE(clean) + lambda (KL(clean||noised) + KL(noised||clean)); regression: MSE(clean) + lambda MSE(clean, noised).
+    """L = CE(clean) + lambda (KL(clean||noised) + KL(noised||clean)); in regression MSE takes the place of both.
 
     Alone, noise is added to the word embeddings, which get no gradient from the noised forward. With HyPe (appendix
     D.2) the noised forward is the one with HyPe, its embeddings untouched, and the clean one is without.

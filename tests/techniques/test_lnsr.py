@@ -1,0 +1,117 @@
+"""LNSR's regulariser against numbers made by hand and a second implementation."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from hype import HyPe
+from hype.techniques import LNSR, TechniqueArguments
+from hype.techniques.lnsr import response, scaled_noise
+from tests.techniques.conftest import assert_near, tensor
+from tests.tiny import tiny_batch, tiny_model
+
+FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta")
+
+
+@pytest.mark.parametrize(
+    ("reduction", "mask", "key"),
+    [
+        ("sum", [[1, 1]], "R_sum_over_tokens_and_dims_mean_over_batch_lambda1"),
+        ("mean", [[1, 1]], "R_mse_elementwise_mean_per_layer_summed_over_layers_lambda1"),
+        ("mean", [[1, 0]], "with_one_padded_token"),
+    ],
+)
+def test_response_equals_the_numbers_made_by_hand(vectors, reduction, mask, key):
+    vector = vectors["lnsr"]
+    clean, perturbed = (
+        [tensor([layer]) for layer in vector[f"hidden_{kind}"]]
+        for kind in ("clean_layers_r_equals_b_plus_1_to_L", "perturbed_same_layers")
+    )
+    expected = vector[key] if isinstance(vector[key], float) else vector[key]["R_mse_masked"]
+    assert_near(response(clean, perturbed, torch.tensor(mask), reduction), expected)
+
+
+def test_every_sample_weighs_the_same_whatever_its_length():
+    rng = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, 4, 3, generator=rng), torch.rand(2, 4, 3, generator=rng)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
+    per_sample = [((a[0] - b[0]) ** 2).mean(), ((a[1, :1] - b[1, :1]) ** 2).mean()]
+    torch.testing.assert_close(response([a], [b], mask, "mean"), sum(per_sample) / 2)
+
+
+def test_noise_has_a_share_of_the_norm_of_its_token(vectors):
+    vector = vectors["lnsr"]["noise_scaling"]
+    noise = scaled_noise(tensor(vector["h_b_token"]), tensor(vector["raw_gaussian"]), vector["rho"])
+    assert_near(noise, vector["scaled_noise"])
+
+
+def loss_of(model, hype=None, **flags):
+    technique = LNSR(TechniqueArguments(**{"lnsr_lambda": 1.0, **flags}))
+    trainer = SimpleNamespace(model=model, hype=hype, args=SimpleNamespace(device=torch.device("cpu")))
+    torch.manual_seed(5)
+    loss, outputs = technique.loss(trainer, model, tiny_batch())
+    return loss, outputs, technique
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("with_hype", [False, True])
+def test_without_noise_at_its_layer_both_forwards_are_equal(model_type, with_hype):
+    """Dropout and HyPe's noise are on and the same in both, so the response is exactly nothing."""
+    model = tiny_model(model_type).train()
+    hype = HyPe(model, "normal", 0.1) if with_hype else None
+    _, _, technique = loss_of(model, hype, lnsr_noise_ratio=0.0)
+    assert technique.mean == 0.0
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_response_equals_a_run_from_the_noised_layer_on(model_type):
+    """Second implementation: the noised output of layer 2 is recorded, and the distances are taken by hand."""
+    model = tiny_model(model_type, num_labels=3).train()
+    seen = {1: [], 2: []}
+    base = model.base_model
+    layers = base.layer if model_type == "xlnet" else base.encoder.layer
+    handles = [
+        layers[i].register_forward_hook(
+            lambda m, a, out, i=i: seen[i].append(out[0] if isinstance(out, tuple) else out)
+        )
+        for i in seen
+    ]
+    loss, outputs, technique = loss_of(model, lnsr_layer=2)
+    for handle in handles:
+        handle.remove()
+    (clean, recomputed), (clean_last, noised_last) = seen[1], seen[2]
+    assert torch.equal(clean, recomputed)  # recorded before the noise is added to it
+    torch.testing.assert_close(technique.mean, ((clean_last - noised_last) ** 2).mean().detach())
+    torch.testing.assert_close(loss, outputs.loss + technique.mean)
+
+
+def test_the_random_stream_goes_on_behind_the_first_forward_and_the_draw():
+    model = tiny_model("bert").train()
+    loss_of(model)
+    after = torch.get_rng_state()
+    torch.manual_seed(5)
+    outputs = model(**tiny_batch(), output_hidden_states=True)
+    torch.randn_like(outputs.hidden_states[1])
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_hype_goes_on_counting_its_draws():
+    model = tiny_model("bert").train()
+    with HyPe(model, "normal", 0.1) as hype:
+        model(**tiny_batch())
+        per_forward = hype.draw_count
+        hype.set_step(1)
+        loss_of(model, hype)
+        assert hype.draw_count == per_forward
+
+
+@pytest.mark.parametrize(
+    ("model_type", "layer", "message"),
+    [("bert", 3, "give 1 to 2"), ("bart", 1, "not BartFor"), ("albert", 1, "shared layers")],
+)
+def test_what_cannot_work_is_refused(model_type, layer, message):
+    technique = LNSR(TechniqueArguments(lnsr_lambda=1.0, lnsr_layer=layer))
+    args = SimpleNamespace(label_smoothing_factor=0.0)
+    with pytest.raises(ValueError, match=message):
+        technique.before_training(SimpleNamespace(model=tiny_model(model_type), args=args))
