@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-import huggingface_hub
+from huggingface_hub import constants, get_session, is_offline_mode
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from hype.errors import EnvironmentFault, InputError
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def hub_is_reachable(timeout_s: float = TIMEOUT_S) -> bool:
     """Return whether the hub (HF_ENDPOINT, through any proxy) answers in time. False at once if HF_HUB_OFFLINE."""
-    if huggingface_hub.is_offline_mode():
+    if is_offline_mode():
         return False
     answers = []
     # A thread, since a name server that does not answer holds a request beyond its timeout.
@@ -27,7 +27,7 @@ def hub_is_reachable(timeout_s: float = TIMEOUT_S) -> bool:
 
 def _ask(answers, timeout_s):
     try:
-        response = huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=timeout_s)
+        response = get_session().head(constants.ENDPOINT, timeout=timeout_s)
     except Exception:  # whatever the failure, there is no hub
         return
     if response.status_code < 500:
@@ -58,7 +58,7 @@ def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:
 
 
 def _unreachable(what, instead):
-    endpoint = huggingface_hub.constants.ENDPOINT
+    endpoint = constants.ENDPOINT
     return EnvironmentFault(f"{what}: {endpoint} cannot be reached and the cache lacks it; instead give {instead}")
 
 

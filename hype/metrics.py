@@ -1,5 +1,6 @@
 """GLUE's metrics by scikit-learn and scipy, and the paper's single score (table 10). All are fractions, not x 100."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -28,11 +29,7 @@ def compute(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, fl
 
     predictions, labels: label ids, or scores for regression. An undefined metric is None; `remarks` says why.
     """
-    predictions, labels = np.asarray(predictions), np.asarray(labels)
-    values = {
-        name: None if _undefined(name, predictions, labels) else float(METRICS[name](labels, predictions))
-        for name in task.metrics
-    }
+    values = {name: value for name, (value, _) in _evaluated(task, predictions, labels).items()}
     if len(values) > 1:
         values["combined_score"] = _mean(list(values.values()))
     return values
@@ -40,11 +37,7 @@ def compute(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, fl
 
 def remarks(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, str]:
     """Return, for each metric whose value needs it, why it is undefined or what it is by convention."""
-    predictions, labels = np.asarray(predictions), np.asarray(labels)
-    reasons = {name: _undefined(name, predictions, labels) for name in task.metrics}
-    if "matthews_correlation" in reasons and (_is_constant(predictions) or _is_constant(labels)):
-        reasons["matthews_correlation"] = "0 by convention: predictions or labels are all of one class"
-    return {name: reason for name, reason in reasons.items() if reason}
+    return {name: remark for name, (_, remark) in _evaluated(task, predictions, labels).items() if remark}
 
 
 def score(task: Task, values: dict[str, float | None]) -> float | None:
@@ -59,16 +52,23 @@ def majority_score(task: Task, labels: Sequence) -> float | None:
     return score(task, compute(task, predictions, labels))
 
 
-def _undefined(name: str, predictions: np.ndarray, labels: np.ndarray) -> str | None:
-    """Return why a metric has no value, or None if it has one."""
+def _evaluated(task, predictions, labels) -> dict[str, tuple[float | None, str | None]]:
+    """Return (value, remark) of each metric. Scores are widened: scipy would compute float32 in float32."""
+    dtype = np.float64 if task.is_regression else np.int64
+    predictions, labels = np.asarray(predictions, dtype), np.asarray(labels, dtype)
+    return {name: _value(name, predictions, labels) for name in task.metrics}
+
+
+def _value(name: str, predictions: np.ndarray, labels: np.ndarray) -> tuple[float | None, str | None]:
+    is_constant = _is_constant(predictions) or _is_constant(labels)
     if name == "f1" and not (predictions == 1).any() and not (labels == 1).any():
-        return "neither predictions nor labels hold class 1"
-    if name in ("pearson", "spearmanr"):
-        if not (np.isfinite(predictions).all() and np.isfinite(labels).all()):
-            return "a prediction or label is not finite"
-        if len(labels) < 2 or _is_constant(predictions) or _is_constant(labels):
-            return "predictions or labels are constant"
-    return None
+        return None, "undefined: neither predictions nor labels hold class 1"
+    if name == "matthews_correlation" and is_constant:
+        return 0.0, "0 by convention: predictions or labels are all of one class"
+    if name in ("pearson", "spearmanr") and is_constant:
+        return None, "undefined: predictions or labels are constant"
+    value = float(METRICS[name](labels, predictions)) if np.isfinite(predictions).all() else math.nan
+    return (value, None) if math.isfinite(value) else (None, "undefined: predictions are not finite, or overflow")
 
 
 def _is_constant(values: np.ndarray) -> bool:

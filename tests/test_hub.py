@@ -1,0 +1,128 @@
+"""The hub is asked within seconds, and where it cannot answer one line says what to pass instead."""
+
+import http.server
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import close_session, constants
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from hype import hub
+from hype.errors import EnvironmentFault, InputError
+
+
+@pytest.fixture
+def session(monkeypatch):
+    """Let a test say what the hub answers."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+    def answer(head):
+        monkeypatch.setattr(hub, "get_session", lambda: SimpleNamespace(head=head))
+
+    return answer
+
+
+@pytest.mark.parametrize(("status", "reachable"), [(200, True), (301, True), (404, True), (502, False)])
+def test_any_answer_but_a_gateways_failure_is_the_hub(session, status, reachable):
+    session(lambda url, timeout: SimpleNamespace(status_code=status))
+    assert hub.hub_is_reachable() is reachable
+
+
+def test_the_endpoint_is_asked_with_the_timeout(session, monkeypatch):
+    asked = []
+    session(lambda url, timeout: asked.append((url, timeout)) or SimpleNamespace(status_code=200))
+    monkeypatch.setattr(constants, "ENDPOINT", "https://mirror.example")
+    hub.hub_is_reachable(2.5)
+    assert asked == [("https://mirror.example", 2.5)]
+
+
+def test_a_name_server_that_hangs_does_not_hold_the_run(session):
+    release = threading.Event()
+    session(lambda url, timeout: release.wait(30) and SimpleNamespace(status_code=200))
+    start = time.monotonic()
+    assert not hub.hub_is_reachable(timeout_s=0.1)
+    assert time.monotonic() - start < 5
+    release.set()
+
+
+def test_offline_mode_asks_nobody(session, monkeypatch):
+    asked = []
+    session(lambda url, timeout: asked.append(url) or SimpleNamespace(status_code=200))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert not hub.hub_is_reachable()
+    assert asked == []
+
+
+@pytest.fixture
+def real_session(monkeypatch):
+    """Requests that really leave, without any proxy of the environment."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()
+    yield monkeypatch
+    close_session()
+
+
+def test_a_server_on_this_machine_is_reached_until_it_stops(real_session):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.RequestHandlerClass.log_message = lambda *arguments: None
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    real_session.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    server.RequestHandlerClass.do_HEAD = lambda self: (self.send_response(200), self.end_headers())
+    assert hub.hub_is_reachable()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert not hub.hub_is_reachable()
+
+
+def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: False)
+    with pytest.raises(EnvironmentFault) as caught:
+        hub.require_hub("the model roberta-large", "a model folder")
+    assert caught.value.exit_code == 4
+    for part in ("roberta-large", "cannot be reached", "instead give a model folder"):
+        assert part in str(caught.value)
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: True)
+    hub.require_hub("the model roberta-large", "a model folder")
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_the_cache_alone_is_used_where_the_hub_does_not_answer(monkeypatch, reachable):
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: reachable)
+    assert hub.from_hub("x", "y", lambda local_files_only: local_files_only) is not reachable
+
+
+def test_nothing_in_the_cache_and_no_hub_is_a_fault_of_the_environment(monkeypatch):
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: False)
+    with pytest.raises(EnvironmentFault, match=r"model x: .* cannot be reached .* instead give a folder"):
+        hub.from_hub("model x", "a folder", lambda local_files_only: Path("/nonexistent/file").read_bytes())
+
+
+def test_a_name_that_the_hub_does_not_know_is_wrong_input(monkeypatch):
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: True)
+    response = SimpleNamespace(headers={}, request=None)
+
+    def load(local_files_only):
+        try:
+            raise RepositoryNotFoundError("404", response=response)
+        except RepositoryNotFoundError as error:
+            raise OSError("rbert is no model\nsecond line") from error
+
+    with pytest.raises(InputError, match=r"model rbert cannot be had from the hub \(rbert is no model\); instead") as c:
+        hub.from_hub("model rbert", "a folder", load)
+    assert "\n" not in str(c.value)
+
+
+def test_a_connection_that_breaks_is_a_fault_of_the_environment(monkeypatch):
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: True)
+
+    def load(local_files_only):
+        raise ConnectionError("reset by peer")
+
+    with pytest.raises(EnvironmentFault, match="reset by peer"):
+        hub.from_hub("model x", "a folder", load)
