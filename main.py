@@ -1,4 +1,4 @@
-"""One fine-tuning run from the command line: parse, run, report, exit code (0 done, 2 input, 3 diverged, 4 environment)."""
+"""One fine-tuning run from the command line. Exit codes: 0 done, 2 input, 3 diverged, 4 environment, 6 folder in use."""
 
 import contextlib
 import logging

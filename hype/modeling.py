@@ -1,39 +1,44 @@
 """Model and tokenizer: loading, labels, dropout. Weights are float32 unless asked otherwise."""
 
-import logging
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.architectures import ARCHITECTURES
 from hype.arguments import ModelArguments
 from hype.errors import InputError
-from hype.hub import require_hub
+from hype.hub import from_hub
 
-logger = logging.getLogger(__name__)
 # What transformers, safetensors and torch raise for a folder that holds no usable model.
-LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError)
+LOADING_ERRORS = (
+    OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError, EOFError, SafetensorError,
+    UnpicklingError,
+)  # fmt: skip
 
 
-def load_config(model: ModelArguments, label_names: list[str] | None, task_name: str | None):
-    """Load the configuration with the task's head size, labels and dropouts; see `set_dropout`.
+def load_config(model: ModelArguments, task_name: str | None):
+    """Load the configuration with the dropouts asked for; its labels are still the checkpoint's.
 
     Raises:
         InputError: no such model, or not a Transformer configuration.
         EnvironmentFault: a hub model while the hub is out of reach.
     """
     name = model.config_name or model.model_name_or_path
-    config = _load(AutoConfig, name, model, num_labels=len(label_names) if label_names else 1)
+    config = _load(AutoConfig, name, model)
     config.finetuning_task = task_name
-    config.problem_type = "single_label_classification" if label_names else "regression"
     set_dropout(config, model.dropout_rate, model.all_dropout_rate)
     return config
 
 
 def set_labels(config, label_names: list[str] | None) -> None:
     """Name the outputs of the head; None: one number, regression."""
-    if label_names is not None:
+    config.problem_type = "single_label_classification" if label_names else "regression"
+    if label_names is None:
+        config.num_labels = 1
+    else:
         config.label2id = {label: index for index, label in enumerate(label_names)}
         config.id2label = dict(enumerate(label_names))
 
@@ -102,29 +107,26 @@ def load_model(model: ModelArguments, config, tokenizer):
 
 
 def _load(auto_class, name: str, model: ModelArguments, **options):
-    """Call `from_pretrained` on a folder without touching the network, or on a hub name if the hub answers."""
-    is_local = Path(name).expanduser().is_dir()
-    if not is_local:
+    """Call `from_pretrained` on a folder without touching the network, or on a hub name."""
+    options |= {
+        "cache_dir": model.cache_dir,
+        "revision": model.model_revision,
+        "token": model.token,
+        "trust_remote_code": model.trust_remote_code,
+    }
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise InputError(f"--model_name_or_path {name}: no such folder")
-        require_hub(f"the model {name}", "--model_name_or_path FOLDER of a model on this disk")
-    try:
-        return auto_class.from_pretrained(
-            str(Path(name).expanduser()) if is_local else name,
-            cache_dir=model.cache_dir,
-            revision=model.model_revision,
-            token=model.token,
-            trust_remote_code=model.trust_remote_code,
-            local_files_only=is_local,
-            **options,
+        return from_hub(
+            f"the model {name}",
+            "--model_name_or_path with the folder of a model on this disk",
+            lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
         )
+    try:
+        return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
     except LOADING_ERRORS as error:
         raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error))}") from error
-    except Exception as error:
-        # safetensors and pickle raise classes of their own; anything else is a bug and shows itself.
-        if type(error).__name__ in ("SafetensorError", "UnpicklingError", "EOFError"):
-            raise InputError(f"cannot load {name}: a damaged weights file ({_first_line(error)})") from error
-        raise
 
 
 def _first_line(error: Exception) -> str:

@@ -113,9 +113,10 @@ class HyPe:
                 hook = NoiseHook(self, "attention", fixed, architecture.streams)
                 self._handles.append(attrgetter(stack.attention)(layer).register_forward_hook(hook))
                 self.hooks.append(hook)
-        self._handles.append(model.register_forward_pre_hook(self._start_forward))
-        if self._is_checked:
-            self._handles.append(model.register_forward_hook(self._check_calls))
+        for entry in {model, getattr(model, "base_model", model)}:  # the body may be called without its head
+            self._handles.append(entry.register_forward_pre_hook(self._start_forward))
+            if self._is_checked:
+                self._handles.append(entry.register_forward_hook(self._check_calls))
 
     @torch.compiler.disable
     def _start_forward(self, module, args) -> None:

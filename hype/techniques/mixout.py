@@ -1,6 +1,7 @@
 """Mixout (Lee et al., ICLR 2020): mix each linear map with its pre-trained weights, column by column."""
 
 import logging
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -38,7 +39,7 @@ class Mixing:
     The targets are plain attributes: as buffers, DDP would broadcast them at every forward.
     """
 
-    INPUT_AXES: dict[str, tuple[int, ...]]
+    INPUT_AXES: ClassVar[dict[str, tuple[int, ...]]]
     mixout: tuple[float, bool]
     targets: dict[str, torch.Tensor]
 
@@ -61,7 +62,7 @@ def keep_mask(shape: list[int], p: float, like: torch.Tensor) -> torch.Tensor:
 class MixedLinear(Mixing, nn.Linear):
     """nn.Linear with mixed weights (out, in); the bias is not mixed."""
 
-    INPUT_AXES = {"weight": (1,)}
+    INPUT_AXES: ClassVar = {"weight": (1,)}
 
     def forward(self, x):
         return linear(x, self.mixed("weight"), self.bias)
@@ -70,7 +71,7 @@ class MixedLinear(Mixing, nn.Linear):
 class MixedRelativeAttention(Mixing, XLNetRelativeAttention):
     """XLNet's attention, whose maps are bare parameters: q, k, v, r (in, heads, head) and o (out, heads, head)."""
 
-    INPUT_AXES = {"q": (0,), "k": (0,), "v": (0,), "r": (0,), "o": (1, 2)}
+    INPUT_AXES: ClassVar = {"q": (0,), "k": (0,), "v": (0,), "r": (0,), "o": (1, 2)}
 
     def forward(self, *args, **kwargs):
         self.current = {name: self.mixed(name) for name in self.INPUT_AXES}

@@ -1,0 +1,77 @@
+"""Finished runs side by side: `python -m hype.compare RUN_DIR...` prints a table made from their run.json."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from hype.errors import RunError
+from hype.folder import RECORD, read_record
+
+HEADER = ("method", "task", "seed", "metric", "score x 100", "to vanilla", "dev examples", "seconds", "folder")
+NUMERIC = {"seed", "score x 100", "to vanilla", "dev examples", "seconds"}
+ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
+
+
+def compare(folders: list[Path]) -> str:
+    """Return a table of the runs in these folders, and what the scores must not be taken for.
+
+    "to vanilla" is the difference to the first vanilla run of the same task and seed.
+    Raises InputError for a folder without a readable record.
+    """
+    records = [read_record(folder / RECORD) for folder in folders]
+    rows = [_row(record, folder, _baseline(record, records)) for record, folder in zip(records, folders, strict=True)]
+    lines = _aligned([HEADER, *rows])
+    samples = sorted({record["sample"] for record in records if record.get("sample")})
+    has_several_seeds = len({record["seed"] for record in records}) > 1
+    return "\n".join([*lines, "", *samples, *([] if has_several_seeds else [ONE_SEED])])
+
+
+def _baseline(record: dict, records: list[dict]) -> float | None:
+    for other in records:
+        is_pair = (other["task"], other["seed"]) == (record["task"], record["seed"])
+        if is_pair and other["label"].startswith("vanilla") and other.get("score") is not None:
+            return other["score"]
+    return None
+
+
+def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:
+    is_finished = record["status"] == "finished"
+    score = record.get("score") if is_finished else None
+    seconds = record["timings"].get("total_s")
+    return (
+        record["label"] + ("" if is_finished else f" ({record['status']})"),
+        record["task"],
+        str(record["seed"]),
+        record.get("score_name", "-"),
+        "-" if score is None else f"{100 * score:.2f}",
+        "-" if score is None or baseline is None else f"{100 * (score - baseline):+.2f}",
+        str(record["data"]["rows"].get("validation", "-")),
+        "-" if seconds is None else f"{seconds:.0f}",
+        str(folder),
+    )
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, HEADER, strict=True)
+        texts = [cell.rjust(width) if name in NUMERIC else cell.ljust(width) for cell, width, name in cells]
+        lines.append("  ".join(texts).rstrip())
+    return lines
+
+
+def main(argv: list[str]) -> int:
+    """Print the table of the folders in `argv`; exit codes as in main.py."""
+    parser = argparse.ArgumentParser(prog="python -m hype.compare", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR")
+    try:
+        print(compare(parser.parse_args(argv).folders))
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

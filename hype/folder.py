@@ -1,0 +1,140 @@
+"""The folder of a run: one live process at a time, never two different runs, and where to go on."""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hype.checkpoints import is_complete, last_complete, write_json
+from hype.errors import EnvironmentFault, InputError, LockedError
+
+logger = logging.getLogger(__name__)
+RECORD = "run.json"
+LOCK = ".lock"
+OWN_FILES = (RECORD, LOCK, f"{LOCK}.json")
+
+
+@contextmanager
+def locked(folder: Path):
+    """Hold the folder, made if need be, for this process.
+
+    Raises:
+        LockedError: another live process holds it; a dead one's lock is free again.
+        EnvironmentFault: the folder cannot be made or written.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(
+            f"--output_dir {folder}: another run is in it ({_holder(folder)}); wait for it or choose another folder"
+        ) from None
+    except OSError as error:
+        raise EnvironmentFault(f"--output_dir {folder}: {error.strerror}; choose a folder you can write") from error
+    try:
+        start = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(folder / f"{LOCK}.json", {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / f"{LOCK}.json").read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on {holder['host']} since {holder['start']}"
+    except (OSError, ValueError, KeyError):
+        return "its holder is not known"
+
+
+@dataclass
+class Plan:
+    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew."""
+
+    finished: dict | None = None
+    checkpoint: str | None = None
+    changed: dict | None = None
+
+
+def read_record(path: Path) -> dict:
+    """Read a run.json.
+
+    Raises:
+        InputError: it cannot be read or is no record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {"status": record["status"], "identity": record["identity"], **record}
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the folder of a run") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: damaged or no record of a run; move it away, or pass --overwrite_output_dir"
+        ) from None
+
+
+def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allow_changed: bool) -> Plan:
+    """Decide between start, resumption and nothing, from what the folder holds.
+
+    Args:
+        identity: everything that determines the result, as in the record.
+        resume: a checkpoint that the user names; "true": the newest whole one.
+
+    Raises:
+        InputError: the folder holds another run or foreign files, or the named checkpoint is not whole.
+    """
+    if overwrite:
+        _clear(folder)
+        return Plan()
+    if not (folder / RECORD).exists():
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in OWN_FILES)
+        if foreign and not resume:
+            raise InputError(
+                f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty folder"
+                " or pass --overwrite_output_dir"
+            )
+        return Plan(checkpoint=_named_checkpoint(folder, resume) if resume else None)
+    record = read_record(folder / RECORD)
+    changed = {
+        key: [record["identity"].get(key), identity.get(key)]
+        for key in sorted(record["identity"].keys() | identity.keys())
+        if record["identity"].get(key) != identity.get(key)
+    }
+    if changed and not allow_changed:
+        shown = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5])
+        raise InputError(
+            f"--output_dir {folder} holds another run ({shown}): choose another folder, or pass --overwrite_output_dir"
+            " to start anew, --allow_changed to go on with the new settings"
+        )
+    if record["status"] == "finished" and not changed:
+        return Plan(finished=record)
+    if resume:
+        return Plan(checkpoint=_named_checkpoint(folder, resume), changed=changed)
+    newest = last_complete(folder)
+    return Plan(checkpoint=str(newest) if newest else None, changed=changed)
+
+
+def _named_checkpoint(folder: Path, resume: str) -> str:
+    checkpoint = last_complete(folder) if resume.lower() == "true" else Path(resume)
+    if checkpoint is None:
+        raise InputError(f"--resume_from_checkpoint: {folder} holds no whole checkpoint; drop the flag to start anew")
+    if not is_complete(checkpoint):
+        raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
+    return str(checkpoint)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a run of ours; files of others stay."""
+    if (folder / RECORD).exists():
+        for path in folder.glob("checkpoint-*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+        (folder / RECORD).unlink()

@@ -1,0 +1,261 @@
+"""The parts of one run, in the order in which they are made: data, model, Trainer, record, training, scores, files."""
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate.utils import broadcast_object_list
+from transformers import DataCollatorWithPadding, default_data_collator, set_seed
+
+from hype import metrics, modeling, records
+from hype.checkpoints import write_json
+from hype.data import Splits, load_splits
+from hype.errors import InputError, RunError
+from hype.folder import RECORD, Plan, plan
+from hype.labels import aligned_labels, convert_label_ids
+from hype.parsing import Arguments
+from hype.submission import write_submission
+from hype.techniques import selected
+from hype.tokenisation import tokenise
+from hype.trainer import HyPeTrainer
+
+logger = logging.getLogger(__name__)
+SPLITS_OF = {
+    "do_train": ("train",),
+    "do_eval": ("validation", "validation_mismatched"),
+    "do_predict": ("test", "test_mismatched"),
+}
+# Below these shares of changed entries the noise is called weak, and in half precision refused.
+WEAK_SHARE, REFUSED_SHARE = 0.9, 0.5
+
+
+class Job:
+    """One run. Its methods are called in the order in which they stand, on every process."""
+
+    def __init__(self, arguments: Arguments, folder: Path):
+        training = arguments.training
+        self.arguments, self.folder, self.is_first = arguments, folder, training.process_index == 0
+        wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
+        if training.eval_strategy != "no" and "validation" not in wanted:
+            wanted += SPLITS_OF["do_eval"]
+        if not wanted:
+            raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
+        self.techniques = selected(arguments.techniques, arguments.hype.hype_type != "none")
+        with training.main_process_first(desc="reading data"):
+            self.splits: Splits = load_splits(arguments.data, wanted, arguments.model.cache_dir)
+        task = self.splits.task
+        self.config = modeling.load_config(arguments.model, task.name)
+        self.label_names = task.label_names and aligned_labels(task.label_names, self.config.label2id)
+        modeling.set_labels(self.config, self.label_names)
+        self.model_description = records.describe_model(arguments.model.model_name_or_path, self.config)
+
+    def plan(self) -> Plan:
+        """Decide on the first process, for all, whether to start, go on or do nothing."""
+        training = self.arguments.training
+        self.identity = records.identity_of(self.arguments, self.splits.fingerprint, self.model_description)
+        outcome = [None]
+        if self.is_first:
+            try:
+                outcome = [
+                    plan(
+                        self.folder,
+                        self.identity,
+                        training.resume_from_checkpoint,
+                        training.overwrite_output_dir,
+                        training.allow_changed,
+                    )
+                ]
+            except RunError as error:
+                outcome = [error]
+        if training.world_size > 1:
+            broadcast_object_list(outcome)
+        if isinstance(outcome[0], RunError):
+            raise outcome[0]
+        return outcome[0]
+
+    def build(self) -> None:
+        """Tokenise, load the model and make the Trainer; begin the record."""
+        arguments, training, data = self.arguments, self.arguments.training, self.arguments.data
+        started = time.perf_counter()
+        tokenizer = modeling.load_tokenizer(arguments.model)
+        with training.main_process_first(desc="tokenising"):
+            self.tokens = tokenise(
+                self.splits, tokenizer, data.max_seq_length, data.pad_to_max_length, data.overwrite_cache,
+                arguments.model.cache_dir,
+            )  # fmt: skip
+        for note in self.splits.notes if self.is_first else ():
+            logger.warning("%s", note)
+        # Seeded here, so that the head of a run does not depend on what was done before.
+        set_seed(training.seed)
+        self.model = modeling.load_model(arguments.model, self.config, tokenizer)
+        self.trainer = HyPeTrainer(
+            model=self.model,
+            args=training,
+            train_dataset=self._in_model_order(self.tokens.get("train")),
+            eval_dataset=self._in_model_order(self.tokens.get("validation")),
+            data_collator=default_data_collator if data.pad_to_max_length else DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+            compute_metrics=self._compute_metrics,
+            preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
+            hype_options=hype_options(arguments),
+            techniques=self.techniques,
+            optimizer_semantics=training.optimizer_semantics,
+        )
+        self._begin_record(time.perf_counter() - started)
+
+    def _begin_record(self, load_s: float) -> None:
+        training = self.arguments.training
+        splits, task = self.splits, self.splits.task
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.record = {
+            "schema": records.SCHEMA,
+            "run_id": records.run_id_of(self.identity),
+            "identity": self.identity,
+            "arguments": self.arguments.as_dict(),
+            "task": task.name,
+            "seed": training.seed,
+            "label": records.method_label(self.arguments, [technique.name for technique in self.techniques]),
+            "sample": splits.sample_text,
+            "data": {
+                "source": splits.source,
+                "fingerprint": splits.fingerprint,
+                "rows": splits.row_counts,
+                "notes": splits.notes,
+            },
+            "model": {**self.model_description, "parameter_count": parameters},
+            "label_names": self.label_names,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "world_size": training.world_size,
+            **records.describe_machine(training.device),
+            "timings": {"load_s": load_s},
+            "metrics": {},
+        }
+
+    def train(self, checkpoint: str | None) -> None:
+        """Measure the noise, train and save the model; a no-op without --do_train."""
+        training = self.arguments.training
+        if not training.do_train:
+            return
+        if self.splits.low_resource_indices is not None and self.is_first:
+            write_json(self.folder / "low_resource_indices.json", self.splits.low_resource_indices)
+        self.record["noise"] = self._measured_noise()
+        result = self.trainer.train(resume_from_checkpoint=checkpoint)
+        self.record["timings"]["train_s"] = result.metrics["train_runtime"]
+        self.record["steps"] = result.global_step
+        self.record["techniques"] = {technique.name: technique.facts() for technique in self.techniques}
+        self.trainer.save_model()
+        metrics_of_train = {**result.metrics, "train_samples": len(self.tokens["train"])}
+        self.record["metrics"]["train"] = metrics_of_train
+        self.trainer.save_metrics("train", metrics_of_train)
+        self.trainer.save_state()
+
+    def _measured_noise(self) -> dict | None:
+        hype = self.arguments.hype
+        try:
+            noise = self.trainer.measure_noise()
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        if noise is None:
+            return None
+        weakest = min(noise["layers"], key=lambda layer: layer["changed"])
+        snr = "infinite" if weakest["snr_db"] is None else f"{weakest['snr_db']:.0f} dB"
+        effect = (
+            f"{hype.hype_type} noise of eps {hype.hype_eps:g} changes {weakest['changed']:.1%} of the entries of "
+            f"{weakest['dtype']} hidden states (signal to noise {snr}) and a logit by {noise['logit_change']:.1e}"
+        )
+        is_half = weakest["dtype"] in ("float16", "bfloat16")
+        if is_half and weakest["changed"] < REFUSED_SHARE and not hype.allow_vanishing_noise:
+            raise InputError(f"{effect}: train in float32, raise --hype_eps, or pass --allow_vanishing_noise")
+        logger.log(logging.WARNING if weakest["changed"] < WEAK_SHARE else logging.INFO, "%s", effect)
+        return noise
+
+    def evaluate(self) -> None:
+        """Score the validation splits; a no-op without --do_eval."""
+        if not self.arguments.training.do_eval:
+            return
+        started, task = time.perf_counter(), self.splits.task
+        scores = self.trainer.evaluate(metric_key_prefix="eval")
+        scores["eval_samples"] = len(self.tokens["validation"])
+        if "validation_mismatched" in self.tokens:
+            mismatched = self.trainer.evaluate(self._in_model_order(self.tokens["validation_mismatched"]))
+            scores |= {f"{name}_mm": value for name, value in mismatched.items()}
+            scores["eval_samples_mm"] = len(self.tokens["validation_mismatched"])
+        self.trainer.save_metrics("eval", scores)
+        self.record["metrics"]["eval"] = scores
+        self.record["score"] = metrics.score(task, {name.removeprefix("eval_"): v for name, v in scores.items()})
+        self.record["score_name"] = " and ".join(task.score_metrics)
+        self.record["majority_score"] = metrics.majority_score(task, self.splits.splits["validation"]["label"])
+        self.record["timings"]["eval_s"] = time.perf_counter() - started
+
+    def predict(self) -> None:
+        """Write the files that the GLUE server takes; a no-op without --do_predict."""
+        if not self.arguments.training.do_predict:
+            return
+        files = []
+        for split in SPLITS_OF["do_predict"]:
+            if split in self.tokens:
+                tokens = self.tokens[split].remove_columns(
+                    [name for name in ("label",) if name in self.tokens[split].column_names]
+                )
+                predictions = self._labels_of(self.trainer.predict(tokens).predictions)
+                if self.is_first:
+                    written = write_submission(self.splits.task, split, predictions, self.folder)
+                    files.append(str(written.path))
+                    if written.warning:
+                        logger.warning("%s", written.warning)
+        self.record["predictions"] = files
+
+    def _in_model_order(self, tokens):
+        """Number the labels as the model's head does."""
+        if tokens is None or self.label_names is None or list(self.label_names) == list(self.splits.task.label_names):
+            return tokens
+        ids = convert_label_ids(tokens["label"][:], self.splits.task.label_names, self.label_names)
+        return tokens.remove_columns("label").add_column("label", ids)
+
+    def _labels_of(self, predictions):
+        """Turn logits into GLUE's label ids, or scores."""
+        if self.label_names is None:
+            return predictions.squeeze(-1)
+        return convert_label_ids(predictions.argmax(-1), self.label_names, self.splits.task.label_names)
+
+    def _compute_metrics(self, output) -> dict:
+        labels = output.label_ids
+        if self.label_names is not None:
+            labels = convert_label_ids(labels, self.label_names, self.splits.task.label_names)
+        predictions = self._labels_of(output.predictions)
+        self.record["remarks"] = metrics.remarks(self.splits.task, predictions, labels)
+        return metrics.compute(self.splits.task, predictions, labels)
+
+    def write_record(self) -> None:
+        """Write run.json, on the first process."""
+        if self.is_first:
+            write_json(self.folder / RECORD, self.record)
+
+
+def hype_options(arguments: Arguments) -> dict | None:
+    """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
+    options = asdict(arguments.hype)
+    options.pop("allow_vanishing_noise")
+    if options["hype_type"] == "none":
+        return None
+    options["hype_layers"] = parse_indices(options["hype_layers"])
+    return options
+
+
+def parse_indices(text: str | None) -> list[int] | None:
+    """Read layer indices such as 0,1,5-7.
+
+    Raises:
+        InputError: anything else.
+    """
+    if text is None:
+        return None
+    indices = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            indices += range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise InputError(f"--hype_layers {text}: give indices and ranges such as 0,1,5-7") from None
+    return indices

@@ -1,0 +1,120 @@
+"""run.json: everything that determines a run's result, and what came out. The only source of every table."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from hype.checkpoints import file_sha256
+from hype.parsing import Arguments
+
+SCHEMA = 1
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "scikit-learn", "scipy", "numpy")
+# Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
+NEUTRAL = {
+    "model": {"cache_dir", "use_auth_token", "use_fast_tokenizer", "trust_remote_code", "model_name_or_path"},
+    "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "overwrite_cache"},
+    "training": {
+        "allow_changed", "batch_eval_metrics", "dataloader_num_workers", "dataloader_persistent_workers",
+        "dataloader_pin_memory", "dataloader_prefetch_factor", "ddp_timeout", "debug_traceback", "disable_tqdm",
+        "eval_accumulation_steps", "eval_delay", "eval_do_concat_batches", "eval_on_start", "eval_steps",
+        "eval_strategy", "include_for_metrics", "include_num_input_tokens_seen", "log_level", "log_level_replica",
+        "log_on_each_node", "logging_dir", "logging_first_step", "logging_nan_inf_filter", "logging_steps",
+        "logging_strategy", "output_dir", "overwrite_output_dir", "parallelism_config", "per_device_eval_batch_size",
+        "prediction_loss_only", "project", "push_to_hub", "report_to", "resume_from_checkpoint", "run_name",
+        "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
+        "skip_memory_metrics", "torch_empty_cache_steps", "use_liger_kernel", "warmup_ratio", "group_by_length",
+        "local_rank", "do_eval",
+    },
+}  # fmt: skip
+NEUTRAL_PREFIXES = ("hub_", "trackio_")
+
+
+def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) -> dict:
+    """Collect what determines the result: settings, the data's content, the model's, the number of processes."""
+    identity = {}
+    for group, values in arguments.as_dict().items():
+        for name, value in values.items():
+            if name not in NEUTRAL.get(group, ()) and not name.startswith(NEUTRAL_PREFIXES):
+                identity[name] = value
+    if arguments.training.load_best_model_at_end:
+        for name in ("eval_strategy", "eval_steps", "save_strategy", "save_steps"):
+            identity[name] = arguments.as_dict()["training"][name]
+    identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})
+    identity.update(model=model["fingerprint"], world_size=arguments.training.world_size)
+    return json.loads(json.dumps(identity, default=str))
+
+
+def run_id_of(identity: dict) -> str:
+    """Name a run by the hash of its identity (16 hexadecimal digits)."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def describe_model(name: str, config, parameter_count: int | None = None) -> dict:
+    """Describe a model: name, type, revision of the hub or hash of the folder's weights and configuration."""
+    folder = Path(name).expanduser()
+    revision = getattr(config, "_commit_hash", None)
+    fingerprint = f"{name}@{revision}"
+    if folder.is_dir():
+        patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
+        files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+        fingerprint = hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+    return {
+        "name": name,
+        "model_type": config.model_type,
+        "revision": revision,
+        "fingerprint": fingerprint,
+        "parameter_count": parameter_count,
+    }
+
+
+def describe_machine(device: torch.device) -> dict:
+    """Describe versions, commit, device and threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+        "git": _git_state(),
+        "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
+    }
+
+
+def _git_state() -> dict | None:
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *command: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *command], capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the largest memory so far: the CUDA allocator's, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def method_label(arguments: Arguments, technique_names: list[str]) -> str:
+    """Name the method for people: HyPe-N 1e-05 + R-Drop, dropout 0."""
+    hype, model = arguments.hype, arguments.model
+    names = []
+    if hype.hype_type != "none":
+        names.append(f"HyPe-{hype.hype_type[0].upper()} {hype.hype_eps:g}")
+    names += technique_names
+    dropout = model.dropout_rate if model.all_dropout_rate is None else model.all_dropout_rate
+    return (" + ".join(names) or "vanilla") + f", dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"

@@ -1,0 +1,86 @@
+"""One run: arguments in, record out. Loads, measures the noise, trains, saves, evaluates, predicts."""
+
+import errno
+import logging
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from hype import records
+from hype.card import write_card
+from hype.errors import DivergedError, EnvironmentFault, InputError, RunError
+from hype.folder import RECORD, locked
+from hype.job import Job
+from hype.parsing import Arguments
+
+logger = logging.getLogger(__name__)
+
+
+def run(arguments: Arguments) -> dict | None:
+    """Do one run and return its record, which is also written to `output_dir`/run.json.
+
+    A finished run of the same identity is not repeated; an interrupted one goes on from its newest whole checkpoint.
+    Processes other than the first return None.
+
+    Raises:
+        InputError, DivergedError, EnvironmentFault, LockedError: see `hype.errors`.
+    """
+    training = arguments.training
+    if training.n_gpu > 1:
+        raise InputError("several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one")
+    folder = Path(training.output_dir)
+    with locked(folder) if training.process_index == 0 else nullcontext():
+        try:
+            return _run(arguments, folder)
+        except torch.OutOfMemoryError as error:
+            raise EnvironmentFault("out of memory: lower --per_device_train_batch_size or --max_seq_length") from error
+        except OSError as error:
+            if isinstance(error, RunError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+                raise
+            raise EnvironmentFault(f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def _run(arguments: Arguments, folder: Path) -> dict | None:
+    started = time.perf_counter()
+    job = Job(arguments, folder)
+    planned = job.plan()
+    if planned.finished is not None:
+        logger.warning("%s is finished already: nothing is run again", folder)
+        return planned.finished if job.is_first else None
+    job.build()
+    job.record.update(status="running", changed=planned.changed)
+    job.write_record()
+    try:
+        job.train(planned.checkpoint)
+        job.evaluate()
+        job.predict()
+    except BaseException as error:
+        status = "diverged" if isinstance(error, DivergedError) else "failed"
+        job.record.update(status=status, error=f"{type(error).__name__}: {error}")
+        job.write_record()
+        raise
+    job.record["timings"]["total_s"] = time.perf_counter() - started
+    job.record["peak_memory_bytes"] = records.peak_memory_bytes(arguments.training.device)
+    job.record["status"] = "finished"
+    if job.is_first:
+        write_card(folder, job.record)
+    job.write_record()
+    return job.record if job.is_first else None
+
+
+def summary(record: dict) -> str:
+    """Format a record for people: the result, what it is a result of, where the files are."""
+    folder = record["arguments"]["training"]["output_dir"]
+    lines = [f"{record['task']}: {record['label']}, seed {record['seed']}, {record['model']['name']}"]
+    if "score" in record:
+        score = "undefined" if record["score"] is None else f"{100 * record['score']:.2f}"
+        majority = 100 * (record["majority_score"] or 0)
+        rows = record["data"]["rows"]["validation"]
+        lines.append(f"  {record['score_name']} {score} on {rows} validation examples (majority class {majority:.2f})")
+    if record["sample"]:
+        lines.append(f"  {record['sample']}")
+    lines += [f"  {path}" for path in record.get("predictions", ())]
+    lines.append(f"  {Path(folder) / RECORD}")
+    return "\n".join(lines)
