@@ -10,7 +10,7 @@ BERT = {
 }  # fmt: skip
 SEQ2SEQ_EOS = {"eos_token_id": 2, "bos_token_id": 0, "decoder_start_token_id": 2}
 LLAMA = {**BERT, "num_key_value_heads": 2}
-# model type -> configuration; the third column of the models' own defaults is kept.
+# model type -> configuration; dropouts are the defaults of the model.
 CONFIGS = {
     "bert": BERT,
     "roberta": BERT,
@@ -20,7 +20,8 @@ CONFIGS = {
     "xlnet": {"d_model": 16, "n_layer": 3, "n_head": 2, "d_inner": 24},
     "deberta": {**BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
     "deberta-v2": {
-        **BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "conv_kernel_size": 3, "position_buckets": 4,
+        **BERT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "conv_kernel_size": 3,
+        "position_buckets": 4,
     },
     "albert": {**BERT, "embedding_size": 8, "num_hidden_layers": 4, "num_hidden_groups": 2},
     "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24, "max_position_embeddings": 40},
@@ -32,7 +33,7 @@ CONFIGS = {
     "llama": LLAMA,
     "qwen2": LLAMA,
     "qwen3": {**LLAMA, "head_dim": 8},
-    "t5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, **SEQ2SEQ_EOS, "eos_token_id": 2},
+    "t5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, **SEQ2SEQ_EOS},
     "mt5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, **SEQ2SEQ_EOS},
     "bart": {
         "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
@@ -42,16 +43,21 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def tiny_config(model_type: str, **changes):
-    """Build the tiny configuration of a model type."""
-    return AutoConfig.for_model(model_type, **{**COMMON, **CONFIGS[model_type], **changes})
+def tiny_config(model_type: str, dropout: float | None = None, **changes):
+    """Build the tiny configuration of a model type; `dropout`: the rate of all its dropouts, None: its defaults."""
+    config = AutoConfig.for_model(model_type, **{**COMMON, **CONFIGS[model_type], **changes})
+    for name, value in config.to_dict().items():
+        # BART's layerdrop skips whole layers: that is no dropout.
+        if dropout is not None and "drop" in name and "layerdrop" not in name and isinstance(value, float | int):
+            setattr(config, name, dropout)
+    return config
 
 
-def tiny_model(model_type: str, seed: int = 0, **changes):
+def tiny_model(model_type: str, seed: int = 0, dropout: float | None = None, **changes):
     """Build a tiny random classification model; the global generator is left as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(tiny_config(model_type, **changes))
+        model = AutoModelForSequenceClassification.from_config(tiny_config(model_type, dropout, **changes))
     return model.float()
 
 

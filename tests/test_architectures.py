@@ -1,0 +1,190 @@
+"""Every architecture against algorithm 1 written out by hand, and the choice of layers."""
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from hype import HyPe
+from hype.architectures import ARCHITECTURES
+from tests.by_hand import FORWARDS, IDS, Recorded, run_with_noise
+from tests.tiny import CONFIGS, tiny_config, tiny_model
+
+# name -> options of HyPe, noise at the layers' input, noise after their attention
+POSITIONS = {
+    "input": ({}, True, False),
+    "both": ({"hype_intermediate": True}, True, True),
+    "attention": ({"hype_only_intermediate": True}, False, True),
+    "attention, both flags": ({"hype_intermediate": True, "hype_only_intermediate": True}, False, True),
+}
+# Here the residual is added behind the attention module, so that by hand the two sums are taken in another order.
+RESIDUAL_BEHIND = ("modernbert", "gpt2", "llama", "qwen2", "qwen3")
+LAYER_COUNTS = {model_type: 4 if model_type in ("albert", "t5", "mt5", "bart") else 3 for model_type in CONFIGS}
+
+
+def unchanged(state):
+    return state
+
+
+def noised_indices(model, **options):
+    """Return the layer calls, counted in their order, that receive a noised state."""
+    received = []
+    for module in model.modules():
+        # By the name of the class, not by the path that hype.architectures follows.
+        if type(module).__name__ in ("BertLayer", "AlbertLayer", "T5Block", "BartEncoderLayer", "BartDecoderLayer"):
+            module.register_forward_hook(lambda module, args, output: received.append(args[0]))
+    _, recorded = run_with_noise(model, **options)
+    return [i for i, state in enumerate(received) if any(torch.equal(state, noised) for _, noised in recorded.draws)]
+
+
+def test_the_table_and_the_tiny_models_name_the_same_architectures():
+    assert set(ARCHITECTURES) == set(CONFIGS) == set(FORWARDS)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_output_equals_algorithm_1_by_hand(model_type, position):
+    options, at_input, at_attention = POSITIONS[position]
+    model = tiny_model(model_type, dropout=0.0)
+    logits, recorded = run_with_noise(model, **options)
+    with torch.no_grad():
+        by_hand = FORWARDS[model_type](
+            model, IDS, recorded.add if at_input else unchanged, recorded.add if at_attention else unchanged
+        )
+        without_noise = model(IDS).logits
+    assert len(recorded.draws) == len(recorded.states) == LAYER_COUNTS[model_type] * (at_input + at_attention)
+    if at_attention and model_type in RESIDUAL_BEHIND:
+        torch.testing.assert_close(logits, by_hand, rtol=0, atol=1e-6)
+    else:
+        assert torch.equal(logits, by_hand)
+        assert all(torch.equal(clean, state) for (clean, _), state in zip(recorded.draws, recorded.states, strict=True))
+    assert (logits - without_noise).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_both_streams_of_xlnet_equal_algorithm_1_by_hand(position):
+    options, at_input, at_attention = POSITIONS[position]
+    model = tiny_model("xlnet", dropout=0.0).train()
+    perm_mask = torch.zeros(4, 9, 9)
+    perm_mask[:, :, -3:] = 1
+    target_mapping = torch.zeros(4, 2, 9)
+    target_mapping[:, 0, -1] = target_mapping[:, 1, -2] = 1
+    recorded = Recorded()
+    with HyPe(model, "normal", 0.5, **options) as hype, torch.no_grad():
+        hype.observer = recorded.observe
+        logits = model(IDS, perm_mask=perm_mask, target_mapping=target_mapping).logits
+    with torch.no_grad():
+        by_hand = FORWARDS["xlnet"](
+            model,
+            IDS,
+            recorded.add if at_input else unchanged,
+            recorded.add if at_attention else unchanged,
+            perm_mask,
+            target_mapping,
+        )
+    shapes = [tuple(clean.shape) for clean, _ in recorded.draws]
+    assert shapes == [(9, 4, 16), (2, 4, 16)] * 3 * (at_input + at_attention)  # (length, batch, hidden), two streams
+    assert torch.equal(logits, by_hand)
+
+
+def test_padding_reaches_the_layers_as_it_does_without_noise():
+    model = tiny_model("bert", dropout=0.0)
+    mask = torch.ones_like(IDS)
+    mask[:, 6:] = 0
+    recorded = Recorded()
+    with HyPe(model.train(), "normal", 1e-30) as hype, torch.no_grad():
+        hype.observer = recorded.observe
+        logits = model(IDS, attention_mask=mask).logits
+    assert len(recorded.draws) == 3
+    assert torch.equal(logits, model(IDS, attention_mask=mask).logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"hype_top_layers": 1}, [3]),
+        ({"hype_low_layers": 3}, [0, 1, 2]),
+        ({"hype_top_layers": 1, "hype_low_layers": 2}, [0, 1, 3]),
+        ({"hype_top_layers": 3, "hype_low_layers": 3}, [0, 1, 2, 3]),
+        ({"hype_top_layers": 0, "hype_low_layers": 0}, [0, 1, 2, 3]),
+        ({"hype_top_layers": 0, "hype_low_layers": 1}, [0]),
+        ({"hype_top_layers": 4}, [0, 1, 2, 3]),
+        ({"hype_layers": [2]}, [2]),
+        ({"hype_layers": [3, 0]}, [0, 3]),
+    ],
+)
+@pytest.mark.parametrize("model_type", ["bert", "albert", "t5", "bart"])
+def test_noise_enters_the_chosen_layers_alone(model_type, options, expected):
+    changes = {"num_hidden_layers": 4} if model_type == "bert" else {}
+    assert noised_indices(tiny_model(model_type, **changes), **options) == expected
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_albert_counts_the_calls_of_its_inner_layers(index):
+    """4 layers of 2 inner ones: 8 calls, in which the 4 weights take turns as 0 1 0 1 2 3 2 3."""
+    model = tiny_model("albert", inner_group_num=2)
+    assert noised_indices(model, hype_layers=[index]) == [index]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_albert_with_inner_layers_equals_algorithm_1_by_hand(position):
+    options, at_input, at_attention = POSITIONS[position]
+    model = tiny_model("albert", dropout=0.0, inner_group_num=2)
+    logits, recorded = run_with_noise(model, **options)
+    with torch.no_grad():
+        by_hand = FORWARDS["albert"](
+            model, IDS, recorded.add if at_input else unchanged, recorded.add if at_attention else unchanged
+        )
+    assert len(recorded.draws) == 8 * (at_input + at_attention)
+    assert torch.equal(logits, by_hand)
+
+
+def test_a_shared_layer_of_albert_gets_fresh_noise_at_every_call():
+    model = tiny_model("albert", num_hidden_groups=1)
+    _, recorded = run_with_noise(model)
+    noises = [recorded.noise(draw) for draw in range(4)]
+    assert all(not torch.equal(a, b) for i, a in enumerate(noises) for b in noises[:i])
+
+
+def test_albert_is_perturbed_when_its_body_is_called_without_the_head():
+    model = tiny_model("albert").train()
+    recorded = Recorded()
+    with HyPe(model, "normal", 0.5, hype_top_layers=1) as hype:
+        hype.observer = recorded.observe
+        model.base_model(IDS)
+        model.base_model(IDS)
+    assert len(recorded.draws) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hype_top_layers": 4}, "hype_top_layers 4: the model has 3 layers"),
+        ({"hype_top_layers": -1}, "hype_top_layers -1: the model has 3 layers"),
+        ({"hype_low_layers": 4}, "hype_low_layers 4: the model has 3 layers"),
+        ({"hype_layers": [0, 3]}, "layers 0 to 2"),
+        ({"hype_layers": [-1]}, "layers 0 to 2"),
+        ({"hype_layers": []}, "layers 0 to 2"),
+        ({"hype_layers": [0], "hype_top_layers": 1}, "hype_layers excludes"),
+    ],
+)
+def test_layers_outside_of_the_model_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        HyPe(tiny_model("bert"), **options)
+
+
+def test_albert_has_as_many_layers_as_calls():
+    with pytest.raises(ValueError, match="the model has 4 layers"):
+        HyPe(tiny_model("albert", num_hidden_groups=1), hype_top_layers=5)
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_the_dropouts_of_the_table_are_all_that_makes_training_random(model_type):
+    architecture = ARCHITECTURES[model_type]
+    config = tiny_config(model_type, dropout=0.5)
+    model = AutoModelForSequenceClassification.from_config(config).train()
+    assert not torch.equal(model(IDS).logits, model(IDS).logits)
+    for name in architecture.hidden_dropouts + architecture.other_dropouts:
+        setattr(config, name, 0.0)
+    model = AutoModelForSequenceClassification.from_config(config).train()
+    assert torch.equal(model(IDS).logits, model(IDS).logits)
