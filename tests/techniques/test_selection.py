@@ -1,0 +1,110 @@
+"""The flags of the techniques: what is refused, and what is chosen in which order."""
+
+import math
+
+import pytest
+from transformers import HfArgumentParser
+
+from hype.errors import InputError
+from hype.techniques import TechniqueArguments, selected
+from hype.techniques.arguments import CHOICES, OPTIONS, RANGES
+from tests.techniques.runs import FLAGS
+
+
+def names(hype_is_on=False, **flags):
+    return [technique.name for technique in selected(TechniqueArguments(**flags), hype_is_on)]
+
+
+def test_by_default_nothing_is_on():
+    assert names() == names(hype_is_on=True) == []
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("hype_is_on", [False, True])
+def test_its_flags_switch_one_technique_on(name, hype_is_on):
+    assert names(hype_is_on, **FLAGS[name]) == [name]
+
+
+def test_no_layer_at_all_is_top_k_tuning_too():
+    assert names(top_k_layers=0) == ["Top-K Tuning"]
+
+
+def test_anchors_and_fisher_information_come_before_noise_on_the_parameters():
+    flags = {**FLAGS["NoisyTune"], **FLAGS["RecAdam"], **FLAGS["Child-Tuning D"], **FLAGS["Mixout"]}
+    assert names(**flags)[-1] == "NoisyTune"
+
+
+def test_the_released_flags_are_parsed():
+    line = (
+        "--mode ChildTuning-D --reserve_p 0.3 --noise_lambda 0.15 --rdrop_alpha 0.5 "
+        "--r3f_lambda 1.0 --r3f_eps 1e-5 --r3f_noise_type uniform"
+    )
+    (arguments,) = HfArgumentParser(TechniqueArguments).parse_args_into_dataclasses(line.split())
+    assert (arguments.mode, arguments.reserve_p, arguments.noise_lambda) == ("ChildTuning-D", 0.3, 0.15)
+    assert (arguments.rdrop_alpha, arguments.r3f_lambda, arguments.r3f_eps) == (0.5, 1.0, 1e-5)
+    assert arguments.r3f_noise_type == "uniform"
+
+
+SWITCHES = {
+    "mode": {"mode": "ChildTuning-F", "reserve_p": 0.3},
+    "recadam": {"recadam": True},
+    **{name: {name: 0.5} for name in ("mixout_p", "rdrop_alpha", "r3f_lambda", "lnsr_lambda")},
+}
+
+
+def switched_on(option):
+    return SWITCHES[OPTIONS[option][0]] if option in OPTIONS else {}
+
+
+@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1])
+def test_numbers_out_of_range_are_refused_by_name(name, value):
+    with pytest.raises(InputError, match=f"^--{name} {value}: "):
+        TechniqueArguments(**{**switched_on(name), name: value})
+
+
+@pytest.mark.parametrize("name", ["reserve_p", "mixout_p"])
+def test_shares_above_one_are_refused(name):
+    with pytest.raises(InputError, match="from 0 to 1"):
+        TechniqueArguments(**{**switched_on(name), name: 1.01})
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_unknown_choices_are_refused_with_the_known_ones(name):
+    with pytest.raises(InputError, match=f"^--{name} other: give .* or "):
+        TechniqueArguments(**{**switched_on(name), name: "other"})
+
+
+VALUES = {"mixout_modules": "all", "mixout_exact_grad": True, "recadam_anneal_fun": "constant", "kl_reduction": "sum",
+          "r3f_noise_type": "uniform", "rdrop_ce_factor": 1.0, "lnsr_reduction": "sum", "lnsr_layer": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_without_its_technique_is_refused(option):
+    value = VALUES.get(option, 0.9)
+    TechniqueArguments(**{**switched_on(option), option: value})
+    with pytest.raises(InputError, match=f"^--{option} is without effect"):
+        TechniqueArguments(**{option: value})
+
+
+@pytest.mark.parametrize("mode", ["ChildTuning-F", "ChildTuning-D"])
+def test_child_tuning_without_a_share_is_refused(mode):
+    with pytest.raises(InputError, match="--reserve_p"):
+        TechniqueArguments(mode=mode)
+
+
+def test_a_linear_schedule_of_no_steps_is_refused():
+    with pytest.raises(InputError, match="recadam_anneal_t0 0"):
+        TechniqueArguments(recadam=True, recadam_anneal_fun="linear", recadam_anneal_t0=0)
+
+
+@pytest.mark.parametrize("option", [{"r3f_eps": 1e-4}, {"r3f_noise_type": "uniform"}])
+def test_noise_of_r3f_beside_hype_is_refused_as_without_effect(option):
+    assert names(False, r3f_lambda=1.0, **option) == ["R3F"]
+    with pytest.raises(InputError, match=r"D\.2"):
+        names(True, r3f_lambda=1.0, **option)
+
+
+def test_two_losses_are_refused_with_their_flags():
+    with pytest.raises(InputError, match="--rdrop_alpha and --r3f_lambda exclude each other"):
+        names(rdrop_alpha=0.5, r3f_lambda=0.5)

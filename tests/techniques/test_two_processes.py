@@ -1,0 +1,56 @@
+"""Techniques in two processes: the ranks agree, and with the single process where nothing is drawn per rank."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hype.techniques.child_tuning import MASK_FILE
+from tests.techniques.runs import FLAGS, HYPE, trainer_of, weights_of
+from tests.tiny import tiny_model
+
+# Without dropout and noise these draw nothing, or the same on all ranks: two processes must equal one.
+COMPARED = {
+    "vanilla": {},
+    **{name: FLAGS[name] for name in ("Top-K Tuning", "Child-Tuning F", "RecAdam", "NoisyTune", "R-Drop")},
+    "R3F": {"r3f_lambda": 0.5, "r3f_eps": 0.0},
+    "LNSR": {"lnsr_lambda": 0.5, "lnsr_noise_ratio": 0.0},
+}
+# The Fisher information is one of batches, so that one process needs batches of the same size.
+MASKED = {"Child-Tuning D": FLAGS["Child-Tuning D"]}
+DRAWING = {f"{name}, drawing": FLAGS[name] for name in ("Child-Tuning D", "Mixout", "R-Drop", "R3F", "LNSR")}
+
+
+def run(folder, flags, is_drawing, batch_size, **options):
+    """Train; without draws, epsilon 1 keeps Adam from blowing up differences in rounding."""
+    dropout = {} if is_drawing else {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    trainer = trainer_of(
+        folder, flags, hype=HYPE if is_drawing else None, model=tiny_model("bert", **dropout), count=16,
+        per_device_train_batch_size=batch_size, save_strategy="no", adam_epsilon=1e-3 if is_drawing else 1.0, **options,
+    )  # fmt: skip
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [*command, "-m", "tests.techniques.two_processes", str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, flags in COMPARED.items():
+        together = load_file(tmp_path / f"{name}.safetensors")
+        for key, weight in weights_of(run(tmp_path / "one", flags, is_drawing=False, batch_size=4)).items():
+            torch.testing.assert_close(weight, together[key], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+    run(tmp_path / "one", MASKED["Child-Tuning D"], is_drawing=False, batch_size=2)
+    masks = [load_file(tmp_path / folder / MASK_FILE) for folder in ("one", "Child-Tuning D")]
+    bits = [torch.cat(list(mask.values())) for mask in masks]
+    assert (bits[0] == bits[1]).double().mean() > 0.999  # sums in another order may cross the threshold

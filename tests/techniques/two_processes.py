@@ -1,0 +1,30 @@
+"""Run under torchrun: train a tiny model with each technique in two processes and save rank 0's weights."""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from tests.techniques.runs import weights_of
+from tests.techniques.test_two_processes import COMPARED, DRAWING, MASKED, run
+
+
+def weights_equal_on_all_ranks(weights: dict) -> bool:
+    flat = torch.cat([weight.flatten() for weight in weights.values()])
+    first = flat.clone()
+    torch.distributed.broadcast(first, 0)
+    return torch.equal(flat, first)
+
+
+def main(folder: Path) -> None:
+    for name, flags in {**COMPARED, **MASKED, **DRAWING}.items():
+        trainer = run(folder / name, flags, is_drawing=name in DRAWING, batch_size=2)
+        weights = weights_of(trainer)
+        assert weights_equal_on_all_ranks(weights), f"{name}: the weights of the ranks differ"
+        if trainer.is_world_process_zero():
+            save_file(weights, folder / f"{name}.safetensors")
+
+
+main(Path(sys.argv[1]))
+torch.distributed.destroy_process_group()
