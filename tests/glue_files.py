@@ -1,0 +1,33 @@
+"""A GLUE folder in miniature, written by the tests."""
+
+from hype.arguments import DataArguments
+from hype.data import load_splits
+
+RTE_TRAIN = [("A cat sits.", "A cat sits.", "entailment"), ("It rains.", "It is dry.", "not_entailment")]
+RTE_DEV = [("A dog runs.", "A dog runs.", "entailment"), ('He said "no".', "He said yes.", "not_entailment")]
+
+
+def rte(rows, labelled=True):
+    names = ["index", "sentence1", "sentence2", "label"][: 4 if labelled else 3]
+    lines = [[str(i), *row[: len(names) - 1]] for i, row in enumerate(rows)]
+    return "".join("\t".join(line) + "\n" for line in [names, *lines])
+
+
+def write(folder, files):
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return folder
+
+
+def load(folder, splits=("train", "validation"), task="rte", **flags):
+    return load_splits(DataArguments(task_name=task, data_dir=str(folder), **flags), splits)
+
+
+def write_rte(folder):
+    """Write a GLUE folder with two rows in each split of RTE."""
+    return write(
+        folder,
+        {"RTE/train.tsv": rte(RTE_TRAIN), "RTE/dev.tsv": rte(RTE_DEV), "RTE/test.tsv": rte(RTE_DEV, labelled=False)},
+    )
