@@ -4,11 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from hype.errors import RunError
+from hype.errors import InputError, RunError
 from hype.folder import RECORD, read_record
 
-HEADER = ("method", "task", "seed", "metric", "score x 100", "to vanilla", "dev examples", "seconds", "folder")
-NUMERIC = {"seed", "score x 100", "to vanilla", "dev examples", "seconds"}
+COLUMNS = {
+    "method": str.ljust, "task": str.ljust, "seed": str.rjust, "metric": str.ljust, "score x 100": str.rjust,
+    "to vanilla": str.rjust, "dev examples": str.rjust, "seconds": str.rjust, "folder": str.ljust,
+}  # fmt: skip
 ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
 
 
@@ -18,12 +20,20 @@ def compare(folders: list[Path]) -> str:
     "to vanilla" is the difference to the first vanilla run of the same task and seed.
     Raises InputError for a folder without a readable record.
     """
-    records = [read_record(folder / RECORD) for folder in folders]
+    records = [_record(folder) for folder in folders]
     rows = [_row(record, folder, _baseline(record, records)) for record, folder in zip(records, folders, strict=True)]
-    lines = _aligned([HEADER, *rows])
+    lines = _aligned([tuple(COLUMNS), *rows])
     samples = sorted({record["sample"] for record in records if record.get("sample")})
     has_several_seeds = len({record["seed"] for record in records}) > 1
     return "\n".join([*lines, "", *samples, *([] if has_several_seeds else [ONE_SEED])])
+
+
+def _record(folder: Path) -> dict:
+    record = read_record(folder / RECORD)
+    missing = [key for key in ("label", "task", "seed", "timings", "data") if key not in record]
+    if missing:
+        raise InputError(f"{folder / RECORD}: no {', '.join(missing)}; give the folder of a run")
+    return record
 
 
 def _baseline(record: dict, records: list[dict]) -> float | None:
@@ -52,13 +62,10 @@ def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, HEADER, strict=True)
-        texts = [cell.rjust(width) if name in NUMERIC else cell.ljust(width) for cell, width, name in cells]
-        lines.append("  ".join(texts).rstrip())
-    return lines
+    columns = []
+    for align, cells in zip(COLUMNS.values(), zip(*rows, strict=True), strict=True):
+        columns.append([align(cell, max(map(len, cells))) for cell in cells])
+    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
 
 def main(argv: list[str]) -> int:

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Three paired runs on the sample data, with the packaged model: HyPe, vanilla with dropout, vanilla without.
+# The variables of run_glue.sh are taken here, too; OUTPUT_DIR is the folder of the three.
+set -euo pipefail
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+folder=${OUTPUT_DIR:-outputs/quick_start}
+export TASK=rte LR=${LR:-1e-4} GLUE_DIR=$root/examples/sample_glue
+
+OUTPUT_DIR=$folder/hype "$root/run_glue.sh" --hype_type normal --hype_eps 1e-5 --dropout_rate 0.0 >&2
+OUTPUT_DIR=$folder/vanilla "$root/run_glue.sh" --hype_type none >&2
+OUTPUT_DIR=$folder/vanilla_no_dropout "$root/run_glue.sh" --hype_type none --dropout_rate 0.0 >&2
+PYTHONPATH=$root exec "$("$root/scripts/setup.sh")" -m hype.compare "$folder"/{hype,vanilla,vanilla_no_dropout}
