@@ -10,8 +10,10 @@ from hype.architectures import ARCHITECTURES
 from tests.by_hand import Recorded, run_with_noise
 from tests.tiny import tiny_model
 
-MBART = {"vocab_size": 40, "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24,
-         "encoder_attention_heads": 2, "decoder_attention_heads": 2, "eos_token_id": 2}  # fmt: skip
+MBART = {
+    "vocab_size": 40, "d_model": 16, "eos_token_id": 2, "encoder_layers": 2, "decoder_layers": 2,
+    "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+}  # fmt: skip
 UNLISTED = {"vocab_size": 40, "num_labels": 3, "pad_token_id": 1, "hidden_size": 16, "num_hidden_layers": 3,
             "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 40}  # fmt: skip
 

@@ -1,0 +1,225 @@
+"""The noise itself: distribution, independence, precision, and the two random streams."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from hype import HyPe
+from tests.by_hand import Recorded
+from tests.tiny import tiny_batch, tiny_model
+
+EPS = 1e-2
+VECTORS = Path(__file__).parents[2] / "shared" / "technique_vectors.json"
+# 4 standard errors of the correlation of 100,000 independent pairs.
+SAMPLE_SHAPE = (100, 10, 100)
+CORRELATION_LIMIT = 4 / 100_000**0.5
+KINDS = {
+    "normal": ({"hype_type": "normal"}, stats.norm(0, EPS)),
+    "uniform": ({"hype_type": "uniform"}, stats.uniform(-EPS, 2 * EPS)),
+    "positive": ({"hype_type": "uniform", "hype_uniform_support": "positive"}, stats.uniform(0, EPS)),
+}
+
+
+class Zero(nn.Module):
+    """A layer that returns zeros, so that the state which enters the next one is its noise alone."""
+
+    def forward(self, state):
+        return torch.zeros_like(state)
+
+
+class ZeroModel(nn.Module):
+    def __init__(self, layer_count):
+        super().__init__()
+        self.layers = nn.ModuleList(Zero() for _ in range(layer_count))
+
+    def forward(self, state):
+        for layer in self.layers:
+            state = layer(state)
+        return state
+
+
+def draw(shape=SAMPLE_SHAPE, layer_count=1, forward_count=1, step=0, **options) -> list[torch.Tensor]:
+    """Return the noise of every draw of `forward_count` forwards of one step."""
+    recorded, model = Recorded(), ZeroModel(layer_count).train()
+    with HyPe(model, **{"hype_eps": EPS, "hype_layers_path": "layers", **options}) as hype:
+        hype.observer = recorded.observe
+        hype.set_step(step)
+        for _ in range(forward_count):
+            model(torch.zeros(shape))
+    return [noised for _, noised in recorded.draws]
+
+
+def assert_uncorrelated(*noises):
+    flat = [np.asarray(noise, dtype=np.float64).ravel() for noise in noises]
+    for a, b in itertools.combinations(flat, 2):
+        assert a.size == 100_000
+        assert abs(np.corrcoef(a, b)[0, 1]) < CORRELATION_LIMIT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_has_the_documented_distribution(kind):
+    options, distribution = KINDS[kind]
+    values = draw((2, 500, 200), **options)[0].numpy().ravel()
+    error = distribution.std() / values.size**0.5
+    assert stats.kstest(values, distribution.cdf).pvalue > 0.01
+    assert abs(values.mean() - distribution.mean()) < 4 * error
+    assert values.std() == pytest.approx(distribution.std(), rel=0.01)
+
+
+@pytest.mark.parametrize(("kind", "low"), [("uniform", -EPS), ("positive", 0.0)])
+def test_uniform_noise_fills_its_range_and_never_leaves_it(kind, low):
+    values = draw((2, 500, 200), **KINDS[kind][0])[0]
+    assert low <= values.min() < low + EPS / 1000
+    assert EPS - EPS / 1000 < values.max() <= EPS
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_the_noise_of_the_paper_is_two_sided(kind):
+    values = draw((2, 500, 200), **KINDS[kind][0])[0]
+    assert (values > 0).double().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / values.numel() ** 0.5)
+
+
+def test_uniform_noise_of_paper_and_release_equal_the_published_numbers():
+    if not VECTORS.is_file():
+        pytest.skip(f"the table of published numbers, {VECTORS.name}, is not beside this checkout")
+    vector = json.loads(VECTORS.read_text())["hype_release_noise"]
+    eps = vector["sigma"]
+    paper = draw((2, 500, 200), hype_type="uniform", hype_eps=eps)[0].double().numpy().ravel()
+    release = draw((2, 500, 200), **{**KINDS["positive"][0], "hype_eps": eps})[0].double().numpy().ravel()
+    for values, name in ((paper, "paper"), (release, "release")):
+        mean, std = vector[f"{name}_uniform_mean_std"]
+        assert abs(values.mean() - mean) < 4 * std / values.size**0.5
+        assert values.std() == pytest.approx(std, rel=0.01)
+    # The same draws from U(0, 1) give both, along the line through the published points.
+    line = np.polyfit(vector["release_uniform_noise"], vector["paper_uniform_noise_same_draws"], 1)
+    np.testing.assert_allclose(paper, np.polyval(line, release), atol=1e-5 * eps)
+
+
+def test_noise_is_independent_across_layers():
+    assert_uncorrelated(*draw(layer_count=4))
+
+
+def test_noise_is_independent_across_forwards_of_one_step():
+    assert_uncorrelated(*draw(forward_count=4))
+
+
+def test_noise_is_independent_across_steps():
+    assert_uncorrelated(*(draw(step=step)[0] for step in range(4)))
+
+
+def test_noise_is_independent_across_ranks():
+    assert_uncorrelated(*(draw(rank=rank)[0] for rank in range(4)))
+
+
+def test_noise_is_independent_across_seeds():
+    assert_uncorrelated(*(draw(seed=seed)[0] for seed in range(4)))
+
+
+def test_noise_is_independent_across_the_numbers_of_its_key():
+    """(seed, rank, step) = (1, 0, 0), (0, 1, 0), (0, 0, 1) and layer 1 of (0, 0, 0) are four streams."""
+    assert_uncorrelated(draw(seed=1)[0], draw(rank=1)[0], draw(step=1)[0], draw(layer_count=2)[1])
+
+
+def test_noise_is_independent_across_the_samples_of_a_batch():
+    assert_uncorrelated(*draw((3, 1000, 100))[0])
+
+
+def test_noise_is_independent_across_tokens_and_dimensions():
+    noise = draw((1000, 101, 1))[0]
+    assert_uncorrelated(noise[:, 1:], noise[:, :-1])
+    noise = draw((1000, 1, 101))[0]
+    assert_uncorrelated(noise[..., 1:], noise[..., :-1])
+
+
+def test_noise_is_independent_between_the_streams_of_xlnet():
+    model, recorded = tiny_model("xlnet", dropout=0.0, d_model=100).train(), Recorded()
+    ids = tiny_batch(50, 20, labels=False)["input_ids"]
+    with HyPe(model, "normal", 1.0) as hype, torch.no_grad():
+        hype.observer = recorded.observe
+        model(ids, perm_mask=torch.zeros(50, 20, 20), target_mapping=torch.eye(20).expand(50, 20, 20))
+    assert len(recorded.draws) == 6
+    assert_uncorrelated(*(recorded.noise(index) for index in range(6)))
+
+
+def test_equal_seed_rank_and_step_give_equal_noise():
+    first, second = (draw((3, 4), 2, 2, step=7, seed=3, rank=1) for _ in range(2))
+    assert len(first) == 4
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_noise_of_a_step_does_not_depend_on_what_came_before():
+    recorded, model = Recorded(), ZeroModel(2).train()
+    with HyPe(model, hype_layers_path="layers", seed=3) as hype:
+        hype.observer = recorded.observe
+        for step, shape in ((0, (2, 5)), (4, (1, 1)), (5, (3, 4))):
+            hype.set_step(step)
+            model(torch.zeros(shape))
+    alone = draw((3, 4), 2, step=5, seed=3, hype_eps=1e-5)
+    assert all(torch.equal(a, b) for (_, a), b in zip(recorded.draws[-2:], alone, strict=True))
+
+
+def test_the_noise_of_a_step_does_not_depend_on_torch_generators():
+    torch.manual_seed(1)
+    first = draw((3, 4))[0]
+    torch.manual_seed(2)
+    assert torch.equal(first, draw((3, 4))[0])
+
+
+def test_the_global_stream_is_that_of_torch():
+    torch.manual_seed(5)
+    drawn = draw((3, 4), 2, hype_stream="global")
+    torch.manual_seed(5)
+    by_hand = [torch.empty(3, 4).normal_(0, EPS) for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(drawn, by_hand, strict=True))
+
+
+def noise_and_sum(state, autocast=False):
+    """Return HyPe's draw for zeros and for `state`, of one key."""
+    results = []
+    for entering in (torch.zeros_like(state, dtype=torch.promote_types(state.dtype, torch.float32)), state):
+        recorded, model = Recorded(), ZeroModel(1).train()
+        with HyPe(model, "normal", EPS, hype_layers_path="layers") as hype, torch.autocast("cpu", enabled=autocast):
+            hype.observer = recorded.observe
+            model(entering)
+        results.append(recorded.draws[0][1])
+    return results
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_noised_state_is_the_rounded_sum_in_float32(dtype, autocast):
+    state = torch.randn(50, 40, generator=torch.Generator().manual_seed(0)).to(dtype)
+    noise, noised = noise_and_sum(state, autocast)
+    assert noise.dtype == torch.float32 and noised.dtype == dtype
+    assert torch.equal(noised, (state.float() + noise).to(dtype))
+
+
+def test_float64_states_get_float64_noise():
+    state = torch.randn(50, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    noise, noised = noise_and_sum(state)
+    assert noised.dtype == noise.dtype == torch.float64
+    assert torch.equal(noised, state + noise)
+    assert not torch.equal(noise, noise.float().double())
+
+
+def test_under_autocast_a_float32_state_of_a_model_keeps_noise_far_below_bfloat16():
+    model, recorded = tiny_model("bert", dropout=0.0).train(), Recorded()
+    with HyPe(model, "uniform", 1e-5) as hype, torch.autocast("cpu", dtype=torch.bfloat16):
+        hype.observer = recorded.observe
+        model(**tiny_batch())
+    shares = [(clean != noised).double().mean().item() for clean, noised in recorded.draws]
+    assert len(shares) == 3 and all(share > 0.95 for share in shares)
+
+
+def test_noise_follows_the_gradient_of_the_plain_sum():
+    state = torch.randn(3, 4, requires_grad=True)
+    with HyPe(ZeroModel(1), "normal", EPS, hype_layers_path="layers") as hype:
+        hype.noised(state, 0).square().sum().backward()
+        expected = 2 * hype.noised(state, 0).detach()
+    assert torch.equal(state.grad, expected)
