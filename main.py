@@ -1,4 +1,4 @@
-"""One fine-tuning run from the command line. Exit codes: 0 done, 2 input, 3 diverged, 4 environment, 6 folder in use."""
+"""One fine-tuning run from the command line: parse, run, report, exit code (see hype/errors.py)."""
 
 import contextlib
 import logging
@@ -20,6 +20,9 @@ def main(argv: list[str]) -> int:
             from hype.run import run, summary
 
             record = run(parse(argv))
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        return 130
     except RunError as error:
         if "--debug_traceback" in argv:
             traceback.print_exc()

@@ -168,6 +168,7 @@ class RunArguments(TrainingArguments):
     group_by_length: bool = flag(False, "Batch examples of like length; --train_sampling_strategy group_by_length.")
     logging_dir: str | None = flag(None, "Folder of TensorBoard logs; the variable TENSORBOARD_LOGGING_DIR.")
     optimizer_semantics: str = flag("torch", "AdamW of torch, or release: the AdamW of transformers 4.7.")
+    save_model: bool = flag(True, "Save the fine-tuned model in output_dir.")
     allow_changed: bool = flag(False, "Resume although settings changed; the record says which.")
     debug_traceback: bool = flag(False, "Show the traceback of an error in the input, too.")
     logging_nan_inf_filter: bool = flag(False, "Not to be switched on: it logs a loss of NaN as 0.")

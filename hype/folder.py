@@ -98,8 +98,8 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in OWN_FILES)
         if foreign and not resume:
             raise InputError(
-                f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty folder"
-                " or pass --overwrite_output_dir"
+                f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty "
+                "folder or pass --overwrite_output_dir"
             )
         return Plan(checkpoint=_named_checkpoint(folder, resume) if resume else None)
     record = read_record(folder / RECORD)
@@ -108,6 +108,10 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         for key in sorted(record["identity"].keys() | identity.keys())
         if record["identity"].get(key) != identity.get(key)
     }
+    newest = last_complete(folder)
+    if changed and newest is None and record["status"] in ("running", "failed"):
+        # It came to nothing: a flag was wrong, or it ended before its first checkpoint.
+        return Plan()
     if changed and not allow_changed:
         shown = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5])
         raise InputError(
@@ -118,7 +122,6 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         return Plan(finished=record)
     if resume:
         return Plan(checkpoint=_named_checkpoint(folder, resume), changed=changed)
-    newest = last_complete(folder)
     return Plan(checkpoint=str(newest) if newest else None, changed=changed)
 
 

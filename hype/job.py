@@ -144,7 +144,8 @@ class Job:
         self.record["timings"]["train_s"] = result.metrics["train_runtime"]
         self.record["steps"] = result.global_step
         self.record["techniques"] = {technique.name: technique.facts() for technique in self.techniques}
-        self.trainer.save_model()
+        if training.save_model:
+            self.trainer.save_model()
         metrics_of_train = {**result.metrics, "train_samples": len(self.tokens["train"])}
         self.record["metrics"]["train"] = metrics_of_train
         self.trainer.save_metrics("train", metrics_of_train)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -38,7 +39,8 @@ class Arguments:
 
 class _Parser(HfArgumentParser):
     def error(self, message):
-        raise InputError(message.replace("argument --", "--"))
+        # argparse names each flag with its other spelling: argument --hype_eps/--hype-eps.
+        raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message))
 
 
 def parser() -> HfArgumentParser:
@@ -58,15 +60,15 @@ def parse(argv: list[str]) -> Arguments:
     if argv and argv[0].endswith(".json"):
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     command_line = parser()
+    _, unknown = command_line.parse_known_args(argv)
+    if unknown:
+        raise InputError(_describe_unknown(unknown[0], command_line))
     try:
-        *groups, unknown = command_line.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+        return Arguments(*command_line.parse_args_into_dataclasses(argv))
     except RunError:
         raise
     except (ValueError, TypeError, ImportError, OSError) as error:
         raise InputError(" ".join(str(error).split())[:300]) from error
-    if unknown:
-        raise InputError(_describe_unknown(unknown[0], command_line))
-    return Arguments(*groups)
 
 
 def _argv_of_file(path: Path) -> list[str]:

@@ -28,7 +28,7 @@ NEUTRAL = {
         "log_on_each_node", "logging_dir", "logging_first_step", "logging_nan_inf_filter", "logging_steps",
         "logging_strategy", "output_dir", "overwrite_output_dir", "parallelism_config", "per_device_eval_batch_size",
         "prediction_loss_only", "project", "push_to_hub", "report_to", "resume_from_checkpoint", "run_name",
-        "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
+        "save_model", "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
         "skip_memory_metrics", "torch_empty_cache_steps", "use_liger_kernel", "warmup_ratio", "group_by_length",
         "local_rank", "do_eval",
     },

@@ -20,9 +20,9 @@ from hype.techniques import Technique
 class HyPeTrainer(Trainer):
     """Fine-tune with HyPe and with compared techniques.
 
-    Beside what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random streams
-    alone, ranks differ in dropout and noise, a checkpoint counts once it is whole, and a loss or gradient that is not
-    finite ends the training.
+    Beside what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random
+    streams alone, ranks differ in dropout and noise, a checkpoint counts once it is whole, and a loss or gradient that
+    is not finite ends the training.
 
     Args:
         hype_options: keyword arguments of `HyPe`; None: no noise.
@@ -105,8 +105,8 @@ class HyPeTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss over the batch: a technique's in training, else the model's own.
 
-        In training it is weighted by the batch's share of the update's examples, so that batches of unequal size and one
-        big batch of the same examples give one gradient.
+        In training it is weighted by the batch's share of the update's examples, so that batches of unequal size and
+        one big batch of the same examples give one gradient.
         """
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs)
