@@ -67,7 +67,7 @@ class ModelArguments:
 class DataArguments:
     """What to train, evaluate and predict on."""
 
-    task_name: str | None = flag(None, "GLUE task: " + ", ".join(TASKS) + ".")
+    task_name: str | None = flag(None, "Task: " + ", ".join(TASKS) + ".")
     data_dir: str | None = flag(
         None, "GLUE folder with CoLA/, SST-2/ ... (default: variable GLUE_DIR; neither: nyu-mll/glue from the hub)."
     )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import pyarrow.parquet
 from hype.errors import InputError
 
 SHOWN_ROWS = 5  # of many bad rows, promises row 24
+ANNOTATORS = 5  # of an SNLI pair
+PARALLEL_COLUMNS = ("sentence1", "sentence2", "label")
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,50 @@ def read_tsv(
     return _table(path, records, header, keep, malformed_limit)
 
 
+def read_gold_last_tsv(path: Path, encoding: str = "utf-8", keep: Sequence[str] | None = None) -> Table:
+    """Read SNLI as GLUE writes it, where some rows have five annotators' labels under one heading: gold is the last."""
+    records = _tsv_records(decode(path, encoding))
+    width = len(header := next(records))
+    rows = (row[: width - 1] + row[-1:] if len(row) == width + ANNOTATORS - 1 else row for row in records)
+    return _table(path, itertools.chain([header], rows), keep=keep)
+
+
+def read_lines(paths: Sequence[Path], encoding: str = "utf-8") -> Table:
+    """Read parallel files of first texts, second texts and labels, one example on each line."""
+    columns = [list(_lines(decode(path, encoding))) for path in paths]
+    if len({len(column) for column in columns}) > 1:
+        counts = ", ".join(f"{path.name} {len(column)}" for path, column in zip(paths, columns, strict=True))
+        raise InputError(f"{paths[0].parent}: parallel files of different numbers of lines ({counts})")
+    return Table(
+        paths[-1], dict(zip(PARALLEL_COLUMNS, columns, strict=True)), list(range(1, len(columns[0]) + 1))
+    )  # fmt: skip
+
+
 def read_csv(path: Path, encoding: str = "utf-8") -> Table:
     """Read comma-separated values with a header row, quoted as in RFC 4180. A row may span lines; rows are counted."""
     return _table(path, _csv_records(path, decode(path, encoding)))
 
 
-def read_json(path: Path, encoding: str = "utf-8") -> Table:
-    """Read an array of objects, or one object on each line; all must have the same keys."""
+def read_json(path: Path, encoding: str = "utf-8", keep: Sequence[str] | None = None) -> Table:
+    """Read an array of objects, or one object on each line; all must have the same keys. keep: as in read_tsv."""
     text = decode(path, encoding)
     if text.lstrip().startswith("["):
-        return _json_table(path, _json_array(path, text))
-    return _json_table(path, _json_lines(path, text))
+        return _json_table(path, enumerate(_json_value(path, text), 1), keep)
+    return _json_table(path, _json_lines(path, text), keep)
+
+
+def read_json_object(path: Path, encoding: str = "utf-8") -> Table:
+    """Read one object whose values are the rows; its keys only number them."""
+    return _json_table(path, enumerate(_json_of_type(path, encoding, dict).values(), 1))
+
+
+def read_json_tables(path: Path, encoding: str = "utf-8") -> dict[str, Table]:
+    """Read one object whose values are tables, each an array of objects."""
+    tables = _json_of_type(path, encoding, dict)
+    for name, rows in tables.items():
+        if not isinstance(rows, list):
+            raise InputError(f"{path}: {name!r} is {type(rows).__name__}, not an array of rows")
+    return {name: _json_table(path, enumerate(rows, 1)) for name, rows in tables.items()}
 
 
 def read_parquet(path: Path, encoding: str = "utf-8") -> Table:
@@ -206,9 +242,16 @@ def _load_json(text):
     return value
 
 
-def _json_array(path, text) -> Iterable[tuple[int, object]]:
+def _json_of_type(path, encoding, kind):
+    value = _json_value(path, decode(path, encoding))
+    if not isinstance(value, kind):
+        raise InputError(f"{path}: {type(value).__name__} where one object is needed")
+    return value
+
+
+def _json_value(path, text):
     try:
-        return enumerate(_load_json(text), 1)
+        return _load_json(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}") from error
     except ValueError as error:
@@ -225,7 +268,7 @@ def _json_lines(path, text) -> Iterator[tuple[int, object]]:
             raise InputError(f"{path}, line {number}: {error}") from error
 
 
-def _json_table(path, records: Iterable[tuple[int, object]]) -> Table:
+def _json_table(path, records: Iterable[tuple[int, object]], keep=None) -> Table:
     columns: dict[str, list] = {}
     numbers = []
     for number, record in records:
@@ -236,8 +279,8 @@ def _json_table(path, records: Iterable[tuple[int, object]]) -> Table:
         if record.keys() != columns.keys():
             raise InputError(f"{path}, row {number}: keys {', '.join(record)} where row 1 has {', '.join(columns)}")
         numbers.append(number)
-        for key, value in record.items():
-            columns[key].append(value)
+        for key in record if keep is None else keep:
+            Table(path, columns, numbers).column(key).append(record[key])
     if not numbers:
         raise InputError(f"{path}: no rows")
-    return Table(path, columns, numbers)
+    return Table(path, {key: columns[key] for key in (columns if keep is None else keep)}, numbers)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
@@ -11,8 +11,8 @@ from hype.arguments import DataArguments
 from hype.errors import InputError
 from hype.hub import from_hub
 from hype.labels import DECIMAL, MISSING, class_names, folder_labels, label_kind, own_labels
-from hype.readers import Table, read_table, read_tsv
-from hype.tasks import Task, own_task
+from hype.readers import Table, read_gold_last_tsv, read_json, read_json_object, read_lines, read_table, read_tsv
+from hype.tasks import Form, SplitSource, Task, own_task
 
 FILE_FLAGS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
 # Columns that number the rows, and the nameless one that pandas writes: no texts unless --text_columns says so.
@@ -49,15 +49,11 @@ def wanted_splits(task: Task, splits: Iterable[str]) -> list[str]:
 def folder_examples(task: Task, split: str, folder: Path, encoding: str, notes: list[str]) -> Examples:
     """Read one split from the GLUE folder; rows that GLUE leaves out are left out and noted."""
     source = task.sources[split]
-    path = next((folder / path for path in source.paths if (folder / path).is_file()), None)
-    if path is None:
-        raise InputError(f"{folder}: no {' or '.join(source.paths)}; give the GLUE folder by --data_dir or GLUE_DIR")
+    if source.forms:
+        table, source, task = _published_form(task, split, folder, encoding)
+    else:
+        table = _glue_table(source, split, folder, encoding, notes)
     label = source.label_column
-    keep = source.text_columns + ((label,) if label else ())
-    table = read_tsv(path, encoding, source.header, keep, source.malformed_limit)
-    if table.malformed:
-        rows = ", ".join(map(str, table.malformed))
-        notes.append(f"{split}: {len(table.malformed)} malformed rows left out, as in GLUE (row {rows})")
     idx = list(range(len(table.numbers)))
     if label and task.unlabelled_word:
         labelled = [i for i in idx if table.columns[label][i] != task.unlabelled_word]
@@ -68,12 +64,54 @@ def folder_examples(task: Task, split: str, folder: Path, encoding: str, notes: 
     return Examples(tuple(table.columns[name] for name in source.text_columns), labels, idx)
 
 
+def _glue_table(source: SplitSource, split: str, folder: Path, encoding: str, notes: list[str]) -> Table:
+    path = next((folder / path for path in source.paths if (folder / path).is_file()), None)
+    if path is None:
+        raise InputError(f"{folder}: no {' or '.join(source.paths)}; give the GLUE folder by --data_dir or GLUE_DIR")
+    keep = source.text_columns + ((source.label_column,) if source.label_column else ())
+    table = read_tsv(path, encoding, source.header, keep, source.malformed_limit)
+    if table.malformed:
+        rows = ", ".join(map(str, table.malformed))
+        notes.append(f"{split}: {len(table.malformed)} malformed rows left out, as in GLUE (row {rows})")
+    return table
+
+
+def _published_form(task: Task, split: str, folder: Path, encoding: str) -> tuple[Table, Form, Task]:
+    """Read the first of a split's forms that the folder holds; also return it, and the task with its label words."""
+    forms = task.sources[split].forms
+    for form in forms:
+        for files in form.paths:
+            paths = [folder / name for name in files]
+            if all(path.is_file() for path in paths):
+                table = FORM_READERS[form.reader](paths, encoding, form)
+                if form.where:
+                    column, value = form.where
+                    table = table.select([i for i, other in enumerate(table.column(column)) if other == value])
+                return table, form, replace(task, label_words=form.label_words)
+    names = ", ".join(" + ".join(form.paths[0]) for form in forms)
+    raise InputError(f"{folder}: no {split} data of {task.title}; it takes {names}; give the folder that holds them")
+
+
+def _kept(form: Form) -> tuple[str, ...]:
+    return (*form.text_columns, form.label_column, *(form.where or ())[:1])
+
+
+FORM_READERS = {
+    "tsv": lambda paths, encoding, form: read_tsv(paths[0], encoding, form.header, _kept(form)),
+    "gold_last_tsv": lambda paths, encoding, form: read_gold_last_tsv(paths[0], encoding, _kept(form)),
+    "json": lambda paths, encoding, form: read_json(paths[0], encoding, _kept(form)),
+    "json_object": lambda paths, encoding, form: read_json_object(paths[0], encoding),
+    "lines": lambda paths, encoding, form: read_lines(paths, encoding),
+}
+
+
 def hub_examples(task: Task, splits: Iterable[str], cache_dir: str | None) -> tuple[dict[str, Examples], str]:
     """Read splits from the hub or its cache; also return the name and revision of what was read."""
 
     def load(local_files_only):
         with _offline(local_files_only):
-            builder = datasets.load_dataset_builder(task.hub_id, task.name, cache_dir=cache_dir)
+            name = task.hub_config or task.name
+            builder = datasets.load_dataset_builder(task.hub_id, name, cache_dir=cache_dir, revision=task.hub_revision)
             builder.download_and_prepare()
             return builder
 
@@ -84,7 +122,12 @@ def hub_examples(task: Task, splits: Iterable[str], cache_dir: str | None) -> tu
         source = task.sources[split]
         columns = builder.as_dataset(split=source.hub_split)[:]
         labels = columns["label"] if source.label_column else None
-        examples[split] = Examples(tuple(columns[name] for name in task.text_columns), labels, columns["idx"])
+        if task.hub_label_words and labels:
+            labels = [task.hub_label_words.index(word) for word in labels]
+        idx = columns.get("idx") or list(range(len(columns[task.text_columns[0]])))
+        examples[split] = Examples(tuple(columns[name] for name in task.text_columns), labels, idx)
+        if labels and task.unlabelled_word:
+            examples[split] = examples[split].select([i for i, label in enumerate(labels) if label != -1])
     return examples, f"{task.hub_id}@{builder.hash}"
 
 

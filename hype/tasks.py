@@ -1,9 +1,27 @@
-"""GLUE's tasks as data: texts, labels, files, metrics. It reads nothing; `data` reads, `metrics` scores."""
+"""GLUE's tasks and three NLI sets as data: texts, labels, files, metrics. `data` reads them, `metrics` scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 HUB_ID = "nyu-mll/glue"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One of several forms in which the files of a split are published.
+
+    paths: alternatives, relative to the folder, each of one file or of three parallel ones. reader: a key of
+    sources.FORM_READERS. label_words: as in Task. header: as in SplitSource. where: a column and the value by which
+    one file's rows of this split are told from the others'.
+    """
+
+    paths: tuple[tuple[str, ...], ...]
+    reader: str
+    text_columns: tuple[str, ...]
+    label_column: str
+    label_words: tuple[str, ...]
+    header: tuple[str, ...] | None = None
+    where: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -15,7 +33,7 @@ class SplitSource:
     header: the column names of a file that has no header row.
     row_count: official number of labelled (test: of all) rows.
     malformed_limit: up to so many rows of the wrong width are left out, where the published file itself has some.
-    submission: file that the GLUE server takes for this split.
+    submission: file that the GLUE server takes for this split. forms: instead of paths; the first that exists is read.
     """
 
     paths: tuple[str, ...]
@@ -26,6 +44,7 @@ class SplitSource:
     header: tuple[str, ...] | None = None
     malformed_limit: int = 0
     submission: str | None = None
+    forms: tuple[Form, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,8 +53,9 @@ class Task:
 
     text_columns: names in the hub's data set. label_names: in the order of the label ids; None: regression.
     label_words: the same labels as the folder's files and the GLUE server spell them. unlabelled_word: stands for
-    "no gold label"; such rows are left out. label_range: a regression's submission is clipped to it.
-    score_metrics: the paper's score is their mean (table 10).
+    "no gold label"; such rows are left out (the hub's -1 too). label_range: a regression's submission is clipped to it.
+    score_metrics: the paper's score is their mean (table 10). hub_config: the name in the hub's data set, else the
+    task's. hub_label_words: the labels as the hub spells them, where it holds words and no ids.
     """
 
     name: str
@@ -49,6 +69,9 @@ class Task:
     unlabelled_word: str | None = None
     label_range: tuple[float, float] | None = None
     hub_id: str | None = HUB_ID
+    hub_config: str | None = None
+    hub_revision: str | None = None
+    hub_label_words: tuple[str, ...] | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -157,7 +180,98 @@ _GLUE = (
     ),
 )  # fmt: skip
 
-TASKS: dict[str, Task] = {task.name: task for task in _GLUE}
+
+def _in_folders(folders, *names):
+    """Return the alternatives of a form: the same files in each of these folders."""
+    return tuple(tuple(f"{folder}{name}" for name in names) for folder in folders)
+
+
+_SNLI_FOLDERS = ("SNLI/", "snli_1.0/", "")
+
+
+def _snli_forms(split: str) -> tuple[Form, ...]:
+    original = f"snli_1.0_{split}"
+    parallel = [(f"{split}_s1.txt", f"{split}_s2.txt", f"{split}_labels.txt")]
+    parallel.append((f"s1.{split}", f"s2.{split}", f"labels.{split}"))
+    return (
+        Form(_in_folders(_SNLI_FOLDERS, f"{original}.jsonl"), "json", SENTENCES, "gold_label", NLI),
+        Form(_in_folders(_SNLI_FOLDERS, f"{original}.txt"), "tsv", SENTENCES, "gold_label", NLI),
+        *(Form(_in_folders(_SNLI_FOLDERS, *names), "lines", SENTENCES, "label", NLI) for names in parallel),
+        Form(_in_folders(_SNLI_FOLDERS, f"{split}.tsv"), "gold_last_tsv", SENTENCES, "gold_label", NLI),
+        Form(_in_folders(_SNLI_FOLDERS, f"{split}_subset.json"), "json_object", ("text_a", "text_b"), "label", NLI),
+    )
+
+
+_SICK_FOLDERS = ("SICK/", "")
+_SICK_WORDS = tuple(name.upper() for name in NLI)
+
+
+def _sick_forms(semeval_name: str, semeval_set: str) -> tuple[Form, ...]:
+    texts = ("sentence_A", "sentence_B")
+    return (
+        Form(_in_folders(_SICK_FOLDERS, semeval_name), "tsv", texts, "entailment_judgment", _SICK_WORDS),
+        Form(
+            _in_folders(_SICK_FOLDERS, "SICK.txt"), "tsv", texts, "entailment_label", _SICK_WORDS,
+            where=("SemEval_set", semeval_set),
+        ),
+    )  # fmt: skip
+
+
+_SCITAIL_FOLDERS = ("SciTail/", "SciTailV1.1/", "")
+_SCITAIL = ("entailment", "neutral")
+
+
+def _scitail_forms(split: str) -> tuple[Form, ...]:
+    original = f"snli_format/scitail_1.0_{split}.txt"
+    columns = ("premise", "hypothesis", "label")
+    return (
+        Form(_in_folders(_SCITAIL_FOLDERS, f"{split}.jsonl"), "json", SENTENCES, "gold_label", ("E", "N")),
+        Form(_in_folders(_SCITAIL_FOLDERS, original), "json", SENTENCES, "gold_label", _SCITAIL),
+        Form(
+            _in_folders(_SCITAIL_FOLDERS, f"tsv_format/scitail_1.0_{split}.tsv"), "tsv", columns[:2], "label",
+            ("entails", "neutral"), columns,
+        ),
+    )  # fmt: skip
+
+
+def _nli_sources(row_counts, forms):
+    """Return the sources of an NLI set: its train, validation and test rows, all labelled."""
+    return {
+        split: SplitSource((), SENTENCES, "label", split, row_count, forms=of_split)
+        for split, row_count, of_split in zip(("train", "validation", "test"), row_counts, forms, strict=True)
+    }
+
+
+# Row counts: labelled rows of SNLI 1.0, SciTail 1.1, and SICK as released for SemEval-2014. The later SICK.txt, which
+# the hub holds, has 4439, 495 and 4906 rows: table 13's.
+_NLI_SETS = (
+    Task(
+        "snli", "SNLI", ("premise", "hypothesis"), NLI, NLI, **ACCURACY, unlabelled_word="-",
+        sources=_nli_sources((549367, 9842, 9824), [_snli_forms(split) for split in ("train", "dev", "test")]),
+        hub_id="stanfordnlp/snli", hub_config="plain_text",
+    ),
+    Task(
+        "sick", "SICK", ("sentence_A", "sentence_B"), NLI, _SICK_WORDS, **ACCURACY,
+        sources=_nli_sources(
+            (4500, 500, 4927),
+            [
+                _sick_forms("SICK_train.txt", "TRAIN"),
+                _sick_forms("SICK_trial.txt", "TRIAL"),
+                _sick_forms("SICK_test_annotated.txt", "TEST"),
+            ],
+        ),
+        # The set itself is a loading script, which `datasets` no longer runs; the hub converted it.
+        hub_id="RobZamp/sick", hub_config="default", hub_revision="refs/convert/parquet",
+    ),
+    Task(
+        "scitail", "SciTail", ("premise", "hypothesis"), _SCITAIL, _SCITAIL, **ACCURACY,
+        sources=_nli_sources((23596, 1304, 2126), [_scitail_forms(split) for split in ("train", "dev", "test")]),
+        hub_id="allenai/scitail", hub_config="tsv_format", hub_label_words=("entails", "neutral"),
+    ),
+)  # fmt: skip
+
+TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_NLI_SETS)}
+GLUE_NAMES = tuple(task.name for task in _GLUE)
 
 
 def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None) -> Task:
