@@ -96,6 +96,12 @@ def test_limits_take_the_first_rows(rte_folder):
     assert load(rte_folder, ["validation"], max_eval_samples=1).row_counts == {"validation": 1}
 
 
+def test_a_limit_makes_a_subset_of_what_is_scored_not_of_what_is_trained_on(rte_folder):
+    notes = load(rte_folder, max_train_samples=1, max_eval_samples=1).notes
+    assert "train: a subset, 2 rows of officially 2490" in notes
+    assert "validation: a subset, 1 rows of officially 277; a score on them is not a GLUE score" in notes
+
+
 def test_the_low_resource_subset_never_changes(tmp_path):
     pinned = json.loads((ROOT / "tests/data/low_resource_rte.json").read_text())
     assert low_resource_indices(TASKS["rte"].sources["train"].row_count) == pinned

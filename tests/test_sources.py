@@ -237,10 +237,18 @@ def test_the_hubs_cache_gives_the_same_data_as_the_folder(hub_cache, rte_folder)
         assert cached.splits[split][:] == folder.splits[split][:]
 
 
-def test_going_to_the_cache_leaves_the_mode_of_datasets_as_it_was(hub_cache, monkeypatch):
+def test_datasets_is_offline_while_it_reads_its_cache_and_no_longer(hub_cache, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    modes = []
+    build = datasets.load_dataset_builder
+
+    def record_mode(*arguments, **settings):
+        modes.append(datasets.config.HF_HUB_OFFLINE)
+        return build(*arguments, **settings)
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", record_mode)
     load_splits(DataArguments(task_name="rte"), ["train"], cache_dir=str(hub_cache))
-    assert datasets.config.HF_HUB_OFFLINE is False
+    assert (modes, datasets.config.HF_HUB_OFFLINE) == ([True], False)
 
 
 def test_a_local_folder_never_asks_the_hub(rte_folder, monkeypatch):
