@@ -1,0 +1,1 @@
+"""What is measured: cost in time and memory."""
