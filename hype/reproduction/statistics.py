@@ -1,4 +1,4 @@
-"""The numbers of a report: the paper's protocol, the honest view beside it, and a check of what the paper prints.
+"""The numbers of a report: the paper's protocol and, beside it, the honest view of the same runs.
 
 Scores come in as fractions and leave as points (x 100), as the paper prints them.
 """
@@ -17,13 +17,13 @@ from hype.errors import InputError
 # (Matthews: -1..1); variant: the grid point for people ("eps 1e-05", or ""); majority_score: NaN where undefined.
 IDENTITY = ["model", "task", "method", "variant", "learning_rate", "seed"]
 RUN_COLUMNS = [*IDENTITY, "status", "score", "majority_score", "train_s", "run_id", "folder", "command"]
+TEXT_COLUMNS = ["variant", "run_id", "folder", "command"]
 STATUSES = ("finished", "diverged", "failed", "missing")
 ALL_TASKS = "all tasks"
 DDOF = 1  # The paper does not name its own. ddof 0 stands beside it in the CSV file.
 LEAST_FOR_INTERVAL, LEAST_FOR_TEST = 3, 5
 RESAMPLES, FLIPS = 9999, 2**14  # FLIPS: exact up to 14 differences
 BOOTSTRAP_SEED = 0
-TOLERANCE = 0.011  # Printed averages are rounded from scores that are rounded themselves, to 0.01 each.
 
 
 @dataclass(frozen=True)
@@ -130,23 +130,8 @@ class Difference:
     p_holm: float | None = None
 
 
-@dataclass(frozen=True)
-class Unsupported:
-    """A printed average or gain that does not follow from the printed scores.
-
-    recomputed: None where a score is not legible; `implied` is then (task, the score that the printed number needs).
-    """
-
-    model: str
-    method: str
-    kind: str
-    printed: float
-    recomputed: float | None
-    implied: tuple[str, float] | None = None
-
-
 def checked(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs without repeated rows.
+    """Return the runs without repeated rows, absent texts as "".
 
     Raises:
         InputError: a column is missing, a status unknown, or one cell has two different results.
@@ -162,7 +147,7 @@ def checked(runs: pd.DataFrame) -> pd.DataFrame:
     if len(repeated):
         folders = " and ".join(map(str, repeated["folder"].head(2)))
         raise InputError(f"runs: {folders} hold different results of one cell; remove the wrong one")
-    return runs.reset_index(drop=True)
+    return runs.fillna(dict.fromkeys(TEXT_COLUMNS, "")).reset_index(drop=True)
 
 
 def collapsed(runs: pd.DataFrame) -> pd.Series:
@@ -178,11 +163,13 @@ def grid_points(runs: pd.DataFrame, table: PaperTable) -> list[GridPoint]:
     variants = list(dict.fromkeys(runs["variant"]))
     order = [list(table.models), list(table.tasks), list(table.methods), variants]
     points = [p for p in points if p.model in order[0] and p.task in order[1] and p.method in order[2]]
-    names = [(p.model, p.task, p.method, p.variant) for p in points]
-    ranks = [tuple(known.index(name) for known, name in zip(order, four, strict=True)) for four in names]
-    return [
-        p for _, _, p in sorted(zip(ranks, (p.learning_rate for p in points), points, strict=True), key=lambda t: t[:2])
-    ]
+    return sorted(
+        points,
+        key=lambda p: (
+            *(known.index(name) for known, name in zip(order, (p.model, p.task, p.method, p.variant), strict=True)),
+            p.learning_rate,
+        ),
+    )
 
 
 def _grid_point(key: tuple, group: pd.DataFrame) -> GridPoint:
@@ -237,11 +224,12 @@ def _against(planned: pd.DataFrame, scored: pd.DataFrame, table: PaperTable, mod
     """Compare all variants of one method of one model with the reference, per task and over the tasks."""
     keys = ["task", "seed", "learning_rate"]
     base = scored[(scored["model"] == model) & (scored["method"] == reference)].groupby(keys)["score"].mean()
+    base = base.rename("reference_score")
     compared = []
     for variant, group in planned.groupby("variant", sort=False):
-        pairs = group[group.index.isin(scored.index)].join(base, on=keys, rsuffix="_of_reference")
-        pairs = pairs[pairs["score_of_reference"].notna() & pairs["task"].isin(table.tasks)]
-        pairs = pairs.assign(points=100 * (pairs["score"] - pairs["score_of_reference"]))
+        pairs = group[group.index.isin(scored.index)].join(base, on=keys)
+        pairs = pairs[pairs["reference_score"].notna() & pairs["task"].isin(table.tasks)]
+        pairs = pairs.assign(points=100 * (pairs["score"] - pairs["reference_score"]))
         units = pairs.groupby(["task", "seed"])["points"].mean()
         for task in [*table.tasks, ALL_TASKS][: len(table.tasks) + (len(table.tasks) > 1)]:
             chosen = slice(None) if task == ALL_TASKS else pairs["task"] == task
@@ -281,29 +269,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = largest
     return corrected
-
-
-def recomputed_average(table: PaperTable, model: str, method: str, tasks: Sequence[str]) -> float | None:
-    """Return the mean of the printed scores over `tasks`; None where one is not printed."""
-    scores = [table.printed.get((model, method, task), (None, None))[0] for task in tasks]
-    return None if not scores or None in scores else float(np.mean(scores))
-
-
-def unsupported_averages(table: PaperTable) -> list[Unsupported]:
-    """Return the printed averages and gains that do not follow from the printed scores."""
-    found = []
-    for kind, claims in (("average", table.printed_averages), ("gain over vanilla", table.printed_gains)):
-        for (model, method), number in claims.items():
-            scores = {t: score for (m, x, t), (score, _) in table.printed.items() if (m, x) == (model, method)}
-            offset = 0.0
-            if kind != "average":
-                offset = recomputed_average(table, model, table.vanilla, list(scores))
-            illegible = [task for task, score in scores.items() if score is None]
-            recomputed = None if illegible else float(np.mean(list(scores.values()))) - offset
-            implied = None
-            if len(illegible) == 1:
-                rest = sum(score for score in scores.values() if score is not None)
-                implied = (illegible[0], (number + offset) * len(scores) - rest)
-            if recomputed is None or abs(recomputed - number) > TOLERANCE:
-                found.append(Unsupported(model, method, kind, number, recomputed, implied))
-    return found

@@ -1,0 +1,170 @@
+"""Figures as SVG: text stays text, colours are told apart by colour-blind readers, dark pages keep dark backgrounds."""
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from hype.reproduction.statistics import DDOF, GridPoint, PaperTable, protocol
+
+# Okabe and Ito (2008), the order chosen so that neighbours differ in lightness; the pale yellow is left out.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":")
+INK = "#010203"  # Stands for the page's text colour until the SVG is written.
+STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "hype", "text.parse_math": False, "font.family": "sans-serif",
+    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
+    "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.titlesize": 10, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK, "legend.frameon": False, "axes.grid": True, "grid.color": INK, "grid.alpha": 0.15,
+    "axes.axisbelow": True,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure. svg: an <svg> element, to be set into a page or saved as a file; caption: plain text."""
+
+    name: str
+    svg: str
+    caption: str
+
+
+def seed_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
+    """Draw, per model, each run's score by method and task: the protocol's choice filled, all other runs hollow."""
+    cells = protocol(points)
+    return [
+        _seed_plot([p for p in points if p.model == model], cells, table, model)
+        for model in table.models
+        if any(p.scores for p in points if p.model == model)
+    ]
+
+
+def _seed_plot(points: list[GridPoint], cells: dict, table: PaperTable, model: str) -> Figure:
+    methods = [m for m in table.methods if any(p.method == m for p in points)]
+    with matplotlib.rc_context(STYLE):
+        canvas, panels = _panels(len(table.tasks), 0.28 * len(methods) + 1.0, sharey=True)
+        for axes, task in zip(panels, table.tasks, strict=True):
+            for row, method in enumerate(methods):
+                colour = PALETTE[row % len(PALETTE)]
+                cell = cells.get((model, method, task))
+                for point in cell.points if cell else ():
+                    is_best = point is cell.best
+                    look = {"facecolor": colour} if is_best else {"facecolor": "none", "alpha": 0.45}
+                    heights = row + (0 if is_best else 0.16) + np.linspace(-0.06, 0.06, point.n)
+                    marker = MARKERS[row % len(MARKERS)]
+                    axes.scatter(list(point.scores.values()), heights, 28, edgecolor=colour, marker=marker, **look)
+            axes.set(title=task, xlabel="dev score x 100", yticks=range(len(methods)), yticklabels=methods)
+            axes.set_ylim(len(methods) - 0.5, -0.5)
+        counts = sorted({p.n for p in points})
+        caption = (
+            f"{table.title}: {model}. One mark per run; filled: the learning rate and variant that the paper's "
+            f"protocol selects on the dev set; hollow: all others. {_seeds_text(counts)} per grid point."
+        )
+        return Figure(f"{table.name}_seeds_{model}", _svg(canvas, caption), _labelled(caption, table))
+
+
+def combination_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
+    """Draw figure 2: per model, bars of each technique alone and with HyPe-N, error bars of one standard deviation."""
+    cells = protocol(points)
+    drawn = [_combination_plot(cells, table, model) for model in table.models]
+    return [figure for figure in drawn if figure]
+
+
+def _combination_plot(cells: dict, table: PaperTable, model: str) -> Figure | None:
+    best = {key: cell.best for key, cell in cells.items() if key[0] == model and cell.best}
+    if not best or not table.combinations:
+        return None
+    with matplotlib.rc_context(STYLE):
+        canvas, panels = _panels(len(table.tasks), 2.4)
+        for axes, task in zip(panels, table.tasks, strict=True):
+            bars = [best.get((model, m, task)) for _, *pair in table.combinations for m in pair]
+            for place, point in enumerate(bars):
+                if point is None:
+                    continue
+                x, side = place // 2 + (0.2 if place % 2 else -0.2), place % 2
+                look = {"color": PALETTE[side], "edgecolor": INK, "hatch": "" if side else "//"}
+                label = ("alone", "with HyPe-N")[side]
+                axes.bar(x, point.mean, 0.38, yerr=point.std(), ecolor=INK, capsize=3, label=label, **look)
+            _start_near([p for p in bars if p], axes)
+            names = [name for name, *_ in table.combinations]
+            axes.set(title=task, ylabel="dev score x 100", xticks=range(len(names)))
+            axes.set_xticklabels(names, rotation=30, ha="right")
+        entries = {label: bar for axes in panels for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        canvas.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=2)
+        caption = (
+            f"{table.title}: {model}. Mean over {_seeds_text(sorted({p.n for p in best.values()}))}, error bars one "
+            f"standard deviation (ddof {DDOF}), selected on the dev set. The axes do not start at 0."
+        )
+        return Figure(f"{table.name}_bars_{model}", _svg(canvas, caption), _labelled(caption, table))
+
+
+def _start_near(points: list[GridPoint], axes) -> None:
+    """Let the axis begin shortly below the lowest bar, where differences of a point are visible."""
+    if points:
+        lows = [p.mean - (p.std() or 0.0) for p in points]
+        highs = [p.mean + (p.std() or 0.0) for p in points]
+        margin = 0.15 * (max(highs) - min(lows)) or 1.0
+        axes.set_ylim(min(lows) - 2 * margin, max(highs) + margin)
+
+
+def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note: str = "") -> Figure:
+    """Draw a score over the layers, a line per method: mean and range over seeds (figures 3 and 4).
+
+    Args:
+        data: columns layer (0: embeddings), score, method, seed.
+        score_label: the vertical axis with its unit.
+        note: narrowing or data text, added to the caption.
+    """
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(6.4, 3.6), layout="constrained")
+        axes = canvas.subplots()
+        for place, (method, group) in enumerate(data.groupby("method", sort=False)):
+            layers = group.groupby("layer")["score"].agg(["mean", "min", "max"])
+            colour = PALETTE[place % len(PALETTE)]
+            look = {"linestyle": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)], "markersize": 4}
+            axes.plot(layers.index, layers["mean"], color=colour, label=str(method), **look)
+            axes.fill_between(layers.index, layers["min"], layers["max"], color=colour, alpha=0.2, linewidth=0)
+        axes.set(title=title, xlabel="layer (0: embeddings)", ylabel=score_label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+        counts = sorted(set(data.groupby(["method", "layer"])["seed"].nunique()))
+        caption = f"{title}. Line: mean over {_seeds_text(counts)}; band: smallest to largest."
+        return Figure(name, _svg(canvas, caption), " ".join([caption, note]).strip())
+
+
+def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
+    """Make a canvas with two panels a row, `height` inches each."""
+    columns = min(2, count)
+    rows = -(-count // columns)
+    canvas = Canvas(figsize=(7.0, height * rows + 0.4), layout="constrained")
+    panels = list(canvas.subplots(rows, columns, squeeze=False, **options).flat)
+    for spare in panels[count:]:
+        spare.set_axis_off()
+    return canvas, panels[:count]
+
+
+def _seeds_text(counts: Sequence[int]) -> str:
+    shown = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    return f"n = {shown} seed{'' if shown == '1' else 's'}"
+
+
+def _labelled(caption: str, table: PaperTable) -> str:
+    return " ".join(text for text in (caption, table.narrowing_text, table.data_text) if text)
+
+
+def _svg(canvas: Canvas, description: str) -> str:
+    """Write the canvas as an <svg> element without fixed size, own background or ids that meet those of others."""
+    target = io.StringIO()
+    canvas.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = target.getvalue()
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :]).replace(INK, "currentColor")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    label = html.escape(description).replace("\\", r"\\")
+    return re.sub(r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{label}"', svg, count=1)

@@ -1,0 +1,186 @@
+"""A report's tables as text, made once for the terminal, Markdown and HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hype.reproduction.printed_averages import TOLERANCE, recomputed_average, unsupported_averages
+from hype.reproduction.statistics import (
+    DDOF,
+    LEAST_FOR_INTERVAL,
+    LEAST_FOR_TEST,
+    STATUSES,
+    Cell,
+    Difference,
+    GridPoint,
+    PaperTable,
+    average,
+)
+
+MISSING = "-"
+PROTOCOL_NOTE = (
+    "The paper's protocol: for each cell the learning rate and variant with the best mean over its seeds on the dev "
+    "set. This selects on the very set that is reported, so the numbers flatter every method, the more the larger its "
+    f"grid. Score x 100, mean ± standard deviation over n seeds (ddof {DDOF}; the paper does not name its own). "
+    "Grid points without all their seeds do not compete; grid 3/4: so far 3 of 4 have them."
+)
+GRID_NOTE = (
+    "Every learning rate and variant, nothing left out. Collapsed: a finished run that scores as the majority class "
+    "does (Matthews: 0), or without a score because its predictions are constant."
+)
+DIFFERENCE_NOTE = (
+    "Pairs of runs with the same seed, model, task and learning rate; mean over all learning rates, nothing selected. "
+    "n counts seeds (over all tasks: tasks x seeds), as the learning rates of one seed are no independent evidence. "
+    f"95 % percentile bootstrap interval from n = {LEAST_FOR_INTERVAL}; two-sided sign-flip permutation test from "
+    f"n = {LEAST_FOR_TEST}, corrected after Holm over all tests of this report. Runs without a score drop out of the "
+    "pairs."
+)
+PRINTED_NOTE = f"Recomputed from the printed scores; a deviation of up to {TOLERANCE} may come from rounding."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a sheet: text, and the anchor of the runs behind it."""
+
+    text: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table of a report. anchor: where links to it lead."""
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Entry]]
+    anchor: str = ""
+
+
+def points_text(value: float | None, sign: bool = False) -> str:
+    return MISSING if value is None else f"{value:{'+' if sign else ''}.2f}"
+
+
+def anchor_of(table: PaperTable, model: str, method: str, task: str) -> str:
+    """Name the place of a cell's runs by numbers: names may hold anything."""
+    return f"runs-{table.models.index(model)}-{table.methods.index(method)}-{table.tasks.index(task)}"
+
+
+def cell_text(cell: Cell | None) -> str:
+    """Show the selected mean with its n; a cell without a complete grid point as "-" with the n it has."""
+    if cell is None:
+        return MISSING
+    if cell.best is None:
+        fullest = cell.most_finished
+        return f"{MISSING} (n {fullest.n} of {fullest.planned}, incomplete)"
+    spread = cell.best.std()
+    text = points_text(cell.best.mean) + (f" ± {spread:.2f}" if spread is not None else "")
+    count, complete = len(cell.points), cell.complete_count
+    share = f", grid {complete}/{count}" if complete < count else ""
+    return f"{text} (n {cell.best.n}{share})"
+
+
+def score_sheets(table: PaperTable, cells: dict) -> list[Sheet]:
+    """Set ours, printed and difference under each other, a sheet per model."""
+    columns = ["method", "", *table.tasks, f"average of {len(table.tasks)}"]
+    return [
+        Sheet(model, "", columns, [row for method in table.methods for row in _score_rows(table, cells, model, method)])
+        for model in table.models
+    ]
+
+
+def _score_rows(table: PaperTable, cells: dict, model: str, method: str) -> list[list[Entry]]:
+    ours, printed, difference = (
+        [Entry(method), Entry("ours")],
+        [Entry(""), Entry("printed")],
+        [Entry(""), Entry("diff.")],
+    )
+    for task in table.tasks:
+        cell = cells.get((model, method, task))
+        score, std = table.printed.get((model, method, task), (None, None))
+        ours.append(Entry(cell_text(cell), anchor_of(table, model, method, task) if cell else ""))
+        printed.append(Entry(points_text(score) + (f" ± {std:.2f}" if std is not None else "")))
+        difference.append(Entry(_minus(cell.best.mean if cell and cell.best else None, score)))
+    mean, recomputed = average(cells, table, model, method), recomputed_average(table, model, method, table.tasks)
+    least = min((cells[model, method, task].best.n for task in table.tasks), default=0) if mean is not None else 0
+    ours.append(Entry(points_text(mean) + (f" (n {least})" if mean is not None else "")))
+    claims = {(u.model, u.method): u.printed for u in unsupported_averages(table) if u.kind == "average"}
+    claim = f" (printed: {claims[model, method]:.2f})" if (model, method) in claims else ""
+    printed.append(Entry(points_text(recomputed) + claim))
+    difference.append(Entry(_minus(mean, recomputed)))
+    is_printed = any(entry.text != MISSING for entry in printed[2:])
+    return [ours, printed, difference] if is_printed else [ours]
+
+
+def _minus(ours: float | None, printed: float | None) -> str:
+    return MISSING if ours is None or printed is None else points_text(ours - printed, sign=True)
+
+
+def grid_sheet(table: PaperTable, points: list[GridPoint], cells: dict) -> Sheet:
+    """Show every grid point with the value of every seed."""
+    columns = ["model", "task", "method", "variant", "learning rate", "n", "mean", f"std (ddof {DDOF})", "seed: score",
+               "collapsed", *STATUSES[1:], "selected"]  # fmt: skip
+    rows = []
+    for p in points:
+        by_seed = ", ".join(f"{seed}: {score:.2f}" for seed, score in p.scores.items()) or MISSING
+        is_best = cells[p.model, p.method, p.task].best is p
+        texts = [p.model, p.task, p.method, p.variant or MISSING, f"{p.learning_rate:g}", f"{p.n} of {p.planned}",
+                 points_text(p.mean), points_text(p.std()), by_seed, str(p.collapsed),
+                 *(str(p.statuses[status]) for status in STATUSES[1:]), "yes" if is_best else ""]  # fmt: skip
+        entries = [Entry(text) for text in texts]
+        entries[8] = Entry(by_seed, anchor_of(table, p.model, p.method, p.task))
+        rows.append(entries)
+    return Sheet("All learning rates and variants", GRID_NOTE, columns, rows)
+
+
+def difference_sheets(table: PaperTable, differences: list[Difference]) -> list[Sheet]:
+    """Show the paired differences, a sheet per reference."""
+    columns = ["model", "task", "method", "variant", "n", "pairs", "difference", "95 % interval", "p", "p (Holm)"]
+    sheets = []
+    for reference in dict.fromkeys(d.reference for d in differences):
+        rows = [_difference_row(d) for d in differences if d.reference == reference]
+        sheets.append(Sheet(f"Paired differences to {reference}", DIFFERENCE_NOTE, columns, rows))
+    return sheets
+
+
+def _difference_row(d: Difference) -> list[Entry]:
+    interval = f"{MISSING} (n < {LEAST_FOR_INTERVAL})" if d.low is None else f"{d.low:+.2f} to {d.high:+.2f}"
+    p_values = [f"{MISSING} (n < {LEAST_FOR_TEST})" if p is None else f"{p:.4f}" for p in (d.p, d.p_holm)]
+    texts = [d.model, d.task, d.method, d.variant or MISSING, str(d.n), f"{d.pairs} of {d.planned}",
+             points_text(d.mean, sign=True), interval, *p_values]  # fmt: skip
+    return [Entry(text) for text in texts]
+
+
+def printed_sheets(table: PaperTable) -> list[Sheet]:
+    """Name the printed averages and gains that do not follow from the printed scores; nothing if all do."""
+    rows = []
+    for u in unsupported_averages(table):
+        remark = f"not legible: {u.implied[0]}, which would have to be {u.implied[1]:.2f}" if u.implied else ""
+        texts = [u.model, u.method, u.kind, points_text(u.printed), points_text(u.recomputed), remark]
+        rows.append([Entry(text) for text in texts])
+    columns = ["model", "method", "what", "printed", "recomputed", "remark"]
+    return (
+        [Sheet("Printed averages that do not follow from the printed scores", PRINTED_NOTE, columns, rows)]
+        if rows
+        else []
+    )
+
+
+def run_sheets(table: PaperTable, runs: pd.DataFrame) -> list[Sheet]:
+    """Show every run with its exact command, a sheet per cell of the table."""
+    columns = ["seed", "variant", "learning rate", "status", "score x 100", "seconds", "run", "folder", "command"]
+    sheets = []
+    for (model, method, task), group in runs.groupby(["model", "method", "task"], sort=False):
+        if model in table.models and method in table.methods and task in table.tasks:
+            rows = [[Entry(text) for text in _run_texts(run)] for run in group.itertuples()]
+            anchor = anchor_of(table, model, method, task)
+            sheets.append(Sheet(f"{model}, {method}, {task}", "", columns, rows, anchor))
+    return sheets
+
+
+def _run_texts(run) -> list[str]:
+    score = MISSING if pd.isna(run.score) else f"{100 * run.score:.2f}"
+    seconds = MISSING if pd.isna(run.train_s) else f"{run.train_s:.1f}"
+    texts = [str(run.seed), run.variant, f"{run.learning_rate:g}", run.status, score, seconds, run.run_id, run.folder]
+    return [*(text or MISSING for text in texts), run.command]
