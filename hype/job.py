@@ -13,7 +13,7 @@ from hype.checkpoints import write_json
 from hype.data import Splits, load_splits
 from hype.errors import InputError, RunError
 from hype.folder import RECORD, Plan, plan
-from hype.labels import aligned_labels, convert_label_ids
+from hype.labels import aligned_labels, checkpoint_labels, convert_label_ids
 from hype.parsing import Arguments
 from hype.submission import write_submission
 from hype.techniques import selected
@@ -42,10 +42,13 @@ class Job:
         if not wanted:
             raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
         self.techniques = selected(arguments.techniques, arguments.hype.hype_type != "none")
+        self.config = modeling.load_config(arguments.model)
+        # Own test files without training data take their labels from a checkpoint that is tuned already.
+        known_labels = () if self.config.num_labels == 1 else checkpoint_labels(self.config.label2id)
         with training.main_process_first(desc="reading data"):
-            self.splits: Splits = load_splits(arguments.data, wanted, arguments.model.cache_dir)
+            self.splits: Splits = load_splits(arguments.data, wanted, arguments.model.cache_dir, known_labels)
         task = self.splits.task
-        self.config = modeling.load_config(arguments.model, task.name)
+        self.config.finetuning_task = task.name
         self.label_names = task.label_names and aligned_labels(task.label_names, self.config.label2id)
         modeling.set_labels(self.config, self.label_names)
         self.model_description = records.describe_model(arguments.model.model_name_or_path, self.config)

@@ -19,7 +19,7 @@ LOADING_ERRORS = (
 )  # fmt: skip
 
 
-def load_config(model: ModelArguments, task_name: str | None):
+def load_config(model: ModelArguments):
     """Load the configuration with the dropouts asked for; its labels are still the checkpoint's.
 
     Raises:
@@ -28,7 +28,6 @@ def load_config(model: ModelArguments, task_name: str | None):
     """
     name = model.config_name or model.model_name_or_path
     config = _load(AutoConfig, name, model)
-    config.finetuning_task = task_name
     set_dropout(config, model.dropout_rate, model.all_dropout_rate)
     return config
 

@@ -46,7 +46,12 @@ class _Parser(HfArgumentParser):
 def parser() -> HfArgumentParser:
     """Build the parser of `main.py`; flags cannot be abbreviated."""
     groups = (ModelArguments, DataArguments, HyPeArguments, TechniqueArguments, RunArguments)
-    return _Parser(groups, prog="main.py", allow_abbrev=False, description="Fine-tune one model on one task with HyPe.")
+    built = _Parser(
+        groups, prog="main.py", allow_abbrev=False, description="Fine-tune one model on one task with HyPe."
+    )
+    # argparse itself takes -1e-5 for a flag.
+    built._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+    return built
 
 
 def parse(argv: list[str]) -> Arguments:
