@@ -22,8 +22,8 @@ FILLS = {
     ("uniform", "symmetric"): lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
     ("uniform", "positive"): lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
 }
-# A layer inside a checkpoint runs again in the backward pass; so many unfinished forwards are remembered for it.
-REMEMBERED_FORWARDS = 16
+# A layer inside a checkpoint runs again in the backward pass; the draws of so many calls are remembered for it.
+REMEMBERED_CALLS = 16
 
 
 def stream_seed(*key: int | str) -> int:
@@ -96,8 +96,9 @@ class HyPe:
     def _attach(self, model: nn.Module, layers_path: str | None, at_input: bool, at_attention: bool) -> None:
         architecture = architecture_of(model, layers_path)
         self._is_checked = layers_path is not None or not is_in_table(model)
-        # The global stream needs no count of its draws, and a compiler can then see through the hook.
-        self.is_counted = self.own_stream or self._is_checked or bool(architecture.calls)
+        # The global stream needs no count of its draws, and a compiler can then see through the hook; but inside a
+        # checkpoint (after attention) a forward without noise must be remembered.
+        self.is_counted = self.own_stream or self._is_checked or at_attention or bool(architecture.calls)
         layers = layers_of(model, layers_path)
         if at_attention and not all(stack.attention for _, stack in layers):
             raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
@@ -164,14 +165,17 @@ class HyPe:
         """Return `hidden` (any shape, floating) plus noise; `draw` numbers the draw within its step."""
         wide = torch.promote_types(hidden.dtype, torch.float32)
         noise = torch.empty_like(hidden, dtype=wide, requires_grad=False)
-        rng = None
-        if self.own_stream:
-            rng = torch.Generator(hidden.device).manual_seed(stream_seed(self.seed, self.rank, self.step, *draw))
+        noise = self._own_draw(noise, draw) if self.own_stream else self.fill(noise, self.eps, None)
         # The sum is written into the noise's memory: one allocation and two passes, whatever the size.
-        noised = self.fill(noise, self.eps, rng).add_(hidden).to(hidden.dtype)
+        noised = noise.add_(hidden).to(hidden.dtype)
         if self.observer is not None:
             self.observer(hidden, noised)
         return noised
+
+    @torch.compiler.disable
+    def _own_draw(self, noise: torch.Tensor, draw: tuple[int, ...]) -> torch.Tensor:
+        rng = torch.Generator(noise.device).manual_seed(stream_seed(self.seed, self.rank, self.step, *draw))
+        return self.fill(noise, self.eps, rng)
 
 
 class NoiseHook:
@@ -180,7 +184,8 @@ class NoiseHook:
     def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
         self.hype, self.site, self.index, self.streams = hype, site, index, streams
         self.fired = 0
-        self.past: deque[tuple[int, ...] | None] = deque(maxlen=REMEMBERED_FORWARDS)
+        # (the autograd engine's count of nodes at the call, draw), the newest first
+        self.past: deque[tuple[int, tuple[int, ...] | None]] = deque(maxlen=REMEMBERED_CALLS)
 
     def __call__(self, module, args, rest):
         """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
@@ -199,20 +204,22 @@ class NoiseHook:
     def _next_draw(self) -> tuple[int, ...] | None:
         """Number this call's draw; None: no noise. A call in the backward pass is a checkpoint's and repeats its draw.
 
-        The engine takes later forwards first, so the draws of one hook are repeated last in, first out.
+        The engine numbers nodes as they are made, so the call to repeat is the newest that is not younger than the node
+        in whose backward it happens. In a reentrant checkpoint that node is the last one made before the call.
         """
         if _in_backward():
-            return self.past.pop()
+            node = torch._C._current_autograd_node()._sequence_nr()
+            return next(draw for made, draw in self.past if made <= node)
         hype = self.hype
         self.fired += 1
         index = self.index
         if index is None:
             index = hype.calls[self.site]
             hype.calls[self.site] += 1
-        is_noised = hype.enabled and index in hype.layers
-        self.past.append((hype.draw_count,) if is_noised else None)
-        hype.draw_count += is_noised
-        return self.past[-1]
+        draw = (hype.draw_count,) if hype.enabled and index in hype.layers else None
+        hype.draw_count += draw is not None
+        self.past.appendleft((torch._C._autograd._get_sequence_nr() - 1, draw))
+        return draw
 
     def _noised(self, states, draw: tuple[int, ...]):
         if isinstance(states, torch.Tensor):
