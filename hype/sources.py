@@ -15,6 +15,7 @@ from hype.readers import Table, read_gold_last_tsv, read_json, read_json_object,
 from hype.tasks import Form, SplitSource, Task, own_task
 
 FILE_FLAGS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
+GLUE_FOLDER = "a GLUE folder on this disk by --data_dir or GLUE_DIR"
 # Columns that number the rows, and the nameless one that pandas writes: no texts unless --text_columns says so.
 NUMBERING = ("", "idx", "index", "id")
 
@@ -105,8 +106,13 @@ FORM_READERS = {
 }
 
 
-def hub_examples(task: Task, splits: Iterable[str], cache_dir: str | None) -> tuple[dict[str, Examples], str]:
-    """Read splits from the hub or its cache; also return the name and revision of what was read."""
+def hub_examples(
+    task: Task, splits: Iterable[str], cache_dir: str | None, instead: str = GLUE_FOLDER
+) -> tuple[dict[str, Examples], str]:
+    """Read splits from the hub or its cache; also return the name and revision of what was read.
+
+    Labels are understood by the names that the hub gives them. instead: see `hub.from_hub`.
+    """
 
     def load(local_files_only):
         with _offline(local_files_only):
@@ -115,20 +121,31 @@ def hub_examples(task: Task, splits: Iterable[str], cache_dir: str | None) -> tu
             builder.download_and_prepare()
             return builder
 
-    instead = "a GLUE folder on this disk by --data_dir or GLUE_DIR"
     builder = from_hub(f"the data set {task.hub_id}", instead, load)
     examples = {}
     for split in splits:
         source = task.sources[split]
-        columns = builder.as_dataset(split=source.hub_split)[:]
-        labels = columns["label"] if source.label_column else None
-        if task.hub_label_words and labels:
-            labels = [task.hub_label_words.index(word) for word in labels]
+        dataset = builder.as_dataset(split=source.hub_split)
+        columns = dataset[:]
+        labels = _hub_labels(dataset, task) if source.label_column else None
         idx = columns.get("idx") or list(range(len(columns[task.text_columns[0]])))
         examples[split] = Examples(tuple(columns[name] for name in task.text_columns), labels, idx)
         if labels and task.unlabelled_word:
             examples[split] = examples[split].select([i for i, label in enumerate(labels) if label != -1])
     return examples, f"{task.hub_id}@{builder.hash}"
+
+
+def _hub_labels(dataset: datasets.Dataset, task: Task) -> list:
+    labels = dataset["label"][:]
+    if task.hub_label_words:
+        return [task.hub_label_words.index(word) for word in labels]
+    names = getattr(dataset.features["label"], "names", None)
+    if names is None or tuple(names) == task.label_names:
+        return labels
+    if set(names) != set(task.label_names or ()):
+        raise InputError(f"{task.hub_id} names its labels {', '.join(names)}; {task.title} needs its own data set")
+    ids = {-1: -1, **{i: task.label_names.index(name) for i, name in enumerate(names)}}
+    return [ids[label] for label in labels]
 
 
 @contextlib.contextmanager

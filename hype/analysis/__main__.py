@@ -1,0 +1,115 @@
+"""Analyses of finished runs: `python -m hype.analysis probing|similarity|transfer|adversarial RUN_DIR...`."""
+
+import argparse
+import contextlib
+import logging
+import sys
+from pathlib import Path
+
+from hype.errors import EnvironmentFault, InputError, RunError
+
+HELP = {
+    "probing": "a linear head per layer on the special token of the frozen model (figure 3)",
+    "similarity": "mean cosine of token pairs per layer (figure 4)",
+    "transfer": "accuracy of a run on MNLI or SNLI on other sets (table 7)",
+    "adversarial": "accuracy on AdvGLUE's dev sets (table 6)",
+}
+FIGURES = {"probing": "figure 3: probing", "similarity": "figure 4: similarity"}
+SCORE_LABELS = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser; flags cannot be abbreviated."""
+    top = argparse.ArgumentParser(prog="python -m hype.analysis", description=__doc__, allow_abbrev=False)
+    commands = top.add_subparsers(dest="analysis", required=True, metavar="ANALYSIS")
+    for name, text in HELP.items():
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a finished run")
+        command.add_argument("--tasks", nargs="+", metavar="SET", help="sets to analyse on; unset: the paper's")
+        command.add_argument("--output", type=Path, metavar="FILE", help="record, instead of RUN_DIR/analysis/...json")
+        command.add_argument("--batch_size", type=_positive, default=32, help="examples per forward (default: 32)")
+        command.add_argument("--max_eval_samples", type=_positive, help="use the first n examples of each dev set")
+        if name == "adversarial":
+            command.add_argument("--adv_file", help="AdvGLUE's dev.json; unset: AI-Secure/adv_glue from the hub")
+        else:
+            command.add_argument("--data_dir", help="GLUE folder; unset: variable GLUE_DIR, else the hub")
+        if name == "probing":
+            command.add_argument("--max_train_samples", type=_positive, help="train heads on the first n examples")
+        if name == "transfer":
+            command.add_argument("--nli_dir", help="folder with SNLI/, SICK/, SciTail/; unset: as --data_dir")
+        if name in FIGURES:
+            command.add_argument("--figure_dir", type=Path, help="also draw each set's values by layer, as SVG")
+    return top
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def analyse(arguments: argparse.Namespace) -> list[dict]:
+    """Do what the command line asks for and return the records, run by run; all is checked before all is computed."""
+    from hype.analysis import adversarial, probing, similarity, transfer
+    from hype.analysis.finished import FinishedRun
+    from hype.analysis.record import Options
+
+    modules = {"probing": probing, "similarity": similarity, "transfer": transfer, "adversarial": adversarial}
+    module = modules[arguments.analysis]
+    given = vars(arguments)
+    options = Options(**{name: given[name] for name in Options.__dataclass_fields__ if name in given})
+    runs = [FinishedRun(folder) for folder in arguments.folders]
+    jobs = [(run, target) for run in runs for target in module.targets(run, arguments.tasks)]
+    if options.output and len(jobs) > 1:
+        raise InputError(
+            f"--output {options.output}: {len(jobs)} records and one file; give one run and one of --tasks"
+        )
+    return [module.analyse(run, target, options) for run, target in jobs]
+
+
+def draw(records: list[dict], folder: Path) -> None:
+    """Write <analysis>-<set>.svg for every set of the records."""
+    from hype.analysis.layers import layer_table
+    from hype.reproduction.figures import layer_plot
+
+    for target in dict.fromkeys(record["target"] for record in records):
+        chosen = [record for record in records if record["target"] == target]
+        analysis = chosen[0]["analysis"]
+        data = layer_table(chosen)
+        data["score"] *= 100 if analysis == "probing" else 1
+        name = f"{analysis}-{target}"
+        figure = layer_plot(data, name, f"{FIGURES[analysis]} on {target}", SCORE_LABELS[analysis])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".{name}.svg"
+            temporary.write_text(figure.svg, encoding="utf-8")
+            temporary.replace(folder / f"{name}.svg")
+        except OSError as error:
+            raise EnvironmentFault(f"--figure_dir {folder}: {error.strerror}; choose a folder you can write") from error
+
+
+def main(argv: list[str]) -> int:
+    """Analyse, print the table of results, and return the exit code (see hype/errors.py)."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        # Libraries print to stdout, which is for the result alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            records = analyse(arguments)
+            if getattr(arguments, "figure_dir", None):
+                draw(records, arguments.figure_dir)
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command computes what is missing", file=sys.stderr)
+        return 130
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    from hype.analysis.layers import result_table
+
+    print(result_table(records))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""Table 6: accuracy on the dev set of Adversarial GLUE of models fine-tuned on plain GLUE."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from datasets import Dataset
+
+from hype.analysis.finished import FinishedRun, confusion
+from hype.analysis.record import Options, analysed
+from hype.analysis.transfer import accuracy
+from hype.data import TEXT_COLUMNS, Splits, text_hash
+from hype.errors import InputError
+from hype.readers import read_json_tables
+from hype.sources import hub_examples
+from hype.tasks import ENTAILMENT, NLI, TASKS, SplitSource
+
+HUB_ID = "AI-Secure/adv_glue"
+
+
+@dataclass(frozen=True)
+class AdversarialSet:
+    """One set of AdvGLUE. label_names: in the order of dev.json's ids (github.com/AI-secure/adversarial-glue).
+
+    row_count: official size of the dev set.
+    """
+
+    task: str
+    hub_config: str
+    label_names: tuple[str, ...]
+    row_count: int
+
+
+# The keys are dev.json's.
+SETS = {
+    "sst2": AdversarialSet("sst2", "adv_sst2", ("negative", "positive"), 148),
+    "qqp": AdversarialSet("qqp", "adv_qqp", ("not_duplicate", "duplicate"), 78),
+    "mnli": AdversarialSet("mnli", "adv_mnli", NLI, 121),
+    "mnli-mm": AdversarialSet("mnli", "adv_mnli_mismatched", NLI, 162),
+    "qnli": AdversarialSet("qnli", "adv_qnli", ENTAILMENT, 148),
+    "rte": AdversarialSet("rte", "adv_rte", ENTAILMENT, 81),
+}
+
+
+def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
+    """Return the sets of the run's task. Raises InputError for other sets, tasks without one, and other labels."""
+    task = run.record["task"]
+    own = [name for name, adversarial in SETS.items() if adversarial.task == task]
+    if not own:
+        known = ", ".join(sorted({adversarial.task for adversarial in SETS.values()}))
+        raise InputError(f"{run.folder}: fine-tuned on {task}, which AdvGLUE lacks; give a run on one of {known}")
+    foreign = [name for name in names or () if name not in own]
+    if foreign:
+        raise InputError(f"--tasks {foreign[0]}: {run.folder} was fine-tuned on {task}; give {' or '.join(own)}")
+    if set(run.label_names) != set(SETS[own[0]].label_names):
+        raise InputError(f"{run.folder}: its labels are {', '.join(run.label_names)}, not those of {task}")
+    return list(names or own)
+
+
+def analyse(run: FinishedRun, target: str, options: Options) -> dict:
+    """Score a run on one set of AdvGLUE; gold and predicted labels are compared by name."""
+    splits, gold = read(target, options)
+
+    def compute(tokens):
+        predicted = run.predicted_labels(tokens["validation"], options.batch_size, f"AdvGLUE {target}")
+        same = {name: name for name in run.label_names}
+        return {"accuracy": accuracy(gold, predicted, same), "confusion": confusion(gold, predicted)}
+
+    return analysed("adversarial", target, run, splits, {}, compute, options.output)
+
+
+def read(target: str, options: Options) -> tuple[Splits, list[str]]:
+    """Read one set from --adv_file, else from the hub: its texts, and the names of its gold labels."""
+    adversarial = SETS[target]
+    if options.adv_file:
+        texts, gold = _from_file(target, Path(options.adv_file))
+        source = "file"
+    else:
+        texts, gold, source = _from_hub(adversarial)
+    texts, gold = [column[: options.max_eval_samples] for column in texts], gold[: options.max_eval_samples]
+    notes = []
+    if len(gold) != adversarial.row_count:
+        notes.append(f"AdvGLUE {target}: {len(gold)} rows of officially {adversarial.row_count}")
+    dataset = Dataset.from_dict(dict(zip(TEXT_COLUMNS, texts, strict=False)))
+    fingerprint = {"validation": text_hash([*texts, gold]).hexdigest()}
+    return Splits(TASKS[adversarial.task], {"validation": dataset}, source, fingerprint, notes), gold
+
+
+def _from_file(target: str, path: Path) -> tuple[list[list[str]], list[str]]:
+    tables = read_json_tables(path)
+    if target not in tables:
+        raise InputError(f"{path}: no set {target!r} but {', '.join(tables)}; give AdvGLUE's dev.json")
+    table, names = tables[target], SETS[target].label_names
+    labels = table.column("label")
+    bad = [i for i, label in enumerate(labels) if type(label) is not int or not 0 <= label < len(names)]
+    if bad:
+        table.refuse("label", bad, f"give ids from 0 to {len(names) - 1}, not")
+    texts = [table.column(name) for name in TASKS[SETS[target].task].text_columns]
+    return texts, [names[label] for label in labels]
+
+
+def _from_hub(adversarial: AdversarialSet) -> tuple[list[list[str]], list[str], str]:
+    """Read by the hub's own label names, which `hub_examples` brings into the order of the task."""
+    plain = TASKS[adversarial.task]
+    source = SplitSource((), plain.text_columns, "label", "validation", adversarial.row_count)
+    task = replace(plain, hub_id=HUB_ID, hub_config=adversarial.hub_config, sources={"validation": source})
+    examples, name = hub_examples(task, ["validation"], None, "AdvGLUE's dev.json by --adv_file")
+    read = examples["validation"]
+    return list(read.texts), [plain.label_names[label] for label in read.labels], name

@@ -1,0 +1,109 @@
+"""A finished run, opened for reading: its record, and its model in evaluation mode, without noise or dropout."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import DataCollatorWithPadding
+
+from hype import modeling, records
+from hype.arguments import ModelArguments
+from hype.data import Splits
+from hype.errors import InputError
+from hype.folder import RECORD, read_record
+from hype.tokenisation import tokenise
+
+NEEDED = ("run_id", "task", "label", "seed", "label_names", "arguments")
+
+
+class FinishedRun:
+    """The model that a run left in its folder. Weights are read when first used, always as float32.
+
+    Raises:
+        InputError: the folder holds no finished run, or no model.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.record = read_record(folder / RECORD)
+        missing = [key for key in NEEDED if key not in self.record]
+        if missing or self.record["status"] != "finished":
+            reason = f"no {', '.join(missing)}" if missing else f"its status is {self.record['status']}"
+            raise InputError(f"{folder / RECORD}: {reason}; give the folder of a finished run")
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder}: no model; do the run with --do_train")
+        self._arguments = ModelArguments(model_name_or_path=str(folder))
+        self._config = modeling.load_config(self._arguments)
+        self.fingerprint = records.describe_model(str(folder), self._config)["fingerprint"]
+        self.label_names: list[str] | None = self.record["label_names"]
+        self.max_seq_length: int = self.record["arguments"]["data"]["max_seq_length"]
+        self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
+
+    @cached_property
+    def tokenizer(self):
+        """The tokenizer of the run."""
+        return modeling.load_tokenizer(self._arguments)
+
+    @cached_property
+    def model(self):
+        """The classification model, in evaluation mode."""
+        return modeling.load_model(self._arguments, self._config, self.tokenizer).eval().to(self.device)
+
+    def tokenised(self, splits: Splits) -> dict[str, Dataset]:
+        """Tokenise as the run did; what was cut is added to `splits.notes`."""
+        return tokenise(splits, self.tokenizer, self.max_seq_length)
+
+    def batches(self, tokens: Dataset, batch_size: int, title: str) -> Iterator[tuple[torch.Tensor, dict]]:
+        """Yield the positions in `tokens` and the padded inputs of each batch, on the device of the model.
+
+        The longest come first: little padding, and too large a batch fails at once.
+        """
+        inputs = tokens.remove_columns([name for name in ("label",) if name in tokens.column_names])
+        lengths = torch.tensor([sum(mask) for mask in inputs["attention_mask"]])
+        pad = DataCollatorWithPadding(self.tokenizer)
+        with tqdm(total=len(lengths), desc=title, unit=" examples") as bar:
+            for positions in lengths.argsort(descending=True, stable=True).split(batch_size):
+                batch = inputs[positions.tolist()]
+                rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+                yield positions, {name: values.to(self.device) for name, values in pad(rows).items()}
+                bar.update(len(positions))
+
+    def hidden_states(self, batch: dict) -> tuple[torch.Tensor, ...]:
+        """Return the states of layers 0 (embeddings) to n, each (batch, length, hidden).
+
+        Encoder-decoders: the encoder's 0 to n, then the decoder's 0 to m.
+        """
+        output = self.model(**batch, output_hidden_states=True)
+        if self.model.config.is_encoder_decoder:
+            return (*output.encoder_hidden_states, *output.decoder_hidden_states)
+        if output.hidden_states is None:
+            raise InputError(f"{self.folder}: {self.model.config.model_type} does not give its hidden states")
+        return tuple(output.hidden_states)
+
+    @torch.inference_mode()
+    def predicted_labels(self, tokens: Dataset, batch_size: int, title: str) -> list[str]:
+        """Return the name of the label with the largest logit, in the order of `tokens`."""
+        ids = torch.empty(len(tokens), dtype=torch.long)
+        for positions, batch in self.batches(tokens, batch_size, title):
+            logits = self.model(**batch).logits
+            require_finite(logits, self.folder)
+            ids[positions] = logits.argmax(-1).cpu()
+        return [self.label_names[i] for i in ids]
+
+
+def require_finite(values: torch.Tensor, folder: Path) -> None:
+    """Raise InputError, which names the folder, for NaN or infinity."""
+    if not values.isfinite().all():
+        raise InputError(f"{folder}: the model gives values that are not finite; its training diverged")
+
+
+def confusion(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Count predictions by gold label: {gold: {predicted: count}}."""
+    counts: dict[str, dict[str, int]] = {}
+    for label, prediction in zip(gold, predicted, strict=True):
+        row = counts.setdefault(label, {})
+        row[prediction] = row.get(prediction, 0) + 1
+    return counts

@@ -1,0 +1,36 @@
+"""Results per layer, as tables for people and for figures 3 and 4."""
+
+import pandas as pd
+
+
+def layer_table(records: list[dict]) -> pd.DataFrame:
+    """Return the columns layer, score (as in the records), method, seed of records of probing or similarity."""
+    rows = [
+        {"layer": layer, "score": score, "method": record["label"], "seed": record["seed"]}
+        for record in records
+        for layer, score in enumerate(record["results"]["layers"])
+    ]
+    return pd.DataFrame(rows, columns=["layer", "score", "method", "seed"])
+
+
+def result_table(records: list[dict]) -> str:
+    """Return a line for each record: its accuracy x 100, or its value in every layer (probing: x 100).
+
+    What is said of sample data stands below.
+    """
+    rows = []
+    for record in records:
+        row = {"method": record["label"], "seed": record["seed"], "trained on": record["task"], "set": record["target"]}
+        row["rows"] = record["data"]["rows"][next(reversed(record["data"]["rows"]))]
+        row |= _values(record)
+        rows.append(row)
+    table = pd.DataFrame(rows).to_string(index=False, na_rep="-", float_format="{:.2f}".format)
+    return "\n".join([table, *sorted({record["sample"] for record in records if record["sample"]})])
+
+
+def _values(record: dict) -> dict:
+    results = record["results"]
+    if "layers" not in results:
+        return {"accuracy x 100": 100 * results["accuracy"]}
+    factor = 100 if record["analysis"] == "probing" else 1
+    return {f"layer {i}": None if value is None else factor * value for i, value in enumerate(results["layers"])}

@@ -1,0 +1,141 @@
+"""Figure 3 (appendix C.2): what a linear head reads from each layer of a fine-tuned, frozen model."""
+
+import time
+
+import torch
+from datasets import Dataset
+from torch import nn
+from torch.nn import functional
+
+from hype import metrics
+from hype.analysis.finished import FinishedRun, require_finite
+from hype.analysis.record import Options, analysed
+from hype.errors import InputError
+from hype.tasks import TASKS, Task
+
+TASK_NAMES = ("mrpc", "stsb", "rte", "cola")
+# Appendix C.2. The optimizer and its schedule are ours, the paper names none: Adam's defaults, a constant rate.
+SETTINGS = {"learning_rate": 1e-3, "epochs": 3, "batch_size": 16, "optimizer": "Adam", "loss": "of the task"}
+
+
+def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
+    """Return the tasks to probe: those asked for, else the paper's four."""
+    unknown = [name for name in names or () if "validation" not in getattr(TASKS.get(name), "sources", ())]
+    if unknown:
+        raise InputError(f"--tasks {unknown[0]}: give tasks with a dev set, such as {', '.join(TASK_NAMES)}")
+    return list(names or TASK_NAMES)
+
+
+def analyse(run: FinishedRun, target: str, options: Options) -> dict:
+    """Probe every layer of a run on one task; the heads are seeded by the run's seed."""
+    splits = options.splits(target, ["train", "validation"])
+    seed = run.record["seed"]
+
+    def compute(tokens):
+        return probe(run, splits.task, tokens, seed, options.batch_size)
+
+    return analysed("probing", target, run, splits, {**SETTINGS, "seed": seed}, compute, options.output)
+
+
+def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, batch_size: int) -> dict:
+    """Return the score on the validation split of a head per layer, trained on the train split."""
+    started = time.perf_counter()
+    states = {split: special_token_states(run, tokens[split], batch_size, f"{task.title} {split}") for split in tokens}
+    states_s = time.perf_counter() - started
+    dtype = torch.float32 if task.is_regression else torch.long
+    labels = {split: torch.tensor(tokens[split]["label"][:], dtype=dtype) for split in tokens}
+    heads = trained_heads(states["train"], labels["train"], task, seed)
+    with torch.inference_mode():
+        outputs = _outputs(states["validation"], heads)
+    require_finite(outputs, run.folder)
+    predictions = outputs.squeeze(-1) if task.is_regression else outputs.argmax(-1)
+    values = [metrics.compute(task, layer.numpy(), labels["validation"].numpy()) for layer in predictions]
+    return {
+        "layers": [metrics.score(task, of_layer) for of_layer in values],
+        "score_name": " and ".join(task.score_metrics),
+        "metrics": values,
+        "stacks": stacks(run),
+        "token": special_token(run),
+        "timings": {"states_s": states_s, "heads_s": time.perf_counter() - started - states_s},
+    }
+
+
+def stacks(run: FinishedRun) -> dict[str, int]:
+    """Count the layers, embeddings included, of each stack in the order of `hidden_states`."""
+    config = run.model.config
+    if not config.is_encoder_decoder:
+        return {"model": config.num_hidden_layers + 1}
+    decoder_count = getattr(config, "decoder_layers", None) or config.num_decoder_layers
+    return {"encoder": config.num_hidden_layers + 1, "decoder": decoder_count + 1}
+
+
+def special_token(run: FinishedRun) -> dict:
+    """Say which token a head reads: the [CLS] of the family where it stands first, else the last token.
+
+    Last is XLNet's <cls>, the end-of-text token of BART and T5 (in the decoder, what its head reads too), and for
+    GPT-2, Llama and others without special tokens the last token of the text (`name` is None).
+    """
+    tokenizer = run.tokenizer
+    ids = tokenizer("a")["input_ids"]
+    is_first = ids[0] == tokenizer.cls_token_id and not run.model.config.is_encoder_decoder
+    own = ids[0 if is_first else -1]
+    name = tokenizer.convert_ids_to_tokens(own) if own in tokenizer.all_special_ids else None
+    return {"position": "first" if is_first else "last", "name": name}
+
+
+@torch.inference_mode()
+def special_token_states(run: FinishedRun, tokens: Dataset, batch_size: int, title: str) -> torch.Tensor:
+    """Return the state of the special token after every layer: (layers, examples, hidden), on the CPU."""
+    is_first = special_token(run)["position"] == "first"
+    states = None
+    for positions, batch in run.batches(tokens, batch_size, title):
+        # Padding may stand on either side, so the first and last real token are looked up in the mask.
+        places = torch.arange(batch["attention_mask"].shape[1], device=run.device)
+        mask = batch["attention_mask"].bool()
+        place = torch.where(mask, places, len(places)).amin(1) if is_first else torch.where(mask, places, -1).amax(1)
+        rows = torch.arange(len(positions), device=run.device)
+        picked = torch.stack([layer[rows, place].float() for layer in run.hidden_states(batch)]).cpu()
+        if states is None:
+            states = picked.new_empty(picked.shape[0], len(tokens), picked.shape[2])
+        states[:, positions] = picked
+    require_finite(states, run.folder)
+    return states
+
+
+def initial_heads(layer_count: int, width: int, output_count: int, seed: int) -> list[torch.Tensor]:
+    """Return weights (layers, width, outputs) and biases (layers, 1, outputs): a fresh nn.Linear for each layer."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        heads = [nn.Linear(width, output_count) for _ in range(layer_count)]
+    weights = torch.stack([head.weight.detach().T for head in heads])
+    return [weights, torch.stack([head.bias.detach()[None] for head in heads])]
+
+
+def trained_heads(states: torch.Tensor, labels: torch.Tensor, task: Task, seed: int) -> list[torch.Tensor]:
+    """Train a head for each layer, all in one: their losses are summed and share no parameter.
+
+    states: (layers, examples, width). Initial heads and the order of examples, the same for all layers, follow `seed`.
+    """
+    layer_count, example_count, width = states.shape
+    heads = [parameter.requires_grad_() for parameter in initial_heads(layer_count, width, task.label_count, seed)]
+    optimizer = torch.optim.Adam(heads, lr=SETTINGS["learning_rate"])
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(SETTINGS["epochs"]):
+        for rows in torch.randperm(example_count, generator=generator).split(SETTINGS["batch_size"]):
+            optimizer.zero_grad()
+            _loss(_outputs(states[:, rows], heads), labels[rows], task).backward()
+            optimizer.step()
+    return [parameter.detach() for parameter in heads]
+
+
+def _outputs(states: torch.Tensor, heads: list[torch.Tensor]) -> torch.Tensor:
+    weights, biases = heads
+    return torch.baddbmm(biases, states, weights)  # (layers, batch, outputs)
+
+
+def _loss(outputs: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
+    """Return the sum over layers of the mean loss over the batch."""
+    if task.is_regression:
+        return (outputs.squeeze(-1) - labels).square().mean(1).sum()
+    repeated = labels.expand(len(outputs), -1).flatten()
+    return functional.cross_entropy(outputs.flatten(0, 1), repeated, reduction="sum") / len(labels)

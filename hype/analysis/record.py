@@ -1,0 +1,103 @@
+"""The record of one analysis of one run on one set: like run.json, and never computed twice."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+
+from hype import records
+from hype.analysis.finished import FinishedRun
+from hype.arguments import DataArguments
+from hype.checkpoints import write_json
+from hype.data import Splits, load_splits
+from hype.errors import EnvironmentFault, InputError
+from hype.folder import read_record
+
+logger = logging.getLogger(__name__)
+FOLDER = "analysis"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to analyse on, besides runs and sets. The batch size moves no more than the last bits of a result."""
+
+    data_dir: str | None = None
+    nli_dir: str | None = None
+    adv_file: str | None = None
+    output: Path | None = None
+    max_train_samples: int | None = None
+    max_eval_samples: int | None = None
+    batch_size: int = 32
+
+    def splits(self, task_name: str, names: list[str], data_dir: str | None = None) -> Splits:
+        """Read splits of a task from `data_dir`, else --data_dir, else as main.py does."""
+        limits = {"max_train_samples": self.max_train_samples, "max_eval_samples": self.max_eval_samples}
+        return load_splits(DataArguments(task_name, data_dir or self.data_dir, **limits), names)
+
+
+def analysed(
+    analysis: str,
+    target: str,
+    run: FinishedRun,
+    splits: Splits,
+    settings: dict,
+    compute: Callable[[dict[str, Dataset]], dict],
+    output: Path | None = None,
+) -> dict:
+    """Return the record of an analysis, computed unless it is on disk already, and write it.
+
+    target: name of the set. settings: whatever determines the results besides run and data. compute: from tokenised
+    splits to results. output: instead of RUN_DIR/analysis/<analysis>-<target>-<id>.json.
+
+    Raises:
+        InputError: `output` holds another analysis. EnvironmentFault: it cannot be written.
+    """
+    identity = {"analysis": analysis, "target": target, "run_id": run.record["run_id"], "model": run.fingerprint}
+    identity |= {"max_seq_length": run.max_seq_length, **settings}
+    identity |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
+    identity = json.loads(json.dumps(identity))
+    analysis_id = records.run_id_of(identity)
+    path = output or run.folder / FOLDER / f"{analysis}-{target}-{analysis_id[:8]}.json"
+    if path.exists():
+        return _done(path, identity)
+    started = time.perf_counter()
+    results = compute(run.tokenised(splits))
+    record = {
+        "schema": records.SCHEMA,
+        "status": "finished",
+        "analysis": analysis,
+        "target": target,
+        "analysis_id": analysis_id,
+        "identity": identity,
+        **{key: run.record[key] for key in ("run_id", "task", "label", "seed", "model")},
+        "sample": splits.sample_text,
+        "data": {
+            "source": splits.source,
+            "fingerprint": splits.fingerprint,
+            "rows": splits.row_counts,
+            "notes": splits.notes,
+        },
+        **records.describe_machine(run.device),
+        "timings": {**results.pop("timings", {}), "total_s": time.perf_counter() - started},
+        "results": results,
+    }
+    for note in splits.notes:
+        logger.warning("%s", note)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: {error.strerror}; choose a place you can write by --output") from error
+    return record
+
+
+def _done(path: Path, identity: dict) -> dict:
+    record = read_record(path)
+    if record["identity"] != identity:
+        raise InputError(f"--output {path} holds another analysis: choose another file")
+    logger.warning("%s is done already: nothing is computed again", path)
+    return record

@@ -1,0 +1,53 @@
+"""Table 7: a model fine-tuned on 5,000 of MNLI or SNLI, scored on other sets of sentence pairs."""
+
+from hype.analysis.finished import FinishedRun, confusion
+from hype.analysis.record import Options, analysed
+from hype.errors import InputError
+from hype.tasks import NLI, TASKS
+
+# Set -> task and split. The first three are read from --nli_dir, the others from --data_dir.
+TARGETS = {
+    "snli": ("snli", "validation"),
+    "sick": ("sick", "validation"),
+    "scitail": ("scitail", "validation"),
+    "qqp": ("qqp", "validation"),
+    "mnli": ("mnli", "validation"),
+    "mnli-mm": ("mnli", "validation_mismatched"),
+}
+NLI_SETS = ("snli", "sick", "scitail")
+# Appendix C.2. What a predicted neutral says about QQP's questions the paper does not tell; here, as everything that
+# is not entailment, it says that they are no duplicates. The record's confusion counts allow other readings.
+LABEL_MAPS = {
+    "scitail": {"entailment": "entailment", "neutral": "neutral", "contradiction": "neutral"},
+    "qqp": {"entailment": "duplicate", "neutral": "not_duplicate", "contradiction": "not_duplicate"},
+}
+SAME = {name: name for name in NLI}
+
+
+def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
+    """Return the sets to score. Raises InputError for unknown ones and for a run without the three NLI labels."""
+    if set(run.label_names or ()) != set(NLI):
+        raise InputError(f"{run.folder}: fine-tuned on {run.record['task']}; give a run on mnli or snli")
+    unknown = [name for name in names or () if name not in TARGETS]
+    if unknown:
+        raise InputError(f"--tasks {unknown[0]}: give some of {', '.join(TARGETS)}")
+    return list(names or TARGETS)
+
+
+def analyse(run: FinishedRun, target: str, options: Options) -> dict:
+    """Score a run on the dev set of `target`, by accuracy."""
+    task_name, split = TARGETS[target]
+    splits = options.splits(task_name, [split], options.nli_dir if task_name in NLI_SETS else None)
+    label_map = LABEL_MAPS.get(target, SAME)
+    gold = [TASKS[task_name].label_names[i] for i in splits.splits[split]["label"]]
+
+    def compute(tokens):
+        predicted = run.predicted_labels(tokens[split], options.batch_size, target)
+        return {"accuracy": accuracy(gold, predicted, label_map), "confusion": confusion(gold, predicted)}
+
+    return analysed("transfer", target, run, splits, {"label_map": label_map}, compute, options.output)
+
+
+def accuracy(gold: list[str], predicted: list[str], label_map: dict[str, str]) -> float:
+    """Return the share of predictions that are the gold label once renamed by `label_map`."""
+    return sum(label_map[name] == label for name, label in zip(predicted, gold, strict=True)) / len(gold)
