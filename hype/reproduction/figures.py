@@ -86,9 +86,10 @@ def _combination_plot(cells: dict, table: PaperTable, model: str) -> Figure | No
         for axes, task in zip(panels, table.tasks, strict=True):
             bars = [best.get((model, m, task)) for _, *pair in table.combinations for m in pair]
             for place, point in enumerate(bars):
-                if point is None:
-                    continue
                 x, side = place // 2 + (0.2 if place % 2 else -0.2), place % 2
+                if point is None:
+                    axes.annotate("-", (x, 0.02), xycoords=("data", "axes fraction"), ha="center")
+                    continue
                 look = {"color": PALETTE[side], "edgecolor": INK, "hatch": "" if side else "//"}
                 label = ("alone", "with HyPe-N")[side]
                 axes.bar(x, point.mean, 0.38, yerr=point.std(), ecolor=INK, capsize=3, label=label, **look)

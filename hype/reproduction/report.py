@@ -73,7 +73,7 @@ def contents_of(table: PaperTable, runs: pd.DataFrame) -> Contents:
 def show(table: PaperTable, runs: pd.DataFrame) -> str:
     """Return the report for a terminal: scores, paired differences, doubtful printed averages."""
     contents = contents_of(table, runs)
-    head = [contents.title, table.paper_reference, contents.runs_text, "", sheets.PROTOCOL_NOTE]
+    head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, "", sheets.PROTOCOL_NOTE]
     parts = ["\n".join(head), *(_text(s, contents.labels) for s in sheets.score_sheets(table, contents.cells))]
     others = sheets.difference_sheets(table, contents.differences) + sheets.printed_sheets(table)
     parts += [_text(sheet, contents.labels) for sheet in others]
@@ -117,6 +117,7 @@ def _text(sheet: Sheet, labels: Sequence[str]) -> str:
 def _markdown(contents: Contents) -> str:
     table = contents.table
     parts = [f"# {_escaped(contents.title)}", _escaped(table.paper_reference), contents.runs_text]
+    parts += map(_escaped, table.notes)
     parts += [f"## Scores by the paper's protocol\n\n{sheets.PROTOCOL_NOTE}"]
     listed = [*sheets.score_sheets(table, contents.cells), *sheets.difference_sheets(table, contents.differences)]
     listed += [*sheets.printed_sheets(table), sheets.grid_sheet(table, contents.points, contents.cells)]

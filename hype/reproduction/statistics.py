@@ -40,6 +40,7 @@ class PaperTable:
         printed_gains: (model, method) -> the printed mean gain over `vanilla` (tables 3 and 4).
         narrowing_text: how the runs were narrowed, "" at full scale.
         data_text: what the data is where it is not the benchmark's ("sample data written for this project"), else "".
+        notes: what a reader must know of this table, a sentence or two each.
         combinations: (technique, method alone, method with HyPe) of figure 2.
     """
 
@@ -55,6 +56,7 @@ class PaperTable:
     printed_gains: dict[tuple[str, str], float] = field(default_factory=dict)
     narrowing_text: str = ""
     data_text: str = ""
+    notes: Sequence[str] = ()
     vanilla: str = "vanilla"
     combinations: Sequence[tuple[str, str, str]] = ()
 
