@@ -1,0 +1,170 @@
+"""Does runs: one after another in this process, each recorded, whatever becomes of it. Never one that is finished."""
+
+import contextlib
+import gc
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from hype.errors import DivergedError, LockedError, RunError
+from hype.folder import LOCK, RECORD, locked
+from hype.parsing import parse
+from hype.reproduction.expansion import Cell
+from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, state_of, write_failure
+from hype.run import run
+
+logger = logging.getLogger(__name__)
+LOCKED = "locked"
+LOG_TAIL_LINES = 20
+POLL_S = 2.0
+# Loggers that have handlers of their own, beside the root logger.
+LOGGERS = ("", "transformers", "datasets")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. status: finished, failed, diverged, damaged or, if another process is at it, locked."""
+
+    status: str
+    error: str | None = None
+
+
+def execute(cell: Cell, retry: bool = False) -> Outcome:
+    """Do one run, unless it is finished or, without `retry`, known to fail. Errors end the run, not the caller.
+
+    Written beside the run's folder: its log and, if it fails, a file that says why.
+    """
+    state = state_of(cell)
+    if state.status == FINISHED or not (state.is_open or retry):
+        return Outcome(state.status, state.error)
+    # A damaged record, or a finished run whose model was not kept, is made anew; so is what never came to a record.
+    is_anew = state.status in (DAMAGED, "model missing") or (retry and state.record is None)
+    try:
+        with _logged_to(cell):
+            outcome = _attempt(cell, [*cell.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])])
+        _settle(cell, outcome)
+    except OSError as error:
+        # The disk holds neither log nor failure file: the caller's line is all that is left.
+        outcome = Outcome(FAILED, f"{type(error).__name__}: {error}")
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return outcome
+
+
+def _attempt(cell: Cell, argv: list[str]) -> Outcome:
+    try:
+        _clear_torn_files(cell)
+        cell.failure_path.unlink(missing_ok=True)
+        run(parse(argv))
+        return Outcome(FINISHED)
+    except LockedError as error:
+        return Outcome(LOCKED, str(error))
+    except RunError as error:
+        status = DIVERGED if isinstance(error, DivergedError) else FAILED
+        logger.error("%s: %s", status, error)
+        return Outcome(status, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        logger.exception("failed")
+        return Outcome(FAILED, f"{type(error).__name__}: {error}")
+
+
+def _clear_torn_files(cell: Cell) -> None:
+    """Remove what a process left that was killed while it wrote its first files; a run takes it for another's."""
+    if cell.folder.exists() and not (cell.folder / RECORD).exists():
+        with locked(cell.folder):
+            for path in (*cell.folder.glob(f".{RECORD}.*"), *cell.folder.glob(f".{LOCK}.json.*")):
+                path.unlink(missing_ok=True)
+
+
+def _settle(cell: Cell, outcome: Outcome) -> None:
+    if outcome.status == FINISHED:
+        for checkpoint in cell.folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    elif outcome.status != LOCKED:
+        lines = cell.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        write_failure(cell, outcome.status, outcome.error, lines[-LOG_TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def _logged_to(cell: Cell) -> Iterator[None]:
+    """Send logging, warnings, bars and prints of a run to its log, behind those of earlier attempts."""
+    cell.log_path.parent.mkdir(parents=True, exist_ok=True)
+    with cell.log_path.open("a", encoding="utf-8", errors="replace") as log:
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        loggers = [logging.getLogger(name) for name in LOGGERS]
+        before = [list(changed.handlers) for changed in loggers]
+        own = logging.getLogger("hype")
+        level = own.level
+        try:
+            own.setLevel(logging.INFO)
+            for changed in loggers:
+                changed.handlers[:] = [handler]
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                print(cell.command)
+                yield
+        finally:
+            own.setLevel(level)
+            for changed, handlers in zip(loggers, before, strict=True):
+                changed.handlers[:] = handlers
+
+
+def in_turn(cells: Iterable[Cell], retry: bool = False) -> Iterator[tuple[Cell, Outcome]]:
+    """Do runs one after another; those that another process holds come last, as soon as they are free."""
+    busy = []
+    for cell in cells:
+        outcome = execute(cell, retry)
+        if outcome.status == LOCKED:
+            busy.append(cell)
+        else:
+            yield cell, outcome
+    yield from when_free(busy, execute)
+
+
+def when_free(busy: list[Cell], attempt) -> Iterator[tuple[Cell, Outcome]]:
+    """Wait for runs that other processes hold: take over what they leave, report what they finish."""
+    while busy:
+        held = []
+        for cell in busy:
+            outcome = attempt(cell)
+            if outcome.status == LOCKED:
+                held.append(cell)
+            else:
+                yield cell, outcome
+        if held:
+            time.sleep(POLL_S)
+        busy = held
+
+
+def drive(name: str, cells: list[Cell], outcomes: Iterator[tuple[Cell, Outcome]]) -> dict[Cell, Outcome]:
+    """Follow runs as they end, with a bar and a line for each that fails, on stderr; return how each ended."""
+    ended = {}
+    with tqdm(total=len(cells), desc=name, unit="run", file=sys.stderr) as bar:
+        for cell, outcome in outcomes:
+            ended[cell] = outcome
+            if outcome.status != FINISHED:
+                bar.write(_line(cell, outcome), file=sys.stderr)
+            bar.update()
+    return ended
+
+
+def _line(cell: Cell, outcome: Outcome) -> str:
+    return f"{outcome.status}: {cell.folder.name}: {outcome.error} (log: {cell.log_path})"
+
+
+def summary(name: str, cells: list[Cell], ended: dict[Cell, Outcome]) -> str:
+    """Say how all runs stand, and name those that had failed before and were left alone."""
+    states = {cell: state_of(cell) for cell in cells}
+    statuses = [state.status for state in states.values()]
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+    left = [cell for cell, state in states.items() if state.status != FINISHED and cell not in ended]
+    lines = [_line(cell, Outcome(states[cell].status, states[cell].error)) for cell in left]
+    advice = "" if set(statuses) <= {FINISHED} else "; --retry_failed tries again"
+    return "\n".join([*lines, f"{name}: {len(cells)} runs: {counts}{advice}"])
