@@ -1,13 +1,11 @@
 """HyPe for any `transformers.Trainer`: attached when training begins, detached when it ends, whatever ends it."""
 
 import sys
+from contextlib import ExitStack
 
 from transformers import Trainer, TrainerCallback
 
 from hype.perturbation import HyPe
-
-# Between on_train_begin and on_train_end Trainer does its work in these methods. It calls no callback when one raises.
-TRAINING_METHODS = ("_evaluate", "_run_epoch", "_finalize_training")
 
 
 class HyPeCallback(TrainerCallback):
@@ -23,13 +21,24 @@ class HyPeCallback(TrainerCallback):
     def __init__(self, hype_type: str = "normal", hype_eps: float = 1e-5, **options):
         self.options = {"hype_type": hype_type, "hype_eps": hype_eps, **options}
         self.hype: HyPe | None = None
-        self._guarded: Trainer | None = None
+        self._cleanup = ExitStack()
+
+    def _attached(self, args, model) -> HyPe:
+        return HyPe(model, seed=args.seed, rank=args.process_index, **self.options)
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.remove()
-        self.hype = HyPe(model, seed=args.seed, rank=args.process_index, **self.options)
-        self.hype.set_step(state.global_step)
-        self._guard(_running_trainer())
+        # Refuse at once what cannot work, but attach after this event: another callback may still raise in it.
+        self._attached(args, model).remove()
+        trainer = _running_trainer()
+        # From here to on_train_end Trainer works in these methods, and calls no callback when one raises.
+        self._guard(trainer, "_run_epoch")
+        self._guard(trainer, "_finalize_training")
+        self._guard(trainer.callback_handler, "call_event")
+
+    def on_epoch_begin(self, args, state, control, model=None, **kwargs):
+        if self.hype is None:
+            self.hype = self._cleanup.enter_context(self._attached(args, model))
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.hype.set_step(state.global_step)
@@ -39,28 +48,22 @@ class HyPeCallback(TrainerCallback):
 
     def remove(self) -> None:
         """Detach the noise; a second call does nothing."""
-        if self.hype is not None:
-            self.hype.remove()
-            self.hype = None
-        if self._guarded is not None:
-            for name in TRAINING_METHODS:
-                delattr(self._guarded, name)
-            self._guarded = None
+        self._cleanup.close()
+        self.hype = None
 
-    def _guard(self, trainer: Trainer) -> None:
-        def guarded(method):
-            def call(*args, **kwargs):
-                try:
-                    return method(*args, **kwargs)
-                except BaseException:
-                    self.remove()
-                    raise
+    def _guard(self, owner, name: str) -> None:
+        method = getattr(owner, name)
+        restore = (setattr, owner, name, method) if name in vars(owner) else (delattr, owner, name)
 
-            return call
+        def call(*args, **kwargs):
+            try:
+                return method(*args, **kwargs)
+            except BaseException:
+                self.remove()
+                raise
 
-        for name in TRAINING_METHODS:
-            setattr(trainer, name, guarded(getattr(trainer, name)))
-        self._guarded = trainer
+        setattr(owner, name, call)
+        self._cleanup.callback(*restore)
 
 
 def _running_trainer() -> Trainer:
