@@ -1,0 +1,45 @@
+"""Short trainings of tiny models on rows of random tokens."""
+
+import functools
+import gc
+
+import torch
+from datasets import Dataset
+from transformers import TrainingArguments
+
+from tests.tiny import tiny_batch
+
+
+def rows(count: int, seed: int = 0, length: int = 9) -> Dataset:
+    """Build `count` labelled rows of equal length."""
+    batch = tiny_batch(count, length, seed)
+    return Dataset.from_dict({name: values.tolist() for name, values in batch.items()})
+
+
+@functools.cache
+def set_imports_aside() -> None:
+    """Spare every start of a training half a second: Trainer collects garbage there, over all that is imported."""
+    gc.freeze()
+
+
+def arguments(output_dir, **changes) -> TrainingArguments:
+    """Build arguments of a silent training on the CPU that saves nothing unless told."""
+    set_imports_aside()
+    options = {
+        "max_steps": 4, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "lr_scheduler_type": "constant",
+        "logging_steps": 1, "logging_nan_inf_filter": False, "save_strategy": "no", "report_to": "none",
+        "disable_tqdm": True, "use_cpu": True, "seed": 0,
+    }  # fmt: skip
+    return TrainingArguments(output_dir=str(output_dir), **{**options, **changes})
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    """Copy the model's weights."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def assert_equal_weights(actual: dict, expected: dict) -> None:
+    """Compare bit for bit."""
+    assert actual.keys() == expected.keys()
+    different = [name for name, value in expected.items() if not torch.equal(actual[name], value)]
+    assert different == []
