@@ -33,6 +33,7 @@ SETTINGS = (
 # grids of table 15 and of the references; RecAdam's middle of the schedule lies within the 189 steps.
 METHODS = {
     "vanilla": ("", None),
+    "no dropout": ("--all_dropout_rate 0", None),  # what Mixout's cost is to be read beside
     "HyPe-N": ("--hype_type normal --hype_eps 1e-5 --dropout_rate 0", None),
     "Top-K Tuning": ("--top_k_layers 3", 1.25),
     "Mixout": ("--mixout_p 0.9 --all_dropout_rate 0", 1.25),
