@@ -19,7 +19,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 INK = "#010203"  # Stands for the page's text colour until the SVG is written.
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "hype", "text.parse_math": False, "font.family": "sans-serif",
+    "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif",
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.titlesize": 10, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "legend.frameon": False, "axes.grid": True, "grid.color": INK, "grid.alpha": 0.15,
@@ -163,7 +163,9 @@ def _labelled(caption: str, table: PaperTable) -> str:
 def _svg(canvas: Canvas, description: str) -> str:
     """Write the canvas as an <svg> element without fixed size, own background or ids that meet those of others."""
     target = io.StringIO()
-    canvas.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    # The salt makes ids repeatable, and those of one figure differ from another's.
+    with matplotlib.rc_context({"svg.hashsalt": description}):
+        canvas.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = target.getvalue()
     svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :]).replace(INK, "currentColor")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

@@ -188,7 +188,7 @@ def _csv(records: list[dict], labels: Sequence[str]) -> str:
     """Write records as CSV: numbers as numbers, absent values empty, no text that a spreadsheet takes for a formula."""
     target = io.StringIO()
     columns = [*(records[0] if records else ()), "label"]
-    writer = csv.writer(target, lineterminator="\n")
+    writer = csv.writer(target, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(columns)
     for record in records:
         writer.writerow([_harmless(value) for value in (*record.values(), "; ".join(labels))])

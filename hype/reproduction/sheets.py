@@ -119,11 +119,11 @@ def _minus(ours: float | None, printed: float | None) -> str:
 
 def grid_sheet(table: PaperTable, points: list[GridPoint], cells: dict) -> Sheet:
     """Show every grid point with the value of every seed."""
-    columns = ["model", "task", "method", "variant", "learning rate", "n", "mean", f"std (ddof {DDOF})", "seed: score",
+    columns = ["model", "task", "method", "variant", "learning rate", "n", "mean", f"std (ddof {DDOF})", "seed:score",
                "collapsed", *STATUSES[1:], "selected"]  # fmt: skip
     rows = []
     for p in points:
-        by_seed = ", ".join(f"{seed}: {score:.2f}" for seed, score in p.scores.items()) or MISSING
+        by_seed = ", ".join(f"{seed}:{score:.2f}" for seed, score in p.scores.items()) or MISSING
         is_best = cells[p.model, p.method, p.task].best is p
         texts = [p.model, p.task, p.method, p.variant or MISSING, f"{p.learning_rate:g}", f"{p.n} of {p.planned}",
                  points_text(p.mean), points_text(p.std()), by_seed, str(p.collapsed),

@@ -239,12 +239,12 @@ def _against(planned: pd.DataFrame, scored: pd.DataFrame, table: PaperTable, mod
             wanted = group if task == ALL_TASKS else group[group["task"] == task]
             names = (model, task, group["method"].iloc[0], variant, reference)
             compared.append(
-                Difference(*names, len(values), len(pairs[chosen]), len(wanted), *tested(values.to_numpy()))
+                Difference(*names, len(values), len(pairs[chosen]), len(wanted), *mean_interval_p(values.to_numpy()))
             )
     return compared
 
 
-def tested(differences: np.ndarray) -> tuple[float | None, float | None, float | None, float | None]:
+def mean_interval_p(differences: np.ndarray) -> tuple[float | None, float | None, float | None, float | None]:
     """Return mean, lower and upper end of its 95 % interval, and p; None where there are too few differences."""
     n = len(differences)
     low = high = p = None
