@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from hype.checkpoints import write_text
+
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: text-classification
@@ -41,6 +43,4 @@ def write_card(folder: Path, record: dict) -> None:
         score=score,
         notes="\n".join(f"- {note}" for note in notes if note) + "\n",
     )
-    temporary = folder / ".README.md"
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(folder / "README.md")
+    write_text(folder / "README.md", content)

@@ -11,15 +11,19 @@ logger = logging.getLogger(__name__)
 MARKER = "complete.json"
 
 
-def write_json(path: Path, content) -> None:
-    """Write `content` as JSON under a temporary name in the same folder, then rename; NaN is refused."""
+def write_text(path: Path, content: str) -> None:
+    """Write a file under a temporary name in the same folder, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def write_json(path: Path, content) -> None:
+    """Write `content` as JSON, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def file_sha256(path: Path) -> str:

@@ -51,8 +51,9 @@ class HyPeTrainer(Trainer):
         self._loss_technique = next((t for t in self.techniques if type(t).loss is not Technique.loss), None)
         self.add_callback(_StepCallback(self))
 
-    def train(self, *args, **kwargs):
+    def train(self, resume_from_checkpoint=None, **kwargs):
         """Train as Trainer does, with the noise and the techniques attached for just as long."""
+        self.is_resuming = bool(resume_from_checkpoint)
         with ExitStack() as stack:
             if self.hype_options is not None:
                 options = {"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options}
@@ -63,7 +64,7 @@ class HyPeTrainer(Trainer):
             self._choose_optimizer()
             # A technique may have drawn; from here on, runs of one seed see the same batches and dropout masks.
             set_seed(self.args.seed)
-            return super().train(*args, **kwargs)
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _after_training(self) -> None:
         for technique in self.techniques:

@@ -64,7 +64,7 @@ class ChildTuningD(Technique):
     def before_training(self, trainer) -> None:
         scored = scored_parameters(trainer.model)
         path = Path(trainer.args.output_dir) / MASK_FILE
-        if getattr(trainer, "is_resuming", False) and path.is_file():
+        if trainer.is_resuming and path.is_file():
             self.masks = load_masks(path, scored)
         else:
             information = fisher_information(trainer, scored)
