@@ -1,0 +1,129 @@
+"""What is measured about the noise against computations by hand, and that measuring leaves no trace."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hype import HyPe
+from hype.diagnostics import measure_noise
+from tests.by_hand import IDS, Recorded
+from tests.tiny import tiny_batch, tiny_model
+
+WIDE = {"hidden_size": 128, "dropout": 0.0}
+MANY_IDS = tiny_batch(8, 30)["input_ids"]
+
+
+def measured(model, *args, ids=IDS, **options):
+    with HyPe(model, *args, **options) as hype:
+        return measure_noise(model, hype, lambda: model(ids).logits)
+
+
+def recorded_draws(model, *args, ids=IDS, **options):
+    """Return the clean and noised states of the same draws, as numpy float64."""
+    recorded = Recorded()
+    with HyPe(model.train(), *args, **options) as hype, torch.no_grad():
+        hype.observer = recorded.observe
+        model(ids)
+    return [(clean.double().numpy(), noised.double().numpy()) for clean, noised in recorded.draws]
+
+
+def test_share_of_changed_entries_is_that_of_float32_rounding():
+    """U(-eps, eps) leaves h as it is if under half the spacing of float32 at h: with probability spacing / 2 eps."""
+    model = tiny_model("bert", **WIDE)
+    result = measured(model, "uniform", 1e-5, ids=MANY_IDS)
+    assert [layer["dtype"] for layer in result["layers"]] == ["float32"] * 3
+    for layer, (clean, _) in zip(result["layers"], recorded_draws(model, "uniform", 1e-5, ids=MANY_IDS), strict=True):
+        expected = 1 - (np.spacing(np.abs(clean).astype(np.float32)) / 2e-5).mean()
+        assert 0.99 < expected < 0.999
+        assert layer["changed"] == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / clean.size))
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.01), (torch.float16, 0.05)])
+def test_noise_of_the_paper_vanishes_in_half_precision(dtype, limit):
+    result = measured(tiny_model("bert", **WIDE).to(dtype), "uniform", 1e-5, ids=MANY_IDS)
+    assert all(layer["changed"] < limit for layer in result["layers"])
+    assert {layer["dtype"] for layer in result["layers"]} == {str(dtype).removeprefix("torch.")}
+    assert result["least_changed"] == min(layer["changed"] for layer in result["layers"])
+
+
+def test_under_autocast_the_noise_does_not_vanish():
+    model = tiny_model("bert", **WIDE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert measured(model, "uniform", 1e-5, ids=MANY_IDS)["least_changed"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "variance"),
+    [({"hype_type": "normal"}, 1), ({"hype_type": "uniform"}, 1 / 3)],
+    ids=["normal", "uniform"],
+)
+def test_signal_to_noise_ratio_is_that_by_hand(options, variance):
+    model = tiny_model("bert", **WIDE)
+    options = {**options, "hype_eps": 1e-2, "hype_intermediate": True}
+    result = measured(model, ids=MANY_IDS, **options)
+    draws = recorded_draws(model, ids=MANY_IDS, **options)
+    assert len(result["layers"]) == len(draws) == 6
+    for layer, (clean, noised) in zip(result["layers"], draws, strict=True):
+        power = (clean**2).mean()
+        assert layer["snr_db"] == pytest.approx(10 * math.log10(power / ((noised - clean) ** 2).mean()), abs=1e-6)
+        assert layer["snr_db"] == pytest.approx(10 * math.log10(power / (variance * 1e-4)), abs=0.1)
+
+
+def test_a_noise_that_changes_nothing_has_no_signal_to_noise_ratio():
+    result = measured(tiny_model("bert"), "normal", 1e-30, hype_layers=[1])
+    assert [(layer["changed"], layer["snr_db"]) for layer in result["layers"]] == [(0.0, None)]
+    assert result["least_changed"] == 0.0
+
+
+def test_the_two_forwards_have_equal_dropout():
+    assert measured(tiny_model("bert", dropout=0.5), "normal", 1e-30)["logit_change"] == 0.0
+
+
+def test_the_change_of_the_logits_is_the_largest_of_a_batch():
+    model = tiny_model("bert", dropout=0.0).train()
+    with HyPe(model, "normal", 0.5) as hype:
+        result = measure_noise(model, hype, lambda: model(IDS).logits)
+        with torch.no_grad():
+            noised = model(IDS).logits
+    with torch.no_grad():
+        assert result["logit_change"] == (noised - model(IDS).logits).abs().max().item() > 1e-3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("mode", [False, True])
+def test_measuring_leaves_no_trace(mode, fails):
+    model = tiny_model("bert").train(mode)
+    with HyPe(model, "normal", 0.5) as hype:
+        hype.set_step(3)
+        model.train()
+        expected = [hype.noised(torch.zeros(2, 3), 0)]
+        torch.manual_seed(0)
+        model(IDS)
+        expected.append(model(IDS).logits)
+        hype.set_step(3)
+        torch.manual_seed(0)
+        model(IDS)
+        model.train(mode)
+        state, counter = torch.get_rng_state(), hype.draw_count
+
+        def forward():
+            logits = model(IDS).logits
+            assert model.training and not logits.requires_grad
+            if fails:
+                raise RuntimeError("out of memory")
+            return logits
+
+        if fails:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                measure_noise(model, hype, forward)
+        else:
+            measure_noise(model, hype, forward)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert model.training == mode and hype.enabled and hype.observer is None
+        assert (hype.step, hype.draw_count) == (3, counter) == (3, 3)
+        model.train()
+        assert torch.equal(hype.noised(torch.zeros(2, 3), 0), expected[0])
+        assert torch.equal(model(IDS).logits, expected[1])
+    assert all(parameter.grad is None for parameter in model.parameters())
