@@ -65,7 +65,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
         same = {name: name for name in run.label_names}
         return {"accuracy": accuracy(gold, predicted, same), "confusion": confusion(gold, predicted)}
 
-    return analysed("adversarial", target, run, splits, {}, compute, options.output)
+    return analysed("adversarial", target, run, splits, {}, compute, options)
 
 
 def read(target: str, options: Options) -> tuple[Splits, list[str]]:
@@ -75,7 +75,7 @@ def read(target: str, options: Options) -> tuple[Splits, list[str]]:
         texts, gold = _from_file(target, Path(options.adv_file))
         source = "file"
     else:
-        texts, gold, source = _from_hub(adversarial)
+        texts, gold, source = _from_hub(adversarial, options.cache_dir)
     texts, gold = [column[: options.max_eval_samples] for column in texts], gold[: options.max_eval_samples]
     notes = []
     if len(gold) != adversarial.row_count:
@@ -98,11 +98,11 @@ def _from_file(target: str, path: Path) -> tuple[list[list[str]], list[str]]:
     return texts, [names[label] for label in labels]
 
 
-def _from_hub(adversarial: AdversarialSet) -> tuple[list[list[str]], list[str], str]:
+def _from_hub(adversarial: AdversarialSet, cache_dir: str | None) -> tuple[list[list[str]], list[str], str]:
     """Read by the hub's own label names, which `hub_examples` brings into the order of the task."""
     plain = TASKS[adversarial.task]
     source = SplitSource((), plain.text_columns, "label", "validation", adversarial.row_count)
     task = replace(plain, hub_id=HUB_ID, hub_config=adversarial.hub_config, sources={"validation": source})
-    examples, name = hub_examples(task, ["validation"], None, "AdvGLUE's dev.json by --adv_file")
+    examples, name = hub_examples(task, ["validation"], cache_dir, "AdvGLUE's dev.json by --adv_file")
     read = examples["validation"]
     return list(read.texts), [plain.label_names[label] for label in read.labels], name

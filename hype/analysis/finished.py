@@ -52,9 +52,9 @@ class FinishedRun:
         """The classification model, in evaluation mode."""
         return modeling.load_model(self._arguments, self._config, self.tokenizer).eval().to(self.device)
 
-    def tokenised(self, splits: Splits) -> dict[str, Dataset]:
+    def tokenised(self, splits: Splits, cache_dir: str | None = None) -> dict[str, Dataset]:
         """Tokenise as the run did; what was cut is added to `splits.notes`."""
-        return tokenise(splits, self.tokenizer, self.max_seq_length)
+        return tokenise(splits, self.tokenizer, self.max_seq_length, cache_dir=cache_dir)
 
     def batches(self, tokens: Dataset, batch_size: int, title: str) -> Iterator[tuple[torch.Tensor, dict]]:
         """Yield the positions in `tokens` and the padded inputs of each batch, on the device of the model.

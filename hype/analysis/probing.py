@@ -34,7 +34,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     def compute(tokens):
         return probe(run, splits.task, tokens, seed, options.batch_size)
 
-    return analysed("probing", target, run, splits, {**SETTINGS, "seed": seed}, compute, options.output)
+    return analysed("probing", target, run, splits, {**SETTINGS, "seed": seed}, compute, options)
 
 
 def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, batch_size: int) -> dict:
@@ -49,11 +49,13 @@ def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, b
         outputs = _outputs(states["validation"], heads)
     require_finite(outputs, run.folder)
     predictions = outputs.squeeze(-1) if task.is_regression else outputs.argmax(-1)
-    values = [metrics.compute(task, layer.numpy(), labels["validation"].numpy()) for layer in predictions]
+    scored = [(task, layer.numpy(), labels["validation"].numpy()) for layer in predictions]
+    values = [metrics.compute(*of_layer) for of_layer in scored]
     return {
         "layers": [metrics.score(task, of_layer) for of_layer in values],
         "score_name": " and ".join(task.score_metrics),
         "metrics": values,
+        "remarks": [metrics.remarks(*of_layer) for of_layer in scored],
         "stacks": stacks(run),
         "token": special_token(run),
         "timings": {"states_s": states_s, "heads_s": time.perf_counter() - started - states_s},

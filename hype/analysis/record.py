@@ -31,12 +31,13 @@ class Options:
     output: Path | None = None
     max_train_samples: int | None = None
     max_eval_samples: int | None = None
+    cache_dir: str | None = None
     batch_size: int = 32
 
     def splits(self, task_name: str, names: list[str], data_dir: str | None = None) -> Splits:
         """Read splits of a task from `data_dir`, else --data_dir, else as main.py does."""
         limits = {"max_train_samples": self.max_train_samples, "max_eval_samples": self.max_eval_samples}
-        return load_splits(DataArguments(task_name, data_dir or self.data_dir, **limits), names)
+        return load_splits(DataArguments(task_name, data_dir or self.data_dir, **limits), names, self.cache_dir)
 
 
 def analysed(
@@ -46,26 +47,26 @@ def analysed(
     splits: Splits,
     settings: dict,
     compute: Callable[[dict[str, Dataset]], dict],
-    output: Path | None = None,
+    options: Options,
 ) -> dict:
     """Return the record of an analysis, computed unless it is on disk already, and write it.
 
     target: name of the set. settings: whatever determines the results besides run and data. compute: from tokenised
-    splits to results. output: instead of RUN_DIR/analysis/<analysis>-<target>-<id>.json.
+    splits to results. Written to options.output, else to RUN_DIR/analysis/<analysis>-<target>-<id>.json.
 
     Raises:
-        InputError: `output` holds another analysis. EnvironmentFault: it cannot be written.
+        InputError: --output holds another analysis. EnvironmentFault: it cannot be written.
     """
     identity = {"analysis": analysis, "target": target, "run_id": run.record["run_id"], "model": run.fingerprint}
     identity |= {"max_seq_length": run.max_seq_length, **settings}
     identity |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
     identity = json.loads(json.dumps(identity))
     analysis_id = records.run_id_of(identity)
-    path = output or run.folder / FOLDER / f"{analysis}-{target}-{analysis_id[:8]}.json"
+    path = options.output or run.folder / FOLDER / f"{analysis}-{target}-{analysis_id[:8]}.json"
     if path.exists():
         return _done(path, identity)
     started = time.perf_counter()
-    results = compute(run.tokenised(splits))
+    results = compute(run.tokenised(splits, options.cache_dir))
     record = {
         "schema": records.SCHEMA,
         "status": "finished",

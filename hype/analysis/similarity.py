@@ -29,7 +29,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     def compute(tokens):
         return similarity(run, tokens["validation"], options.batch_size, splits.task.title)
 
-    return analysed("similarity", target, run, splits, SETTINGS, compute, options.output)
+    return analysed("similarity", target, run, splits, SETTINGS, compute, options)
 
 
 @torch.inference_mode()

@@ -45,7 +45,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
         predicted = run.predicted_labels(tokens[split], options.batch_size, target)
         return {"accuracy": accuracy(gold, predicted, label_map), "confusion": confusion(gold, predicted)}
 
-    return analysed("transfer", target, run, splits, {"label_map": label_map}, compute, options.output)
+    return analysed("transfer", target, run, splits, {"label_map": label_map}, compute, options)
 
 
 def accuracy(gold: list[str], predicted: list[str], label_map: dict[str, str]) -> float:

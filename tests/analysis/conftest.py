@@ -1,0 +1,24 @@
+"""Finished runs for the tests of the analyses."""
+
+import datasets
+import pytest
+
+from hype.analysis.finished import FinishedRun
+from tests.analysis.finished_runs import write_run
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Keep tokenised data and GLUE_DIR of this machine out of the tests."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GLUE_DIR", raising=False)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Return a function that writes and opens a finished run; the arguments are those of `write_run`."""
+
+    def make(name="run", **settings):
+        return FinishedRun(write_run(tmp_path / name, **settings))
+
+    return make

@@ -1,0 +1,143 @@
+"""The command line: records, what is not computed twice, pictures, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hype.analysis import finished
+from hype.analysis.__main__ import main
+from hype.analysis.finished import FinishedRun
+from hype.analysis.layers import layer_table
+from hype.folder import read_record
+from main import main as fine_tune
+from tests.analysis.finished_runs import write_run
+from tests.analysis.test_adversarial import adv_file
+from tests.analysis.test_transfer import nli_folder
+from tests.test_nli_sets import ROWS, snli_jsonl
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample_glue"
+LIMITS = ["--data_dir", str(SAMPLE), "--max_eval_samples", "10"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_run(tmp_path / "run", task="rte")
+
+
+def records_of(folder):
+    return sorted((folder / "analysis").glob("*.json"))
+
+
+@pytest.mark.parametrize("analysis", ["probing", "similarity"])
+def test_a_record_says_what_was_measured_on_what(analysis, folder, capsys):
+    assert main([analysis, str(folder), "--tasks", "rte", *LIMITS]) == 0
+    (path,) = records_of(folder)
+    record = read_record(path)
+    assert path.name == f"{analysis}-rte-{record['analysis_id'][:8]}.json"
+    assert (record["status"], record["run_id"], record["label"]) == ("finished", f"{0:016x}", "vanilla")
+    assert record["data"]["rows"]["validation"] == 10
+    assert record["identity"]["data.validation"] == record["data"]["fingerprint"]["validation"]
+    assert {"torch", "transformers"} < record["versions"].keys()
+    assert record["timings"]["total_s"] > 0
+    assert list(layer_table([record])["layer"]) == [0, 1, 2, 3]
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split()[-2:] == ["layer", "3"]
+    assert record["sample"] in out
+
+
+def test_what_is_done_is_not_computed_again_and_other_settings_are_kept_beside(folder, monkeypatch):
+    command = ["similarity", str(folder), *LIMITS]
+    assert main(command) == 0
+    before = records_of(folder)[0].read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(FinishedRun, "hidden_states", None)
+        assert main([*command, "--batch_size", "3"]) == 0
+    assert [path.read_bytes() for path in records_of(folder)] == [before]
+    assert main([*command, "--max_eval_samples", "9"]) == 0
+    assert len(records_of(folder)) == 2
+
+
+def test_an_interrupted_analysis_leaves_no_record(folder, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finished.DataCollatorWithPadding, "__call__", interrupt)
+    assert main(["similarity", str(folder), *LIMITS]) == 130
+    assert not (folder / "analysis").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_retrained_weights_are_another_analysis(folder):
+    assert main(["similarity", str(folder), *LIMITS]) == 0
+    write_run(folder, task="rte", seed=1)
+    assert main(["similarity", str(folder), *LIMITS]) == 0
+    assert len(records_of(folder)) == 2
+
+
+def test_several_runs_make_one_picture_for_each_set(tmp_path, folder):
+    other = write_run(tmp_path / "other", task="rte", seed=1, label="HyPe-N 1e-05, dropout 0")
+    pictures = tmp_path / "pictures"
+    runs = [str(folder), str(other)]
+    assert main(["similarity", *runs, "--tasks", "rte", "cola", *LIMITS, "--figure_dir", str(pictures)]) == 0
+    assert sorted(path.name for path in pictures.iterdir()) == ["similarity-cola.svg", "similarity-rte.svg"]
+    assert "HyPe-N 1e-05, dropout 0" in (pictures / "similarity-rte.svg").read_text(encoding="utf-8")
+
+
+def test_one_file_takes_one_record(tmp_path, folder, capsys):
+    output = ["--output", str(tmp_path / "own.json")]
+    assert main(["similarity", str(folder), "--tasks", "rte", "cola", *LIMITS, *output]) == 2
+    assert "2 records and one file" in capsys.readouterr().err
+    assert main(["similarity", str(folder), "--tasks", "rte", *LIMITS, *output]) == 0
+    assert not (folder / "analysis").exists()
+    assert main(["similarity", str(folder), "--tasks", "cola", *LIMITS, *output]) == 2
+    assert "another analysis" in capsys.readouterr().err
+
+
+def test_accuracies_stand_in_one_table(tmp_path, capsys):
+    folder = write_run(tmp_path / "run")
+    data = str(nli_folder(tmp_path / "data"))
+    assert main(["transfer", str(folder), "--data_dir", data, "--nli_dir", data]) == 0
+    assert [line.split()[3] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "snli", "sick", "scitail", "qqp", "mnli", "mnli-mm",
+    ]  # fmt: skip
+    assert main(["adversarial", str(folder), "--adv_file", adv_file(tmp_path).adv_file]) == 0
+    assert [line.split()[3] for line in capsys.readouterr().out.splitlines()[1:]] == ["mnli", "mnli-mm"]
+
+
+def test_a_run_on_snli_is_fine_tuned_by_main_and_transferred(argv, tmp_path, capsys):
+    data = nli_folder(tmp_path / "data")
+    (data / "SNLI/snli_1.0_train.jsonl").write_text(snli_jsonl(ROWS * 8), encoding="utf-8")
+    run = tmp_path / "run"
+    flags = {"task_name": "snli", "data_dir": data, "max_train_samples": 20, "output_dir": run}
+    assert fine_tune(argv("do_train", "do_eval", **flags)) == 0
+    assert read_record(run / "run.json")["data"]["rows"] == {"train": 20, "validation": 3}
+    assert main(["transfer", str(run), "--tasks", "snli", "sick", "--data_dir", str(data)]) == 0
+    score = read_record(next((run / "analysis").glob("transfer-snli-*.json")))["results"]["accuracy"]
+    assert score == read_record(run / "run.json")["score"]
+
+
+BAD_RUNS = {
+    "no folder": (lambda folder: (folder / "run.json").unlink(), "give the folder of a run"),
+    "not finished": (lambda folder: write_run(folder, task="rte", status="failed"), "its status is failed"),
+    "no model": (lambda folder: (folder / "config.json").unlink(), "do the run with --do_train"),
+    "damaged weights": (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "cannot load"),
+    "no record": (lambda folder: (folder / "run.json").write_text(json.dumps({"status": "finished"})), "no record"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RUNS)
+def test_a_folder_without_a_finished_run_is_refused_in_one_line(name, folder, capsys):
+    damage, message = BAD_RUNS[name]
+    damage(folder)
+    assert main(["similarity", str(folder), *LIMITS]) == 2
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert out == "" and len(errors) == 1 and message in errors[0]
+
+
+@pytest.mark.parametrize("flags", [["--batch_size", "0"], ["--task", "rte"], ["--adv_file", "x"]])
+def test_wrong_flags_end_with_2(flags, folder, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["similarity", str(folder), *flags])
+    assert error.value.code == 2

@@ -1,0 +1,149 @@
+"""Heads trained together against heads trained one by one, and against scikit-learn; states against single forwards."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from hype.analysis.probing import (
+    initial_heads,
+    probe,
+    special_token,
+    special_token_states,
+    stacks,
+    targets,
+    trained_heads,
+)
+from hype.architectures import call_count
+from hype.errors import InputError
+from hype.tasks import TASKS
+from tests.analysis.finished_runs import FAMILIES
+
+TEXTS = ["a b c d e f", "g h", "i j k l m n o p q", "r s t"]
+
+
+def one_by_one(states, labels, task, seed):
+    """Train an nn.Linear for each layer in a loop, as appendix C.2 says."""
+    torch.manual_seed(seed)
+    heads = [torch.nn.Linear(states.shape[2], task.label_count) for _ in states]
+    loss = torch.nn.MSELoss() if task.is_regression else torch.nn.CrossEntropyLoss()
+    for layer, head in zip(states, heads, strict=True):
+        optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(3):
+            order = torch.randperm(len(labels), generator=generator)
+            for start in range(0, len(labels), 16):
+                rows = order[start : start + 16]
+                optimizer.zero_grad()
+                output = head(layer[rows])
+                loss(output.squeeze(-1) if task.is_regression else output, labels[rows]).backward()
+                optimizer.step()
+    return heads
+
+
+def examples(task, layer_count=4, count=150, width=8):
+    generator = torch.Generator().manual_seed(3)
+    states = torch.randn(layer_count, count, width, generator=generator)
+    if task.is_regression:
+        return states, 5 * torch.rand(count, generator=generator)
+    return states, torch.randint(task.label_count, (count,), generator=generator)
+
+
+@pytest.mark.parametrize("name", ["rte", "mnli", "stsb"])
+def test_heads_trained_together_are_those_trained_one_by_one(name):
+    task = TASKS[name]
+    states, labels = examples(task)
+    weights, biases = trained_heads(states, labels, task, seed=7)
+    for layer, head in enumerate(one_by_one(states, labels, task, seed=7)):
+        torch.testing.assert_close(weights[layer].T, head.weight.detach(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(biases[layer, 0], head.bias.detach(), atol=1e-6, rtol=0)
+
+
+def test_fresh_heads_follow_the_seed_and_leave_the_global_generator_alone():
+    before = torch.get_rng_state()
+    first, again, other = (initial_heads(2, 4, 3, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first[0], again[0]) and not torch.equal(first[0], other[0])
+    assert not torch.equal(first[0][0], first[0][1])
+
+
+def test_heads_find_what_logistic_regression_finds():
+    """The second of three layers separates the classes; the others are noise."""
+    generator = torch.Generator().manual_seed(5)
+    states, labels = torch.randn(3, 1200, 8, generator=generator), torch.randint(2, (1200,), generator=generator)
+    states[1, :, 0] += 12.0 * labels - 6
+    weights, biases = trained_heads(states[:, :1000], labels[:1000], TASKS["rte"], seed=0)
+    for layer in range(3):
+        ours = (states[layer, 1000:] @ weights[layer] + biases[layer]).argmax(-1).numpy()
+        theirs = LogisticRegression().fit(states[layer, :1000], labels[:1000]).predict(states[layer, 1000:])
+        accuracy, expected = (np.mean(found == labels[1000:].numpy()) for found in (ours, theirs))
+        assert accuracy == pytest.approx(expected, abs=0.0 if layer == 1 else 0.1)
+        assert (accuracy == 1) == (layer == 1)
+
+
+def test_regression_comes_near_least_squares():
+    generator = torch.Generator().manual_seed(5)
+    states = 4 * torch.randn(1, 12000, 4, generator=generator)
+    labels = states[0] @ torch.tensor([0.2, -0.3, 0.1, 0.0]) + 0.5
+    weights, _ = trained_heads(states, labels, TASKS["stsb"], seed=0)
+    fitted = LinearRegression().fit(states[0], labels)
+    assert weights[0, :, 0].numpy() == pytest.approx(fitted.coef_, abs=0.02)
+
+
+POSITIONS = {
+    "bert": ("first", "<cls>"),
+    "deberta": ("first", "<cls>"),
+    "xlnet": ("last", "<cls>"),
+    "gpt2": ("last", None),
+    "bart": ("last", "</s>"),
+    "t5": ("last", "</s>"),
+}
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_the_token_is_the_familys_own_whatever_the_padding(model_type, make_run):
+    run = make_run(model_type=model_type)
+    position, name = POSITIONS[model_type]
+    assert special_token(run) == {"position": position, "name": name}
+    tokens = Dataset.from_dict(dict(run.tokenizer(TEXTS)))
+    states = special_token_states(run, tokens, 3, "texts")
+    stack_count = 2 if run.model.config.is_encoder_decoder else 1
+    assert len(states) == sum(stacks(run).values()) == call_count(run.model) + stack_count
+    for i, row in enumerate(tokens):
+        with torch.no_grad():
+            layers = run.hidden_states({name: torch.tensor([values]) for name, values in row.items()})
+        alone = torch.stack([layer[0, 0 if position == "first" else -1] for layer in layers])
+        torch.testing.assert_close(states[:, i], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["rte", "stsb"])
+def test_every_layer_of_a_frozen_model_gets_a_score(task, make_run):
+    run = make_run()
+    before = {name: values.clone() for name, values in run.model.state_dict().items()}
+    labels = [0, 1, 1, 0] if task == "rte" else [0.0, 5.0, 1.0, 3.0]
+    tokens = Dataset.from_dict({**run.tokenizer(TEXTS), "label": labels})
+    result, again = (probe(run, TASKS[task], {"train": tokens, "validation": tokens}, 1, 2) for _ in range(2))
+    assert result["layers"] == again["layers"]
+    assert len(result["layers"]) == 4
+    assert not run.model.training
+    assert all(torch.equal(values, before[name]) for name, values in run.model.state_dict().items())
+    # BERT's [CLS] enters the first layer equal in every text: a head on it predicts a constant.
+    if task == "stsb":
+        assert result["layers"][0] is None
+        assert "constant" in result["remarks"][0]["pearson"]
+        assert None not in result["layers"][1:]
+
+
+def test_tasks_without_a_dev_set_are_refused(make_run):
+    run = make_run()
+    assert targets(run, None) == ["mrpc", "stsb", "rte", "cola"]
+    for name in ("ax", "nonsense"):
+        with pytest.raises(InputError, match=name):
+            targets(run, [name])
+
+
+def test_a_model_that_diverged_is_refused(make_run):
+    run = make_run(change=lambda model: model.bert.embeddings.word_embeddings.weight.fill_(float("nan")))
+    with pytest.raises(InputError, match="not finite"):
+        special_token_states(run, Dataset.from_dict(dict(run.tokenizer(TEXTS))), 2, "texts")

@@ -1,0 +1,87 @@
+"""Label maps row by row, and scores of a model whose predictions are known."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hype.analysis.record import Options
+from hype.analysis.transfer import LABEL_MAPS, SAME, TARGETS, accuracy, analyse, targets
+from hype.errors import InputError
+from hype.tasks import NLI, TASKS
+from tests.glue_files import write
+
+# paper.md, table 7: SciTail's contradiction counts as neutral, QQP's duplicate is entailment; neutral is our decision.
+MEANS = {
+    "scitail": {"entailment": "entailment", "neutral": "neutral", "contradiction": "neutral"},
+    "qqp": {"entailment": "duplicate", "contradiction": "not_duplicate", "neutral": "not_duplicate"},
+    "sick": dict(zip(NLI, NLI, strict=True)),
+}
+PAIRS = [("a b", "c"), ("d e", "f g"), ("h", "i j k"), ("l m n", "o")]
+GOLD = ["entailment", "neutral", "contradiction", "entailment"]
+LETTERS = {"entailment": "E", "neutral": "N"}
+
+
+@pytest.mark.parametrize("target", MEANS)
+@pytest.mark.parametrize("predicted", NLI)
+def test_each_prediction_is_right_for_one_gold_label_alone(target, predicted):
+    label_map = LABEL_MAPS.get(target, SAME)
+    for gold in TASKS[TARGETS[target][0]].label_names:
+        assert accuracy([gold], [predicted], label_map) == float(MEANS[target][predicted] == gold)
+
+
+def nli_folder(folder):
+    """Write the four pairs in every set; SciTail's and QQP's labels are what the map makes of GOLD."""
+    header = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
+    sick = "".join(f"1\t{a}\t{b}\t3\t{gold.upper()}\n" for (a, b), gold in zip(PAIRS, GOLD, strict=True))
+    rows = [{"sentence1": a, "sentence2": b} for a, b in PAIRS]
+    snli = "\n".join(json.dumps({**row, "gold_label": gold}) for row, gold in zip(rows, [*GOLD[:3], "-"], strict=True))
+    scitail = [LETTERS[MEANS["scitail"][gold]] for gold in GOLD]
+    tsv = [f"{a}\t{b}\t{gold}\n" for (a, b), gold in zip(PAIRS, GOLD, strict=True)]
+    qqp = [f"{a}\t{b}\t{int(gold == 'entailment')}\n" for (a, b), gold in zip(PAIRS, GOLD, strict=True)]
+    mnli = "sentence1\tsentence2\tgold_label\n"
+    return write(folder, {
+        "SICK/SICK_trial.txt": header + sick,
+        "SNLI/snli_1.0_dev.jsonl": snli,
+        "SciTail/dev.jsonl": "\n".join(json.dumps({**r, "gold_label": w}) for r, w in zip(rows, scitail, strict=True)),
+        "QQP/dev.tsv": "question1\tquestion2\tis_duplicate\n" + "".join(qqp),
+        "MNLI/dev_matched.tsv": mnli + "".join(tsv),
+        "MNLI/dev_mismatched.tsv": mnli + "".join(tsv[:3]),
+    })  # fmt: skip
+
+
+def always(label, names):
+    """Return a change that has the head of a model predict one label whatever it reads."""
+
+    def change(model):
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([float(name == label) for name in names]))
+
+    return change
+
+
+@pytest.mark.parametrize("label", NLI)
+def test_all_sets_are_scored_by_label_name_whatever_the_order_of_the_head(label, make_run, tmp_path):
+    folder = str(nli_folder(tmp_path / "data"))
+    order = ("contradiction", "entailment", "neutral")
+    run = make_run(task="snli", label_names=order, change=always(label, order))
+    options = Options(data_dir=folder, nli_dir=folder)
+    gold = {
+        "snli": GOLD[:3], "sick": GOLD, "scitail": [MEANS["scitail"][name] for name in GOLD],
+        "qqp": [MEANS["qqp"][name] for name in GOLD], "mnli": GOLD, "mnli-mm": GOLD[:3],
+    }  # fmt: skip
+    assert targets(run, None) == list(gold)
+    for target, names in gold.items():
+        record = analyse(run, target, options)
+        right = MEANS.get(target, MEANS["sick"])[label]
+        assert record["results"]["accuracy"] == pytest.approx(np.mean([name == right for name in names]))
+        assert record["results"]["confusion"] == {name: {label: names.count(name)} for name in dict.fromkeys(names)}
+        assert record["data"]["rows"] == {TARGETS[target][1]: len(names)}
+
+
+def test_runs_without_the_three_labels_and_unknown_sets_are_refused(make_run):
+    with pytest.raises(InputError, match="mnli or snli"):
+        targets(make_run(task="rte"), None)
+    with pytest.raises(InputError, match="nonsense"):
+        targets(make_run("mnli"), ["snli", "nonsense"])
