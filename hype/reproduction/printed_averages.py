@@ -31,12 +31,17 @@ def recomputed_average(table: PaperTable, model: str, method: str, tasks: Sequen
     return None if not scores or None in scores else float(np.mean(scores))
 
 
+def follows(recomputed: float | None, printed: float) -> bool:
+    """Say whether a printed average agrees with the recomputed one, up to rounding."""
+    return recomputed is not None and abs(recomputed - printed) <= TOLERANCE
+
+
 def unsupported_averages(table: PaperTable) -> list[Unsupported]:
     """Return the printed averages and gains that do not follow from the printed scores."""
     claims = [(*key, "average", number) for key, number in table.printed_averages.items()]
     claims += [(*key, f"gain over {table.vanilla}", number) for key, number in table.printed_gains.items()]
     found = [_examined(table, *claim) for claim in claims]
-    return [e for e in found if e.recomputed is None or abs(e.recomputed - e.printed) > TOLERANCE]
+    return [e for e in found if not follows(e.recomputed, e.printed)]
 
 
 def _examined(table: PaperTable, model: str, method: str, kind: str, number: float) -> Unsupported:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hype.reproduction.printed_averages import TOLERANCE, recomputed_average, unsupported_averages
+from hype.reproduction.printed_averages import TOLERANCE, follows, recomputed_average, unsupported_averages
 from hype.reproduction.statistics import (
     DDOF,
     LEAST_FOR_INTERVAL,
@@ -102,15 +102,26 @@ def _score_rows(table: PaperTable, cells: dict, model: str, method: str) -> list
         ours.append(Entry(cell_text(cell), anchor_of(table, model, method, task) if cell else ""))
         printed.append(Entry(points_text(score) + (f" ± {std:.2f}" if std is not None else "")))
         difference.append(Entry(_minus(cell.best.mean if cell and cell.best else None, score)))
-    mean, recomputed = average(cells, table, model, method), recomputed_average(table, model, method, table.tasks)
+    mean = average(cells, table, model, method)
     least = min((cells[model, method, task].best.n for task in table.tasks), default=0) if mean is not None else 0
     ours.append(Entry(points_text(mean) + (f" (n {least})" if mean is not None else "")))
-    claims = {(u.model, u.method): u.printed for u in unsupported_averages(table) if u.kind == "average"}
-    claim = f" (printed: {claims[model, method]:.2f})" if (model, method) in claims else ""
-    printed.append(Entry(points_text(recomputed) + claim))
-    difference.append(Entry(_minus(mean, recomputed)))
+    number, text = _printed_average(table, model, method)
+    printed.append(Entry(text))
+    difference.append(Entry(_minus(mean, number)))
     is_printed = any(entry.text != MISSING for entry in printed[2:])
     return [ours, printed, difference] if is_printed else [ours]
+
+
+def _printed_average(table: PaperTable, model: str, method: str) -> tuple[float | None, str]:
+    """Return the average to compare with and its text: the printed one if it is of these tasks and follows."""
+    recomputed = recomputed_average(table, model, method, table.tasks)
+    number = table.printed_averages.get((model, method))
+    of_tasks = {t for (m, x, t) in table.printed if (m, x) == (model, method)}
+    if number is None or recomputed is None or of_tasks != set(table.tasks):
+        return recomputed, points_text(recomputed)
+    if follows(recomputed, number):
+        return number, points_text(number)
+    return recomputed, f"{points_text(recomputed)} (printed: {points_text(number)})"
 
 
 def _minus(ours: float | None, printed: float | None) -> str:

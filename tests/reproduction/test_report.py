@@ -108,6 +108,17 @@ def test_average_is_compared_with_what_the_printed_scores_give():
     assert "do not follow" not in show(small_table(), small_runs())
 
 
+def test_printed_average_is_shown_as_printed_unless_it_is_of_other_tasks():
+    printed = {("bert", "vanilla", t): (score, None) for t, score in (("rte", 72.24), ("mrpc", 90.67))}
+    # (72.24 + 90.67) / 2 = 81.455
+    averages = {("bert", "vanilla"): 81.46}
+    runs = runs_of(*seeds("vanilla", [0.70, 0.72]), *seeds("vanilla", [0.90, 0.92], task="mrpc"))
+    whole = paper_table(tasks=["rte", "mrpc"], printed=printed, printed_averages=averages)
+    assert {"printed 72.24 90.67 81.46", "diff. -1.24 +0.33 -0.46"} <= set(squeezed(show(whole, runs)))
+    narrowed = paper_table(printed=printed, printed_averages=averages)
+    assert "printed 72.24 72.24" in squeezed(show(narrowed, runs))
+
+
 def test_every_cell_leads_to_its_runs_with_values_status_folder_and_command(tmp_path):
     write_report(small_table(), small_runs(), tmp_path)
     page = Page((tmp_path / "table_1.html").read_text(encoding="utf-8"))
