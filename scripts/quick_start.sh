@@ -3,8 +3,8 @@
 # The variables of run_glue.sh are taken here, too; OUTPUT_DIR is the folder of the three.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-folder=${OUTPUT_DIR:-outputs/quick_start}
-export TASK=sst2 LR=${LR:-1e-4} GLUE_DIR=$root/examples/sample_glue
+export TASK=sst2 LR=${LR:-1e-4} SEED=${SEED:-42} GLUE_DIR=$root/examples/sample_glue
+folder=${OUTPUT_DIR:-outputs/quick_start-seed$SEED}
 
 OUTPUT_DIR=$folder/hype "$root/run_glue.sh" --hype_type normal --hype_eps 1e-5 --dropout_rate 0.0 >&2
 OUTPUT_DIR=$folder/vanilla "$root/run_glue.sh" --hype_type none >&2

@@ -258,7 +258,7 @@ def test_no_argument_compares_hype_with_vanilla_with_and_without_dropout(active,
     variables = {"MODEL": str(tiny_folder), "EPOCH": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     result = run(ROOT / "run_glue.sh", env=active, cwd=tmp_path, timeout=300, **variables)
     assert result.returncode == 0, result.stderr
-    folders = [tmp_path / "outputs" / "quick_start" / name for name in ("hype", "vanilla", "vanilla_no_dropout")]
+    folders = [tmp_path / "outputs" / "quick_start-seed42" / name for name in ("hype", "vanilla", "vanilla_no_dropout")]
     arguments = [json.loads((folder / "run.json").read_text())["arguments"] for folder in folders]
     settings = [(each["hype"]["hype_type"], each["model"]["dropout_rate"]) for each in arguments]
     assert settings == [("normal", 0.0), ("none", None), ("none", 0.0)]
