@@ -52,6 +52,8 @@ def _positive(text: str) -> int:
 
 def analyse(arguments: argparse.Namespace) -> list[dict]:
     """Do what the command line asks for and return the records, run by run; all is checked before all is computed."""
+    import torch
+
     from hype.analysis import adversarial, probing, similarity, transfer
     from hype.analysis.finished import FinishedRun
     from hype.analysis.record import Options
@@ -60,13 +62,21 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
     module = modules[arguments.analysis]
     given = vars(arguments)
     options = Options(**{name: given[name] for name in Options.__dataclass_fields__ if name in given})
-    runs = [FinishedRun(folder) for folder in arguments.folders]
+    runs = map(FinishedRun, arguments.folders)
     jobs = [(run, target) for run in runs for target in module.targets(run, arguments.tasks)]
     if options.output and len(jobs) > 1:
         raise InputError(
             f"--output {options.output}: {len(jobs)} records and one file; give one run and one of --tasks"
         )
-    return [module.analyse(run, target, options) for run, target in jobs]
+    records = []
+    jobs.reverse()
+    while jobs:  # popped, so that no model outlives its last job
+        run, target = jobs.pop()
+        try:
+            records.append(module.analyse(run, target, options))
+        except torch.OutOfMemoryError as error:
+            raise EnvironmentFault(f"{run.folder}: out of memory: lower --batch_size {options.batch_size}") from error
+    return records
 
 
 def draw(records: list[dict], folder: Path) -> None:
