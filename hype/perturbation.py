@@ -6,6 +6,7 @@ Nothing is added in evaluation, nor after the last layer; no parameter and no ke
 
 import hashlib
 import math
+import sys
 from collections import deque
 from contextlib import contextmanager
 from operator import attrgetter
@@ -118,6 +119,7 @@ class HyPe:
             self._handles.append(entry.register_forward_pre_hook(self._start_forward))
             if self._is_checked:
                 self._handles.append(entry.register_forward_hook(self._check_calls))
+        _forget_compiled_code()
 
     @torch.compiler.disable
     def _start_forward(self, module, args) -> None:
@@ -152,6 +154,8 @@ class HyPe:
 
     def remove(self) -> None:
         """Detach every hook; a second call does nothing."""
+        if self._handles:
+            _forget_compiled_code()
         while self._handles:
             self._handles.pop().remove()
 
@@ -228,6 +232,12 @@ class NoiseHook:
             self.hype.noised(state, *draw, position) if position in self.streams and state is not None else state
             for position, state in enumerate(states)
         )
+
+
+def _forget_compiled_code() -> None:
+    """Have torch.compile look at its models anew: it does not notice hooks that come or go."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
 
 
 def _in_backward() -> bool:

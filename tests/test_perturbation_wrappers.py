@@ -125,6 +125,18 @@ def test_a_compiled_model_has_fresh_noise_in_training_and_none_in_evaluation(bac
     assert model.bert.encoder.layer[0].attention.self.query.weight.grad.abs().max() > 0
 
 
+def test_a_model_that_is_compiled_already_takes_the_noise_and_gives_it_back():
+    """torch.compile keeps the code of a model without hooks, and that of another model of its class, until told."""
+    torch.compiler.reset()
+    vanilla, model = (tiny_model("bert", dropout=0.0, num_hidden_layers=1).train() for _ in range(2))
+    compiled, other = (torch.compile(m, backend="aot_eager") for m in (model, vanilla))
+    clean = compiled(IDS).logits
+    with HyPe(model, "normal", 0.5):
+        assert (compiled(IDS).logits - clean).abs().max() > 1e-3
+        torch.testing.assert_close(other(IDS).logits, clean, rtol=0, atol=1e-6)
+    torch.testing.assert_close(compiled(IDS).logits, clean, rtol=0, atol=1e-6)
+
+
 def test_a_compiled_model_gets_the_noise_of_the_uncompiled_one():
     torch.compiler.reset()
     model = tiny_model("bert", dropout=0.0, num_hidden_layers=1).train()
