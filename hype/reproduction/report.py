@@ -6,6 +6,7 @@ import importlib.resources
 import io
 import math
 import os
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from hype.reproduction.statistics import (
     protocol,
 )
 
+TERMINAL_WIDTH = 110
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -71,12 +73,14 @@ def contents_of(table: PaperTable, runs: pd.DataFrame) -> Contents:
 
 
 def show(table: PaperTable, runs: pd.DataFrame) -> str:
-    """Return the report for a terminal: scores, paired differences, doubtful printed averages."""
+    """Return the report for a terminal: scores, paired differences so far, doubtful printed averages."""
     contents = contents_of(table, runs)
     head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, "", sheets.PROTOCOL_NOTE]
-    parts = ["\n".join(head), *(_text(s, contents.labels) for s in sheets.score_sheets(table, contents.cells))]
-    others = sheets.difference_sheets(table, contents.differences) + sheets.printed_sheets(table)
-    parts += [_text(sheet, contents.labels) for sheet in others]
+    parts = ["\n".join(textwrap.fill(line, TERMINAL_WIDTH) for line in head)]
+    listed = sheets.score_sheets(table, contents.cells)
+    listed += sheets.difference_sheets(table, [d for d in contents.differences if d.n])
+    listed += sheets.printed_sheets(table)
+    parts += [_text(sheet, contents.labels) for sheet in listed]
     return "\n\n".join(parts) + "\n"
 
 

@@ -73,7 +73,7 @@ def cell_text(cell: Cell | None) -> str:
         return MISSING
     if cell.best is None:
         fullest = cell.most_finished
-        return f"{MISSING} (n {fullest.n} of {fullest.planned}, incomplete)"
+        return f"{MISSING} (n {fullest.n} of {fullest.planned}{', incomplete' if fullest.n else ''})"
     spread = cell.best.std()
     text = points_text(cell.best.mean) + (f" ± {spread:.2f}" if spread is not None else "")
     count, complete = len(cell.points), cell.complete_count

@@ -233,14 +233,14 @@ def _against(planned: pd.DataFrame, scored: pd.DataFrame, table: PaperTable, mod
         pairs = pairs[pairs["reference_score"].notna() & pairs["task"].isin(table.tasks)]
         pairs = pairs.assign(points=100 * (pairs["score"] - pairs["reference_score"]))
         units = pairs.groupby(["task", "seed"])["points"].mean()
-        for task in [*table.tasks, ALL_TASKS][: len(table.tasks) + (len(table.tasks) > 1)]:
-            chosen = slice(None) if task == ALL_TASKS else pairs["task"] == task
-            values = units if task == ALL_TASKS else units[units.index.get_level_values("task") == task]
-            wanted = group if task == ALL_TASKS else group[group["task"] == task]
+        summed_up = (ALL_TASKS,) if len(table.tasks) > 1 else ()
+        for task in (*table.tasks, *summed_up):
+            here = list(table.tasks) if task == ALL_TASKS else [task]
+            values = units[units.index.get_level_values("task").isin(here)].to_numpy()
+            pair_count, planned_count = pairs["task"].isin(here).sum(), group["task"].isin(here).sum()
             names = (model, task, group["method"].iloc[0], variant, reference)
-            compared.append(
-                Difference(*names, len(values), len(pairs[chosen]), len(wanted), *mean_interval_p(values.to_numpy()))
-            )
+            counts = (len(values), int(pair_count), int(planned_count))
+            compared.append(Difference(*names, *counts, *mean_interval_p(values)))
     return compared
 
 

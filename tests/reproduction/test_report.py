@@ -92,6 +92,12 @@ def test_incomplete_and_absent_cells_are_dashes_never_zeros_or_means():
     assert "hype-u ours - -" in lines
 
 
+def test_table_without_any_run_shows_what_is_planned_and_no_differences():
+    text = show(small_table(), runs_of(*seeds("vanilla", [None] * 3), *seeds("hype-n", [None] * 3)))
+    assert "hype-n ours - (n 0 of 3) -" in squeezed(text)
+    assert "Paired differences" not in text
+
+
 def test_differences_of_few_seeds_give_their_reason_instead_of_a_p_value():
     lines = squeezed(show(small_table(), small_runs()))
     # Differences 1, 3, 3 points.
