@@ -147,10 +147,12 @@ def test_page_is_self_contained_and_fits_phones_paper_and_dark_screens(tmp_path)
 
 
 def test_hostile_names_stay_text_in_html_markdown_and_figures(tmp_path):
-    runs = small_runs().replace({"model": {"bert": HOSTILE}, "folder": {"runs/a": '"><img src=x>'}})
-    write_report(small_table(models=[HOSTILE], title=HOSTILE, narrowing_text=HOSTILE), runs, tmp_path)
+    task = r"<b>$\frac$|"  # no formula that could be set
+    changes = {"model": {"bert": HOSTILE}, "task": {"rte": task}, "folder": {"runs/a": '"><img src=x>'}}
+    table = small_table(models=[HOSTILE], tasks=[task], title=HOSTILE, narrowing_text=HOSTILE)
+    write_report(table, small_runs().replace(changes), tmp_path)
     page = Page((tmp_path / "table_1.html").read_text(encoding="utf-8"))
-    assert not {"script", "img"} & set(page.tags)
+    assert not {"script", "img", "b"} & set(page.tags)
     assert HOSTILE in page.cells and '"><img src=x>' in page.cells
     markdown = (tmp_path / "table_1.md").read_text(encoding="utf-8")
     assert "<script" not in markdown
