@@ -143,6 +143,19 @@ def test_evaluation_and_prediction_move_no_random_stream(tmp_path):
     assert first == second
 
 
+def test_measuring_the_noise_does_not_change_the_training(tmp_path):
+    trainer = hype_trainer(arguments(tmp_path, max_steps=8, weight_decay=0.1), NOISE, tiny_model("bert"))
+    report = trainer.measure_noise()
+    assert len(report["layers"]) == 3 and report["least_changed"] > 0.99
+    trainer.train()
+    assert_equal_weights(weights(trainer.model), trained(hype_trainer, tmp_path)[0])
+
+
+@pytest.mark.parametrize("noise", [None, {**NOISE, "hype_eps": 0.0}])
+def test_without_noise_there_is_nothing_to_measure(noise, tmp_path):
+    assert hype_trainer(arguments(tmp_path), noise, tiny_model("bert")).measure_noise() is None
+
+
 @pytest.mark.parametrize("changes", [{"logging_steps": 3}, {"save_strategy": "steps", "save_steps": 1}])
 def test_logging_and_saving_do_not_change_the_training(changes, tmp_path):
     assert_equal_weights(trained(hype_trainer, tmp_path, **changes)[0], trained(hype_trainer, tmp_path)[0])
