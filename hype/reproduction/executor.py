@@ -45,9 +45,12 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
         return Outcome(state.status, state.error)
     # A damaged record, or a finished run whose model was not kept, is made anew; so is what never came to a record.
     is_anew = state.status in (DAMAGED, "model missing") or (retry and state.record is None)
+    # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
+    gc.freeze()
     try:
         with _logged_to(cell):
             outcome = _attempt(cell, [*cell.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])])
+            logger.info("ended: %s", outcome.status)
         _settle(cell, outcome)
     except OSError as error:
         # The disk holds neither log nor failure file: the caller's line is all that is left.

@@ -17,8 +17,11 @@ from hype.reproduction.experiments import Experiment, Method, Model
 from hype.tasks import TASKS, SplitSource
 
 MAIN = Path(__file__).resolve().parent.parent.parent / "main.py"
-# These say where things are, not what comes out; the content of data and models is hashed in their stead.
-LOCATIONS = ("model_name_or_path", "data_dir", "output_dir", "save_model")
+# These cannot change a result. Data and models are hashed by content, not by place.
+WITHOUT_EFFECT = (
+    "model_name_or_path", "data_dir", "output_dir", "save_model", "save_strategy", "save_steps", "save_total_limit",
+    "report_to", "disable_tqdm",
+)  # fmt: skip
 TRAINED_ON = ("train", "validation", "validation_mismatched")
 
 
@@ -167,7 +170,8 @@ def _grid(method: Method) -> list[dict]:
 def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str, method: Method, point: dict) -> dict:
     """Return the flags of a run but for learning rate, seed and folder; those set to null are left out."""
     flags = {"model_name_or_path": model.checkpoints[model.checkpoint_name(task)], "task_name": task}
-    flags |= experiment.flags | experiment.family_flags.get(model.family, {}).get(task, {}) | method.flags | point
+    flags |= experiment.default_flags | experiment.task_flags.get(task, {}) | experiment.flags
+    flags |= experiment.family_flags.get(model.family, {}).get(task, {}) | method.flags | point
     if model.checkpoint_name(task) != model.name:
         flags["ignore_mismatched_sizes"] = True
     if narrowing.max_train_samples is not None:
@@ -189,7 +193,7 @@ def _written(value) -> str:
 
 def _folder_name(flags: dict, method: Method, point: dict) -> str:
     """Name a run's folder for people (a whitelist of characters), and by the hash of all that determines its result."""
-    content = {name: _written(value) for name, value in flags.items() if name not in LOCATIONS}
+    content = {name: _written(value) for name, value in flags.items() if name not in WITHOUT_EFFECT}
     content["model"] = _model_content(flags["model_name_or_path"])
     content["data"] = _data_content(flags.get("data_dir"), flags["task_name"])
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

