@@ -14,6 +14,7 @@ from hype.reproduction.state import FAILED
 
 # Of a task whose worker or machine is lost; the run then goes on from its newest checkpoint.
 MAX_RETRIES = 3
+PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE")
 
 
 def on_ray(
@@ -49,8 +50,9 @@ def on_ray(
 
 def _environment() -> dict[str, str]:
     """Return the variables that workers need: where the project is, and as many threads as here."""
-    passed = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "HF_HOME", "HF_HUB_OFFLINE") if name in os.environ}
-    return {"PYTHONPATH": str(MAIN.parent), **passed}
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    paths = [str(MAIN.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), **passed}
 
 
 def _execute_in(directory: str, cell: Cell, retry: bool) -> Outcome:

@@ -80,6 +80,7 @@ def test_finished_runs_are_left_alone_and_keep_neither_weights_nor_checkpoints(t
     assert [outcome.status for _, outcome in in_turn(cells)] == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_a_driver_killed_in_the_middle_is_gone_on_with_and_ends_in_the_same_records(tmp_path, model, cache, straight):
     driver = start_driver(tmp_path, model, cache)
     try:
@@ -95,6 +96,7 @@ def test_a_driver_killed_in_the_middle_is_gone_on_with_and_ends_in_the_same_reco
     assert attempts(cells) == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_two_drivers_at_once_share_the_runs_and_spoil_nothing(tmp_path, model, cache, straight, capsys):
     driver = start_driver(tmp_path, model, cache)
     try:
@@ -228,3 +230,28 @@ def test_progress_and_logs_of_a_run_go_to_its_log_file(tmp_path, model, capsys):
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
     assert cell.command in cell.log_path.read_text()
+
+
+@pytest.mark.slow
+def test_ray_ends_in_the_same_records_although_a_worker_is_killed(tmp_path, model, cache, straight, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
+    from hype.reproduction.ray_executor import on_ray
+
+    for name, value in {"HF_DATASETS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cells, ended = cells_in(tmp_path, model), {}
+    for cell, outcome in on_ray(cells, cpus=1, gpus=0):
+        if not ended:
+            # The lock names the process of a run: that of the first is a worker, which takes the next run.
+            os.kill(json.loads((cell.folder / ".lock.json").read_text())["pid"], signal.SIGKILL)
+        ended[cell] = outcome.status
+    assert ended == dict.fromkeys(cells, "finished")
+    assert {cell.folder.name: lasting(cell.folder) for cell in cells} == straight
+
+
+def test_without_ray_one_line_says_what_to_install(tmp_path, model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(argv_of(tmp_path, model, "--run", "--executor", "ray")) == 4
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: --executor ray") and "pip install -r requirements-ray.txt" in error

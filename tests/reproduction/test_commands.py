@@ -1,0 +1,129 @@
+"""The command line: what each action prints, what is refused, how runs are told to be done elsewhere."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import datasets
+import pytest
+from small_runs import ROOT, argv_of, cells_in, write_tiny_model
+
+from hype.parsing import parse
+from hype.reproduction import executor
+from hype.reproduction.__main__ import main
+from hype.reproduction.experiments import NAMES
+from hype.reproduction.state import state_of
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GLUE_DIR", raising=False)
+
+
+def test_a_dry_run_counts_and_estimates_and_touches_nothing(tmp_path, model, capsys):
+    assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
+    text = capsys.readouterr().out
+    assert "4 runs: 4 missing" in text and "to do: 4 runs, no record yet" in text
+    assert "narrowed, not the paper's experiment" in text
+    assert not (tmp_path / "results").exists()
+    executor.execute(cells_in(tmp_path / "results", model)[0])
+    assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
+    text = capsys.readouterr().out
+    assert "4 runs: 1 finished, 3 missing" in text and "to do: 3 runs, 0:00:0" in text
+
+
+def test_commands_are_one_shell_line_per_run_that_main_takes(tmp_path, model, capsys):
+    assert main(argv_of(tmp_path, model, "--commands")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = cells_in(tmp_path, model)
+    assert len(lines) == len(cells) == 4
+    for line, cell in zip(lines, cells, strict=True):
+        python, script, *argv = shlex.split(line)
+        assert Path(python).exists() and Path(script) == ROOT / "main.py"
+        assert tuple(argv) == cell.argv
+        assert parse(argv).training.output_dir == str(cell.folder)
+
+
+def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model, capsys):
+    from hype.run import run
+
+    cell = cells_in(tmp_path, model)[0]
+    run(parse(list(cell.argv)))
+    assert state_of(cell).status == "finished"
+
+
+def test_run_shows_the_table_and_says_that_it_is_narrowed(tmp_path, model, capsys):
+    assert main(argv_of(tmp_path, model, "--run")) == 0
+    captured = capsys.readouterr()
+    assert "table_8: 4 runs: 4 finished" in captured.err
+    assert "narrowed, not the paper's experiment" in captured.out and "n 2" in captured.out
+    assert main(argv_of(tmp_path, model, "--show")) == 0
+    assert capsys.readouterr().out == captured.out
+    assert main(argv_of(tmp_path, model, "--report")) == 0
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert {path.suffix for path in written} >= {".md", ".html", ".csv"}
+    for path in written:
+        if path.suffix in (".md", ".html"):
+            assert "not the paper" in path.read_text(encoding="utf-8")
+
+
+def test_missing_runs_show_as_a_dash(tmp_path, model, capsys):
+    assert main(argv_of(tmp_path, model, "--show")) == 0
+    text = capsys.readouterr().out
+    row = next(line for line in text.splitlines() if line.startswith("vanilla"))
+    assert row.split()[2] == "-"
+
+
+def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_path, model, capsys, monkeypatch):
+    original = executor.run
+    monkeypatch.setattr(executor, "run", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
+    assert main(argv_of(tmp_path, model, "--run")) == 1
+    error = capsys.readouterr().err
+    assert "2 finished, 2 failed" in error.replace("2 failed, 2 finished", "2 finished, 2 failed")
+    assert "ZeroDivisionError" in error and "--retry_failed" in error
+    monkeypatch.setattr(executor, "run", original)
+    assert main(argv_of(tmp_path, model, "--run")) == 1, "what failed is left alone"
+    assert "ZeroDivisionError" in capsys.readouterr().err, "and named again"
+    assert main(argv_of(tmp_path, model, "--run", "--retry_failed")) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["table_1"], "say what to do: --run, --show"),
+        (["table_11", "--show"], "table_11: no such experiment; give one of table_1"),
+        (["table_1", "--show", "--tasks", "wnli"], "--tasks wnli: not in this experiment; give 'stsb'"),
+        (["table_1", "--show", "--models", "bart=x"], "--models bart: not in this experiment"),
+        (["table_1", "--show", "--learning_rates", "2"], "--learning_rates 2: give numbers between 0 and 1"),
+        (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
+        (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples 0: give a positive number"),
+        (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
+        (["table_1", "--sho"], "unrecognized arguments: --sho"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith("error: ") and message in captured.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_has_its_script(name):
+    script = ROOT / "scripts" / f"{name}.sh"
+    assert os.access(script, os.X_OK)
+    assert f'reproduce.sh" {name} "$@"' in script.read_text()
+
+
+@pytest.mark.slow
+def test_a_script_passes_its_arguments_on(tmp_path):
+    script = ROOT / "scripts" / "table_17.sh"
+    output = subprocess.run([script, "--dry_run"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "240 runs: 240 missing" in output
