@@ -48,10 +48,14 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
     # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
     gc.freeze()
     try:
+        # Asked before anything is logged: a driver that waits for another asks often.
+        _clear_torn_files(cell)
         with _logged_to(cell):
             outcome = _attempt(cell, [*cell.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])])
             logger.info("ended: %s", outcome.status)
         _settle(cell, outcome)
+    except LockedError as error:
+        return Outcome(LOCKED, str(error))
     except OSError as error:
         # The disk holds neither log nor failure file: the caller's line is all that is left.
         outcome = Outcome(FAILED, f"{type(error).__name__}: {error}")
@@ -63,7 +67,6 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
 
 def _attempt(cell: Cell, argv: list[str]) -> Outcome:
     try:
-        _clear_torn_files(cell)
         cell.failure_path.unlink(missing_ok=True)
         run(parse(argv))
         return Outcome(FINISHED)
@@ -79,9 +82,13 @@ def _attempt(cell: Cell, argv: list[str]) -> Outcome:
 
 
 def _clear_torn_files(cell: Cell) -> None:
-    """Remove what a process left that was killed while it wrote its first files; a run takes it for another's."""
-    if cell.folder.exists() and not (cell.folder / RECORD).exists():
-        with locked(cell.folder):
+    """Remove what a process left that was killed while it wrote its first files; a run takes it for another's.
+
+    Raises:
+        LockedError: another process is at the run.
+    """
+    with locked(cell.folder):
+        if not (cell.folder / RECORD).exists():
             for path in (*cell.folder.glob(f".{RECORD}.*"), *cell.folder.glob(f".{LOCK}.json.*")):
                 path.unlink(missing_ok=True)
 
@@ -169,5 +176,5 @@ def summary(name: str, cells: list[Cell], ended: dict[Cell, Outcome]) -> str:
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
     left = [cell for cell, state in states.items() if state.status != FINISHED and cell not in ended]
     lines = [_line(cell, Outcome(states[cell].status, states[cell].error)) for cell in left]
-    advice = "" if set(statuses) <= {FINISHED} else "; --retry_failed tries again"
+    advice = "; --retry_failed tries again" if {FAILED, DIVERGED, DAMAGED} & set(statuses) else ""
     return "\n".join([*lines, f"{name}: {len(cells)} runs: {counts}{advice}"])
