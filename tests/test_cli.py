@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLE
+from tiny import SAMPLE
 from transformers import AutoConfig, AutoTokenizer
 
 import main

@@ -65,7 +65,9 @@ def test_a_run_without_a_final_score_shows_a_dash(tmp_path, changes, score):
 
 
 def test_a_run_that_only_trained_is_shown(tmp_path):
-    folder = write_run(tmp_path / "a", "vanilla", "absent", score_name="absent", data={"rows": {"train": 9}}, timings={})
+    folder = write_run(
+        tmp_path / "a", "vanilla", "absent", score_name="absent", data={"rows": {"train": 9}}, timings={}
+    )
     assert cells(compare([folder])) == [["vanilla", "rte", "42", "-", "-", "-", "-", "-", str(folder)]]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
+from tiny import SAMPLE
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.errors import DivergedError, InputError

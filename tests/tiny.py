@@ -1,8 +1,11 @@
-"""Tiny random models of every architecture: 2 to 4 layers, hidden size 16."""
+"""What tests run on: tiny random models of every architecture, 2 to 4 layers, hidden size 16; the sample folder."""
+
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+SAMPLE = Path(__file__).parents[1] / "examples" / "sample_glue"
 COMMON = {"vocab_size": 40, "num_labels": 3, "pad_token_id": 1}
 BERT = {
     "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
