@@ -4,6 +4,8 @@
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export TASK=sst2 LR=${LR:-1e-4} SEED=${SEED:-42} GLUE_DIR=$root/examples/sample_glue
+# One thread: the same arithmetic however many cores there are, and fast enough for models this small.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 folder=${OUTPUT_DIR:-outputs/quick_start-seed$SEED}
 
 OUTPUT_DIR=$folder/hype "$root/run_glue.sh" --hype_type normal --hype_eps 1e-5 --dropout_rate 0.0 >&2
