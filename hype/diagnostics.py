@@ -43,7 +43,6 @@ def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
     finally:
         hype.observer = None
         model.train(was_training)
-        hype.set_step(hype.step)
         hype.draw_count = draw_count
     change = (noised.float() - clean.float()).abs().max().item()
     return {"layers": layers, "least_changed": min(layer["changed"] for layer in layers), "logit_change": change}

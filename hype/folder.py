@@ -18,7 +18,6 @@ from hype.errors import EnvironmentFault, InputError, LockedError
 logger = logging.getLogger(__name__)
 RECORD = "run.json"
 LOCK = ".lock"
-OWN_FILES = (RECORD, LOCK, f"{LOCK}.json")
 
 
 @contextmanager
@@ -95,7 +94,7 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         _clear(folder)
         return Plan()
     if not (folder / RECORD).exists():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in OWN_FILES)
+        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if foreign and not resume:
             raise InputError(
                 f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty "

@@ -1,6 +1,7 @@
 """The parts of one run, in the order in which they are made: data, model, Trainer, record, training, scores, files."""
 
 import logging
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -162,6 +163,8 @@ class Job:
             raise InputError(str(error)) from error
         if noise is None:
             return None
+        if not math.isfinite(noise["logit_change"]):
+            raise InputError(f"--hype_eps {hype.hype_eps:g}: the model's outputs overflow; give a smaller scale")
         weakest = min(noise["layers"], key=lambda layer: layer["changed"])
         snr = "infinite" if weakest["snr_db"] is None else f"{weakest['snr_db']:.0f} dB"
         effect = (

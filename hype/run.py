@@ -50,7 +50,7 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
         logger.warning("%s is finished already: nothing is run again", folder)
         return planned.finished if job.is_first else None
     job.build()
-    job.record.update(status="running", changed=planned.changed)
+    job.record.update(status="running", changed=planned.changed or None)
     job.write_record()
     try:
         job.train(planned.checkpoint)
@@ -76,9 +76,9 @@ def summary(record: dict) -> str:
     lines = [f"{record['task']}: {record['label']}, seed {record['seed']}, {record['model']['name']}"]
     if "score" in record:
         score = "undefined" if record["score"] is None else f"{100 * record['score']:.2f}"
-        majority = 100 * (record["majority_score"] or 0)
-        rows = record["data"]["rows"]["validation"]
-        lines.append(f"  {record['score_name']} {score} on {rows} validation examples (majority class {majority:.2f})")
+        line = f"  {record['score_name']} {score} on {record['data']['rows']['validation']} validation examples"
+        majority = record["majority_score"]
+        lines.append(line if majority is None else f"{line} (majority class {100 * majority:.2f})")
     if record["sample"]:
         lines.append(f"  {record['sample']}")
     lines += [f"  {path}" for path in record.get("predictions", ())]

@@ -96,6 +96,10 @@ def in_saving(trainer):
     trainer.save_model = Failing()
 
 
+def in_finalisation(trainer):
+    trainer.store_flos = Failing()
+
+
 def in_metrics(trainer):
     trainer.args.eval_strategy = "steps"
     fault = Failing()

@@ -36,6 +36,7 @@ BAD_FLAGS = [
     ({"hype_eps": -1e-5}, ["--hype_eps -1e-05", "at least 0"]),
     ({"hype_eps": "nan"}, ["--hype_eps nan", "finite"]),
     ({"hype_eps": "inf"}, ["--hype_eps inf", "finite"]),
+    ({"hype_type": "normal", "hype_eps": 1e38}, ["--hype_eps 1e+38", "overflow"]),
     ({"hype_eps": "small"}, ["--hype_eps", "'small'"]),
     ({"hype_type": "gaussian"}, ["--hype_type gaussian", "normal, uniform or none"]),
     ({"hype_type": "normal", "hype_layers": "0,x"}, ["--hype_layers 0,x", "0,1,5-7"]),

@@ -127,3 +127,18 @@ def test_measuring_leaves_no_trace(mode, fails):
         assert torch.equal(hype.noised(torch.zeros(2, 3), 0), expected[0])
         assert torch.equal(model(IDS).logits, expected[1])
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_measuring_between_a_forward_and_its_backward_leaves_the_gradients_of_a_checkpointed_model():
+    gradients = []
+    for is_measured in (False, True):
+        model = tiny_model("bert").train()
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        torch.manual_seed(0)
+        with HyPe(model, "normal", 0.5, hype_intermediate=True) as hype:
+            logits = model(IDS).logits
+            if is_measured:
+                measure_noise(model, hype, lambda model=model: model(IDS).logits)
+            logits.sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))

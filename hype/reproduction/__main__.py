@@ -151,7 +151,7 @@ def _present(experiment: Experiment, narrowing: Narrowing, cells: list[Cell], op
     table = paper_table(experiment, cells, narrowing)
     runs = runs_table(cells, [state_of(cell) for cell in cells])
     if options.run or options.show:
-        print(show(table, runs), *experiment.notes, sep="\n")
+        print(show(table, runs))
     if options.report:
         for path in write_report(table, runs, options.results_dir / "reports"):
             print(path)

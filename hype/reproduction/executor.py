@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from hype.errors import DivergedError, LockedError, RunError
-from hype.folder import LOCK, RECORD, locked
+from hype.folder import locked
 from hype.parsing import parse
 from hype.reproduction.expansion import Cell
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, state_of, write_failure
@@ -49,7 +49,8 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
     gc.freeze()
     try:
         # Asked before anything is logged: a driver that waits for another asks often.
-        _clear_torn_files(cell)
+        with locked(cell.folder):
+            pass
         with _logged_to(cell):
             outcome = _attempt(cell, [*cell.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])])
             logger.info("ended: %s", outcome.status)
@@ -79,18 +80,6 @@ def _attempt(cell: Cell, argv: list[str]) -> Outcome:
     except Exception as error:
         logger.exception("failed")
         return Outcome(FAILED, f"{type(error).__name__}: {error}")
-
-
-def _clear_torn_files(cell: Cell) -> None:
-    """Remove what a process left that was killed while it wrote its first files; a run takes it for another's.
-
-    Raises:
-        LockedError: another process is at the run.
-    """
-    with locked(cell.folder):
-        if not (cell.folder / RECORD).exists():
-            for path in (*cell.folder.glob(f".{RECORD}.*"), *cell.folder.glob(f".{LOCK}.json.*")):
-                path.unlink(missing_ok=True)
 
 
 def _settle(cell: Cell, outcome: Outcome) -> None:

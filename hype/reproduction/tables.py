@@ -34,6 +34,7 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
         printed_gains=gains,
         narrowing_text=narrowing_text(experiment, narrowing),
         data_text=_data_text(narrowing.data_dir),
+        notes=experiment.notes,
         combinations=experiment.combinations,
     )
 
