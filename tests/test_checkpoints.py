@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import Trainer
 
-from hype.checkpoints import MARKER, is_complete, last_complete, write_json
+from hype.checkpoints import MARKER, is_complete, last_complete, mark_complete, write_json
 from hype.trainer import HyPeTrainer
 from tests.tiny import tiny_model
 from tests.training import arguments, assert_equal_weights, rows, weights
@@ -116,6 +116,19 @@ def test_the_only_whole_checkpoint_outlives_a_failing_save(tmp_path, monkeypatch
         trainer.train()
     assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
     assert trainer.args.save_total_limit == 1
+
+
+def test_an_older_checkpoint_outlives_one_that_was_written_but_not_marked(tmp_path, monkeypatch):
+    def failing(folder):
+        if folder.name == "checkpoint-4":
+            raise OSError("no space left on device")
+        mark_complete(folder)
+
+    monkeypatch.setattr("hype.trainer.mark_complete", failing)
+    with pytest.raises(OSError, match="no space left"):
+        trainer_of(tmp_path, save_total_limit=1).train()
+    assert (tmp_path / "checkpoint-4" / "model.safetensors").is_file()
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
 
 
 def test_older_checkpoints_go_when_a_new_one_is_whole(tmp_path):
