@@ -97,6 +97,7 @@ def in_saving(trainer):
 
 
 def in_finalisation(trainer):
+    trainer.args.logging_strategy = "no"
     trainer.store_flos = Failing()
 
 
