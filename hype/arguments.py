@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 from hype.errors import InputError
@@ -182,6 +183,9 @@ class RunArguments(TrainingArguments):
             self.warmup_steps = self.warmup_ratio
         if self.group_by_length:
             self.train_sampling_strategy = "group_by_length"
+        if not torch.accelerator.is_available():
+            # Said outright, since without it transformers does not see torchrun's processes on a machine without GPU.
+            self.use_cpu = True
         super().__post_init__()
 
     def _check_ranges(self):

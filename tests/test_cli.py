@@ -183,3 +183,24 @@ def test_a_run_killed_at_any_moment_ends_in_the_same_weights(argv, tmp_path):
     straight = [sys.executable, str(ROOT / "main.py"), *argv("do_train", **flags, output_dir=tmp_path / "straight")]
     assert subprocess.run(straight, cwd=tmp_path, capture_output=True).returncode == 0
     assert file_sha256(tmp_path / "straight" / "model.safetensors") == killed
+
+
+@pytest.mark.slow
+def test_torchrun_trains_in_two_processes_without_a_gpu_and_without_being_told(argv, tmp_path):
+    """Without --use_cpu, transformers 5.23 took both for a process of its own: two trainings in one folder."""
+    flags = argv("do_train", "do_eval", use_cpu=None, hype_type="normal", per_device_train_batch_size=4)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+        "main.py",
+        *flags,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["world_size"] == 2 and record["steps"] == 6  # 48 / (4 * 2)
+    assert done.stdout.count("rte: HyPe-N") == 1, "one process reports"
