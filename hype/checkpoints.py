@@ -50,7 +50,7 @@ def is_complete(folder: Path) -> bool:
     """Say whether a checkpoint has its marker and every file that the marker names, unchanged."""
     try:
         sums = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        return all(
+        return bool(sums) and all(
             (folder / name).stat().st_size == entry["bytes"] and file_sha256(folder / name) == entry["sha256"]
             for name, entry in sums.items()
         )

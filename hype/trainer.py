@@ -30,6 +30,7 @@ class HyPeTrainer(Trainer):
         optimizer_semantics: "torch", or "release" for the AdamW of transformers 4.7.
 
     Raises:
+        ValueError: a `model_init` is given.
         DivergedError: from `train`, at the step of the loss or gradient that is not finite.
     """
 
@@ -42,9 +43,8 @@ class HyPeTrainer(Trainer):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        # Models of transformers 5 accept num_items_in_batch but return a plain mean; without this line the loss grows
-        # with accumulation steps and with processes (transformers#47688; drop when fixed).
-        self.model_accepts_loss_kwargs = False
+        if self.model_init is not None:
+            raise ValueError("HyPeTrainer takes a model, not model_init: Trainer would exchange the perturbed model")
         self.hype_options, self.techniques = hype_options, list(techniques or ())
         self.optimizer_semantics = optimizer_semantics
         self.hype: HyPe | None = None
@@ -101,6 +101,8 @@ class HyPeTrainer(Trainer):
         if self.args.world_size > 1:
             count = self.accelerator.reduce(torch.tensor(count, device=device)).item()
         self._batches_per_example = len(batches) * self.args.world_size / max(count, 1)
+        # Given a count, Trainer takes it that the model has divided by it, which models of transformers 5 have not: the
+        # loss would grow with accumulation steps and with processes (transformers#47688; drop when fixed).
         return batches, None
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import SAMPLE
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from tests.tiny import SAMPLE
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 

@@ -156,3 +156,8 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
         write_json(path, {"a": torch.zeros(1)})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_marker_that_names_no_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "complete.json").write_text("{}")
+    assert not is_complete(tmp_path)

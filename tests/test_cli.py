@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import SAMPLE
 from transformers import AutoConfig, AutoTokenizer
 
 import main
 from hype.checkpoints import file_sha256
 from hype.folder import locked
+from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
-from tiny import SAMPLE
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.errors import DivergedError, InputError
 from hype.parsing import parse
 from hype.run import run, summary
 from hype.trainer import HyPeTrainer
+from tests.tiny import SAMPLE
 
 TRAIN = ("do_train", "do_eval")
 NOISE = {"hype_type": "normal", "hype_eps": 1e-3}

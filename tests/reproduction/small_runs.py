@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import torch
-from tiny import tiny_config
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from hype.reproduction.expansion import Cell, Narrowing, expand
 from hype.reproduction.experiments import load
+from tests.tiny import tiny_config
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "sample_glue"

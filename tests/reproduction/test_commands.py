@@ -7,13 +7,13 @@ from pathlib import Path
 
 import datasets
 import pytest
-from small_runs import ROOT, argv_of, cells_in, write_tiny_model
 
 from hype.parsing import parse
 from hype.reproduction import executor
 from hype.reproduction.__main__ import main
 from hype.reproduction.experiments import NAMES
 from hype.reproduction.state import state_of
+from tests.reproduction.small_runs import ROOT, argv_of, cells_in, write_tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import datasets
 import pytest
-from small_runs import ROOT, argv_of, cells_in, lasting, narrowing, write_tiny_model
 
 from hype.folder import locked
 from hype.reproduction import executor
@@ -18,6 +17,7 @@ from hype.reproduction.executor import execute, in_turn
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.state import state_of
+from tests.reproduction.small_runs import ROOT, argv_of, cells_in, lasting, narrowing, write_tiny_model
 
 
 @pytest.fixture(scope="module")
