@@ -1,6 +1,7 @@
 """Every flag of `main.py`, as dataclasses. The help texts here are the only description of the flags."""
 
 import math
+import os
 from dataclasses import dataclass, field
 
 import torch
@@ -183,6 +184,8 @@ class RunArguments(TrainingArguments):
             self.warmup_steps = self.warmup_ratio
         if self.group_by_length:
             self.train_sampling_strategy = "group_by_length"
+        if self.logging_dir is not None:
+            os.environ["TENSORBOARD_LOGGING_DIR"] = self.logging_dir  # all that transformers 5 reads
         if not torch.accelerator.is_available():
             # Said outright, since without it transformers does not see torchrun's processes on a machine without GPU.
             self.use_cpu = True

@@ -127,6 +127,17 @@ def test_a_json_file_of_flags_may_be_overridden_behind_it(argv, tmp_path, capsys
     assert fails(capsys, [str(tmp_path / "flags.json")])[0] == 2
 
 
+def test_flags_that_transformers_5_dropped_still_work(argv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
+    flags = {"warmup_ratio": 0.5, "logging_dir": tmp_path / "logs"}
+    assert main.main(argv("do_train", "group_by_length", "overwrite_output_dir", **flags)) == 0
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == str(tmp_path / "logs")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["arguments"]["training"]["train_sampling_strategy"] == "group_by_length"
+    log = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
+    assert record["arguments"]["training"]["warmup_steps"] == 0.5 and log["global_step"] == 6
+
+
 def test_a_folder_in_use_by_a_live_process_is_refused_with_its_holder(argv, capsys, tmp_path):
     with locked(tmp_path / "run"):
         code, line = fails(capsys, argv("do_train"))
