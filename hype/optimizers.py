@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch.optim.adam import adam
 
 
 class LegacyAdamW(torch.optim.Optimizer):
@@ -46,12 +47,15 @@ class LegacyAdamW(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
-        state["step"] += 1
         beta1, beta2 = group["betas"]
-        mean = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
-        square = state["exp_avg_sq"].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
-        correction = math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
-        parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"] * correction * share)
+        # s m / (sqrt(v) + eps) is the step of torch's Adam, whose kernel is one pass, with eps / sqrt(1 - beta2^t).
+        adam(
+            [parameter], [parameter.grad], [state["exp_avg"]], [state["exp_avg_sq"]], [],
+            [torch.tensor(float(state["step"]), device=parameter.device)],
+            fused=True, amsgrad=False, maximize=False, weight_decay=0.0, beta1=beta1, beta2=beta2,
+            lr=group["lr"] * share, eps=group["eps"] / math.sqrt(1 - beta2 ** (state["step"] + 1)),
+        )  # fmt: skip
+        state["step"] += 1
 
     def decay(self, parameter: torch.Tensor, group: dict) -> None:
         """Shrink the parameter by lr times weight decay."""

@@ -28,18 +28,30 @@ class ChildTuningF(Technique):
 
     def before_update(self, trainer) -> None:
         rngs = {}
+        embeddings = {module.weight for module in trainer.model.modules() if isinstance(module, nn.Embedding)}
         for parameter in trainer.model.parameters():
             if parameter.grad is not None:
                 device = parameter.grad.device
                 if device not in rngs:
                     seed = stream_seed(self.name, trainer.args.seed, trainer.state.global_step)
                     rngs[device] = torch.Generator(device).manual_seed(seed)
-                parameter.grad.mul_(self.keep_mask(parameter.grad, rngs[device])).div_(self.arguments.reserve_p)
+                self._mask(parameter.grad, rngs[device], parameter in embeddings)
+
+    def _mask(self, gradient: torch.Tensor, rng: torch.Generator, is_embedding: bool) -> None:
+        if is_embedding:
+            # Rows of words that the batch lacks are zero, masked or not: most of the table.
+            rows = ((gradient.amax(1) != 0) | (gradient.amin(1) != 0)).nonzero().squeeze(1)
+            chosen = gradient[rows]
+            gradient[rows] = chosen.mul_(self.keep_mask(chosen, rng)).div_(self.arguments.reserve_p)
+        else:
+            gradient.mul_(self.keep_mask(gradient, rng)).div_(self.arguments.reserve_p)
 
     def keep_mask(self, gradient: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Draw the mask of one gradient: true with probability p."""
-        # On the CPU, rand and a comparison take half the time of bernoulli_ (measured, 2026-11-22).
-        return torch.rand(gradient.shape, generator=rng, device=gradient.device) < self.arguments.reserve_p
+        """Draw the mask of one gradient: 1 with probability p, else 0, in the gradient's dtype."""
+        # On the CPU this takes half the time of bernoulli_, and a product with booleans five times that with floats
+        # (measured, 2026-11-22).
+        uniform = torch.rand(gradient.shape, generator=rng, device=gradient.device, dtype=gradient.dtype)
+        return uniform.lt_(self.arguments.reserve_p)
 
     def facts(self):
         return {"reserve_p": self.arguments.reserve_p}

@@ -194,3 +194,23 @@ def test_f_masks_change_with_step_and_seed_and_not_with_rank_or_the_global_strea
     assert torch.equal(first, f_gradients(seed=0, step=0, rank=1))
     assert not torch.equal(first, f_gradients(seed=0, step=1, rank=0))
     assert not torch.equal(first, f_gradients(seed=1, step=0, rank=0))
+
+
+def test_f_masks_the_rows_of_an_embedding_that_have_a_gradient_and_leaves_the_others_zero():
+    model = tiny_model("bert")
+    model.zero_grad()
+    gradients = {}
+    for name, parameter in model.named_parameters():
+        parameter.grad = torch.ones_like(parameter)
+        if name.endswith("word_embeddings.weight"):
+            parameter.grad[::2] = 0
+        gradients[name] = parameter.grad.clone()
+    args, state = SimpleNamespace(seed=3), SimpleNamespace(global_step=5)
+    technique = ChildTuningF(TechniqueArguments(mode="ChildTuning-F", reserve_p=0.25))
+    technique.before_update(SimpleNamespace(model=model, args=args, state=state))
+    for name, parameter in model.named_parameters():
+        before = gradients[name]
+        assert set(parameter.grad.unique().tolist()) <= {0.0, 4.0}
+        assert (parameter.grad[before == 0] == 0).all()
+        share = (parameter.grad != 0).sum() / (before != 0).sum()
+        assert abs(share.item() - 0.25) < 4 * (0.25 * 0.75 / (before != 0).sum().item()) ** 0.5, name
