@@ -10,16 +10,17 @@ import traceback
 def main(argv: list[str]) -> int:
     """Run `argv` and return the exit code. The result goes to stdout, the log to stderr."""
     from hype.errors import RunError
+    from hype.parsing import parse
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("hype").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     try:
+        arguments = parse(argv)  # before the other imports: --help and a wrong flag wait for nothing
         # Libraries print progress and metrics to stdout, which is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            from hype.parsing import parse
             from hype.run import run, summary
 
-            record = run(parse(argv))
+            record = run(arguments)
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130

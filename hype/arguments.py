@@ -189,6 +189,7 @@ class RunArguments(TrainingArguments):
         if not torch.accelerator.is_available():
             # Said outright, since without it transformers does not see torchrun's processes on a machine without GPU.
             self.use_cpu = True
+            self.dataloader_pin_memory = False
         super().__post_init__()
 
     def _check_ranges(self):

@@ -76,6 +76,12 @@ def test_a_bad_flag_ends_in_one_line_that_names_it_and_the_remedy(argv, capsys, 
     assert all(part in line for part in parts), line
 
 
+def test_help_goes_to_stdout(capsys):
+    with pytest.raises(SystemExit) as end:
+        main.main(["--help"])
+    assert end.value.code == 0 and "--hype_eps" in capsys.readouterr().out
+
+
 def test_a_run_with_nothing_to_do_is_refused(argv, capsys):
     code, line = fails(capsys, argv())
     assert code == 2 and "--do_train" in line
