@@ -12,7 +12,7 @@ from hype.perturbation import HyPe
 @contextmanager
 def forked_random_streams():
     """Run the block on copies of torch's generators, so that it leaves them as it found them."""
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = range(torch.accelerator.device_count()) if accelerator else ()
     with torch.random.fork_rng(devices=devices, device_type=accelerator.type if accelerator else "cuda"):
         yield

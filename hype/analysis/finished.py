@@ -40,7 +40,7 @@ class FinishedRun:
         self.fingerprint = records.describe_model(str(folder), self._config)["fingerprint"]
         self.label_names: list[str] | None = self.record["label_names"]
         self.max_seq_length: int = self.record["arguments"]["data"]["max_seq_length"]
-        self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
     @cached_property
     def tokenizer(self):

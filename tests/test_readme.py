@@ -1,0 +1,23 @@
+"""README.md says what the code and the records say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_generated_parts_are_what_the_flags_and_the_records_give():
+    check = subprocess.run([sys.executable, ROOT / "scripts" / "readme.py", "--check"], capture_output=True, text=True)
+    assert check.returncode == 0, f"run python scripts/readme.py\n{check.stderr}"
+
+
+def test_every_file_that_it_names_is_there():
+    named = set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README)) | set(re.findall(r"`(scripts/[\w.]+)`", README))
+    assert named and all((ROOT / name).exists() for name in named), [n for n in named if not (ROOT / n).exists()]
+
+
+def test_it_stays_short():
+    assert len(README.splitlines()) <= 250
