@@ -121,12 +121,7 @@ class Job:
             "seed": training.seed,
             "label": records.method_label(self.arguments, [technique.name for technique in self.techniques]),
             "sample": splits.sample_text,
-            "data": {
-                "source": splits.source,
-                "fingerprint": splits.fingerprint,
-                "rows": splits.row_counts,
-                "notes": splits.notes,
-            },
+            "data": records.describe_data(splits),
             "model": {**self.model_description, "parameter_count": parameters},
             "label_names": self.label_names,
             "dtype": str(self.model.dtype).removeprefix("torch."),

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from hype.checkpoints import file_sha256
+from hype.data import Splits
 from hype.parsing import Arguments
 
 SCHEMA = 1
@@ -71,6 +72,16 @@ def describe_model(name: str, config, parameter_count: int | None = None) -> dic
         "revision": revision,
         "fingerprint": fingerprint,
         "parameter_count": parameter_count,
+    }
+
+
+def describe_data(splits: Splits) -> dict:
+    """Describe the data of a run: where it was read, its content's hashes, its size, what must be said of it."""
+    return {
+        "source": splits.source,
+        "fingerprint": splits.fingerprint,
+        "rows": splits.row_counts,
+        "notes": splits.notes,
     }
 
 

@@ -76,12 +76,7 @@ def analysed(
         "identity": identity,
         **{key: run.record[key] for key in ("run_id", "task", "label", "seed", "model")},
         "sample": splits.sample_text,
-        "data": {
-            "source": splits.source,
-            "fingerprint": splits.fingerprint,
-            "rows": splits.row_counts,
-            "notes": splits.notes,
-        },
+        "data": records.describe_data(splits),
         **records.describe_machine(run.device),
         "timings": {**results.pop("timings", {}), "total_s": time.perf_counter() - started},
         "results": results,
