@@ -178,6 +178,7 @@ class Job:
             return
         started, task = time.perf_counter(), self.splits.task
         scores = self.trainer.evaluate(metric_key_prefix="eval")
+        self.record["validation_labels"] = self._last_labels
         scores["eval_samples"] = len(self.tokens["validation"])
         if "validation_mismatched" in self.tokens:
             mismatched = self.trainer.evaluate(self._in_model_order(self.tokens["validation_mismatched"]))
@@ -227,6 +228,8 @@ class Job:
             labels = convert_label_ids(labels, self.label_names, self.splits.task.label_names)
         predictions = self._labels_of(output.predictions)
         self.record["remarks"] = metrics.remarks(self.splits.task, predictions, labels)
+        # One digit for each example, so that two runs can be compared example by example; scores need no comparing.
+        self._last_labels = None if self.label_names is None else "".join(map(str, predictions))
         return metrics.compute(self.splits.task, predictions, labels)
 
     def write_record(self) -> None:

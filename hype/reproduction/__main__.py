@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
     narrow.add_argument("--models", nargs="+", metavar="NAME[=PATH_OR_HUB_NAME]", help="These models, or others.")
     narrow.add_argument("--tasks", nargs="+", help="These tasks.")
     narrow.add_argument("--methods", nargs="+", help="These methods.")
+    narrow.add_argument("--variants", nargs="+", help="These points of the methods' grids, such as 'hype_eps 1e-05'.")
+    narrow.add_argument("--hype_eps", type=float, help="This scale for all noise, for the experiment's.")
     narrow.add_argument("--seeds", nargs="+", type=int, help="These seeds, for the experiment's.")
     narrow.add_argument("--learning_rates", nargs="+", type=float, help="These rates, for the experiment's.")
     narrow.add_argument("--max_train_samples", type=int, help="At most so many training examples.")
@@ -65,8 +67,10 @@ def narrowing_of(options: argparse.Namespace) -> Narrowing:
         raise InputError(f"--seeds {bad[0]}: give whole numbers of at least 0")
     if options.max_train_samples is not None and options.max_train_samples < 1:
         raise InputError(f"--max_train_samples {options.max_train_samples}: give a positive number")
-    given = {"max_train_samples": options.max_train_samples}
-    for name in ("tasks", "methods", "seeds", "learning_rates"):
+    if options.hype_eps is not None and not 0 < options.hype_eps < float("inf"):
+        raise InputError(f"--hype_eps {options.hype_eps:g}: give a positive number, such as 0.1")
+    given = {"max_train_samples": options.max_train_samples, "hype_eps": options.hype_eps}
+    for name in ("tasks", "methods", "variants", "seeds", "learning_rates"):
         values = getattr(options, name)
         given[name] = None if values is None else tuple(dict.fromkeys(values))
     if options.data_dir is not None:

@@ -22,6 +22,8 @@ WITHOUT_EFFECT = (
     "model_name_or_path", "data_dir", "output_dir", "save_model", "save_strategy", "save_steps", "save_total_limit",
     "report_to", "disable_tqdm",
 )  # fmt: skip
+# Numbers of layers, which mean another share of a model of another depth.
+LAYER_COUNTS = ("hype_low_layers", "hype_top_layers", "top_k_layers")
 TRAINED_ON = ("train", "validation", "validation_mismatched")
 
 
@@ -30,14 +32,17 @@ class Narrowing:
     """What the command line leaves of an experiment. None: all of it.
 
     models: name -> a path or hub name in the place of its checkpoint, or None for its own. Names of a model's other
-    starts (base-mnli) may be given, too.
+    starts (base-mnli) may be given, too. variants: grid points by their text ("hype_eps 1e-05"), of the methods that
+    have a grid. hype_eps: the scale of all noise, in the place of the experiment's.
     """
 
     models: dict[str, str | None] | None = None
     tasks: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     learning_rates: tuple[float, ...] | None = None
+    hype_eps: float | None = None
     max_train_samples: int | None = None
     data_dir: str | None = field(default_factory=lambda: os.environ.get("GLUE_DIR"))
 
@@ -83,23 +88,24 @@ def expand(
     """List the runs of an experiment. Runs that several experiments share have the same folder.
 
     Raises:
-        InputError: a model, task or method that the experiment does not have.
+        InputError: a model, task, method or variant that the experiment does not have.
     """
     narrowing = narrowing or Narrowing()
     models = _chosen_models(experiment, narrowing.models)
     tasks = _chosen("--tasks", experiment.tasks, narrowing.tasks)
     method_names = _chosen("--methods", [m.name for m in experiment.methods], narrowing.methods)
-    methods = [method for method in experiment.methods if method.name in method_names]
+    methods = [_narrowed(method, narrowing) for method in experiment.methods if method.name in method_names]
+    _chosen("--variants", dict.fromkeys(variant_text(p) for m in methods for p in _points(m) if p), narrowing.variants)
     needs_model = keep_models or experiment.needs_models
     cells = []
     for model, task, method in itertools.product(models, tasks, methods):
         rates = narrowing.learning_rates or tuple(sorted((*experiment.learning_rates, *model.more_learning_rates)))
         seeds = narrowing.seeds or experiment.seeds
-        for point, rate, seed in itertools.product(_grid(method), rates, seeds):
+        for point, rate, seed in itertools.product(_points(method, narrowing.variants), rates, seeds):
             flags = _flags(experiment, narrowing, model, task, method, point)
             flags |= {"learning_rate": rate, "seed": seed, "save_model": needs_model}
             flags["output_dir"] = str(folder := results_dir / "runs" / _folder_name(flags, method, point))
-            variant = ", ".join(f"{name} {value:g}" for name, value in point.items())
+            variant = variant_text(point)
             cells.append(
                 Cell(model.name, task, method.name, variant, rate, seed, _argv(flags), folder, needs_model)
             )  # fmt: skip
@@ -122,6 +128,14 @@ def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
         if kept is not None and set(kept) != set(values):
             shown = (f"{value:g}" if isinstance(value, float) else str(value) for value in kept)
             parts.append(f"{name.replace('_', ' ')}: {'; '.join(shown)} (full: {len(values)})")
+    if narrowing.variants is not None:
+        parts.append(f"of the grids: {'; '.join(narrowing.variants)}")
+    if narrowing.hype_eps is not None:
+        parts.append(f"hype_eps {narrowing.hype_eps:g} in all noise")
+    layer_counts = {name: _layer_count(path) for name, path in (narrowing.models or {}).items() if path}
+    for name, count in layer_counts.items():
+        if count not in (None, experiment.layer_count) and _has_layer_counts(experiment, narrowing.methods):
+            parts.append(f"numbers of layers scaled from {experiment.layer_count} to the {count} of {name}'s model")
     if narrowing.max_train_samples is not None:
         parts.append(f"at most {narrowing.max_train_samples} training examples")
     return f"narrowed, not the paper's experiment: {'. '.join(parts)}" if parts else ""
@@ -163,8 +177,23 @@ def _chosen_models(experiment: Experiment, wanted: dict[str, str | None] | None)
     return chosen
 
 
-def _grid(method: Method) -> list[dict]:
-    return [dict(zip(method.grid, values, strict=True)) for values in itertools.product(*method.grid.values())]
+def _narrowed(method: Method, narrowing: Narrowing) -> Method:
+    """Give the noise of a method that has any the scale asked for."""
+    if narrowing.hype_eps is None or "hype_type" not in method.flags:
+        return method
+    grid = {name: values for name, values in method.grid.items() if name != "hype_eps"}
+    return Method(method.name, method.flags | {"hype_eps": narrowing.hype_eps}, grid)
+
+
+def _points(method: Method, wanted: tuple[str, ...] | None = None) -> list[dict]:
+    """List a method's grid, a dict of flags for each point, or what of it is wanted; without a grid: one empty dict."""
+    points = [dict(zip(method.grid, values, strict=True)) for values in itertools.product(*method.grid.values())]
+    return [p for p in points if wanted is None or not p or variant_text(p) in wanted]
+
+
+def variant_text(point: dict) -> str:
+    """Name a grid point for people."""
+    return ", ".join(f"{name} {value:g}" for name, value in point.items())
 
 
 def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str, method: Method, point: dict) -> dict:
@@ -174,6 +203,10 @@ def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str
     flags |= experiment.family_flags.get(model.family, {}).get(task, {}) | method.flags | point
     if model.checkpoint_name(task) != model.name:
         flags["ignore_mismatched_sizes"] = True
+    layer_count = _layer_count(flags["model_name_or_path"]) if model.name in (narrowing.models or {}) else None
+    for name in LAYER_COUNTS if layer_count else ():
+        if name in flags:
+            flags[name] = max(1, round(flags[name] * layer_count / experiment.layer_count))
     if narrowing.max_train_samples is not None:
         flags["max_train_samples"] = min(narrowing.max_train_samples, flags.get("max_train_samples", sys.maxsize))
     if narrowing.data_dir is not None:
@@ -198,9 +231,28 @@ def _folder_name(flags: dict, method: Method, point: dict) -> str:
     content["data"] = _data_content(flags.get("data_dir"), flags["task_name"])
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     # Sorted: two experiments may order the flags of one run differently.
-    told = {**dict(sorted((method.flags | point).items())), "lr": flags["learning_rate"], "seed": flags["seed"]}
+    told = {
+        **{name: flags[name] for name in sorted(method.flags | point)},
+        "lr": flags["learning_rate"],
+        "seed": flags["seed"],
+    }
     slug = "-".join([flags["task_name"], *(f"{name}_{_written(value)}" for name, value in told.items())])
     return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{digest}"
+
+
+def _has_layer_counts(experiment: Experiment, methods: tuple[str, ...] | None) -> bool:
+    kept = [m for m in experiment.methods if methods is None or m.name in methods]
+    return any(name in method.flags for method in kept for name in LAYER_COUNTS)
+
+
+@cache
+def _layer_count(model: str) -> int | None:
+    """Read how many layers a model folder has; None for a hub name."""
+    path = Path(model).expanduser() / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("num_hidden_layers")
+    except (OSError, ValueError):
+        return None
 
 
 @cache

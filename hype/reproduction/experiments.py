@@ -7,9 +7,8 @@ from importlib import resources
 
 from hype.errors import InputError
 
-NAMES = tuple(
-    [f"table_{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 18)] + ["figure_2", "figure_3", "figure_4"]
-)
+TABLES = tuple(f"table_{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 18))
+NAMES = (*TABLES, "figure_2", "figure_3", "figure_4", "dose")  # dose is ours: the paper stops where nothing changes
 VANILLA, CONTROL = "vanilla", "vanilla, no dropout"
 
 
@@ -49,6 +48,7 @@ class Experiment:
     """One table or figure of the paper.
 
     default_flags, flags: of every run. task_flags: task -> flags. family_flags: family -> task -> flags (table 11).
+    layer_count: of the models that the flags' numbers of layers are meant for.
     printed: key in reported.json. analysis: what reads the finished runs (and needs their models), where the printed
     numbers are not the runs' own dev scores.
     """
@@ -63,6 +63,7 @@ class Experiment:
     task_flags: dict[str, dict]
     flags: dict
     family_flags: dict[str, dict]
+    layer_count: int
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -100,6 +101,7 @@ def load(name: str) -> Experiment:
         task_flags=defaults["task_flags"],
         flags=content.get("flags", {}),
         family_flags=defaults["families"],
+        layer_count=defaults["layer_count"],
         learning_rates=tuple(defaults["learning_rates"]),
         seeds=tuple(defaults["seeds"]),
         notes=(*content.get("notes", ()), *(m.note for m in models if m.note), *defaults["notes"]),

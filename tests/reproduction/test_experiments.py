@@ -38,13 +38,15 @@ COUNTS = {
     "figure_2": 2 * 4 * (2 + 4 * 2 * 3) * 12,  # table 16's
     "figure_3": 72,  # SST-2
     "figure_4": 4 * 72,
+    "dose": 2 * (1 + 1 + 5 + 2) * 12,  # 2 tasks; N with five scales, U with two
 }
 # Without those that stand in an earlier table: all of figures 2, 3, 4; of table 5 vanilla, control and HyPe (6 points),
 # of 6 RTE, of 8 all but N 1e-3 and 1e-2, of 9 all but HyPe with dropout, of 16 vanilla and control of both models and
-# BERT's techniques alone (12 points), of 17 two of the places left, of 18 four of the subsets left.
+# BERT's techniques alone (12 points), of 17 two of the places left, of 18 four of the subsets left,
+# of dose three scales.
 DISTINCT = (
     1152 + 288 + 576 + 1152 + 4 * 19 * 12 + 4 * 4 * 12 + 144 + 4 * 2 * 12 + 4 * 2 * 12 + 384
-    + 4 * 12 * 12 + 4 * 24 * 12 + 4 * 2 * 12 + 4 * 4 * 12
+    + 4 * 12 * 12 + 4 * 24 * 12 + 4 * 2 * 12 + 4 * 4 * 12 + 2 * 3 * 12
 )  # fmt: skip
 
 
@@ -289,3 +291,31 @@ def test_reported_numbers_are_the_copied_ones():
             assert {k: v for k, v in reported(key).items() if k != "what"} == {
                 k: v for k, v in value.items() if k != "what"
             }
+
+
+def test_variants_leave_the_grid_points_named():
+    cells = cells_of("table_9", replace(FULL, variants=("hype_eps 1e-05",)))
+    assert {(cell.method, cell.variant) for cell in cells} == {
+        (VANILLA, ""), (CONTROL, ""), ("hype-n", "hype_eps 1e-05"), ("hype-n+dropout", "hype_eps 1e-05"),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="--variants hype_eps 2: not in this experiment; give 'hype_eps 1e-05'"):
+        cells_of("table_9", replace(FULL, variants=("hype_eps 2",)))
+
+
+@pytest.mark.parametrize("name", ["table_9", "table_18"])
+def test_another_scale_reaches_all_noise_and_nothing_else(name):
+    for cell in cells_of(name, replace(FULL, hype_eps=0.5)):
+        has_noise = cell.method not in (VANILLA, CONTROL)
+        assert has_noise == ("--hype_eps" in cell.argv)
+        assert not has_noise or cell.argv[cell.argv.index("--hype_eps") + 1] == "0.5"
+
+
+def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path):
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 6}')
+    narrowing = replace(FULL, models={"bert-large": str(tmp_path)})
+    cells = {cell.method: cell.argv for cell in cells_of("table_18", narrowing)}
+    half, quarter = cells["lower 12"], cells["higher 6"]
+    assert half[half.index("--hype_low_layers") + 1] == "3"
+    assert quarter[quarter.index("--hype_top_layers") + 1] == "2"  # 1.5, rounded
+    text = narrowing_text(load("table_18"), narrowing)
+    assert "numbers of layers scaled from 24 to the 6 of bert-large's model" in text
