@@ -15,7 +15,6 @@ HELP = {
     "adversarial": "accuracy on AdvGLUE's dev sets (table 6)",
 }
 FIGURES = {"probing": "figure 3: probing", "similarity": "figure 4: similarity"}
-SCORE_LABELS = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -82,15 +81,15 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
 def draw(records: list[dict], folder: Path) -> None:
     """Write <analysis>-<set>.svg for every set of the records."""
     from hype.analysis.layers import layer_table
-    from hype.reproduction.figures import layer_plot
+    from hype.reproduction.figures import LAYER_LABELS, layer_plot
 
     for target in dict.fromkeys(record["target"] for record in records):
         chosen = [record for record in records if record["target"] == target]
         analysis = chosen[0]["analysis"]
         data = layer_table(chosen)
-        data["score"] *= 100 if analysis == "probing" else 1
+        data["score"] *= 100
         name = f"{analysis}-{target}"
-        figure = layer_plot(data, name, f"{FIGURES[analysis]} on {target}", SCORE_LABELS[analysis])
+        figure = layer_plot(data, name, f"{FIGURES[analysis]} on {target}", LAYER_LABELS[analysis])
         try:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".{name}.svg"

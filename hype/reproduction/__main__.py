@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from hype.errors import InputError, RunError
-from hype.reproduction.expansion import Cell, Narrowing, expand, narrowing_text
+from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import NAMES, Experiment, load
+from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.state import FINISHED, INTERRUPTED, State, estimated_seconds, state_of
 
 ACTIONS = ("dry_run", "commands", "run", "show", "report")
@@ -39,7 +40,10 @@ def parser() -> argparse.ArgumentParser:
     narrow.add_argument("--seeds", nargs="+", type=int, help="These seeds, for the experiment's.")
     narrow.add_argument("--learning_rates", nargs="+", type=float, help="These rates, for the experiment's.")
     narrow.add_argument("--max_train_samples", type=int, help="At most so many training examples.")
+    narrow.add_argument("--max_analysis_samples", type=int, help="Analyse on the first examples of each dev set alone.")
     narrow.add_argument("--data_dir", help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")
+    narrow.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: as --data_dir).")
+    narrow.add_argument("--adv_file", help="Table 6: AdvGLUE's dev.json (default: the hub).")
     how = line.add_argument_group("how to run")
     how.add_argument("--results_dir", type=Path, default=Path("results"), help="Default: results.")
     how.add_argument("--keep_models", action="store_true", help="Keep the fine-tuned model of each run.")
@@ -65,11 +69,13 @@ def narrowing_of(options: argparse.Namespace) -> Narrowing:
     bad = [seed for seed in options.seeds or () if seed < 0]
     if bad:
         raise InputError(f"--seeds {bad[0]}: give whole numbers of at least 0")
-    if options.max_train_samples is not None and options.max_train_samples < 1:
-        raise InputError(f"--max_train_samples {options.max_train_samples}: give a positive number")
+    for name in ("max_train_samples", "max_analysis_samples"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: give a positive number")
     if options.hype_eps is not None and not 0 < options.hype_eps < float("inf"):
         raise InputError(f"--hype_eps {options.hype_eps:g}: give a positive number, such as 0.1")
-    given = {"max_train_samples": options.max_train_samples, "hype_eps": options.hype_eps}
+    as_they_are = ("max_train_samples", "max_analysis_samples", "hype_eps", "nli_dir", "adv_file")
+    given = {name: getattr(options, name) for name in as_they_are}
     for name in ("tasks", "methods", "variants", "seeds", "learning_rates"):
         values = getattr(options, name)
         given[name] = None if values is None else tuple(dict.fromkeys(values))
@@ -120,7 +126,7 @@ def plan_text(experiment: Experiment, narrowing: Narrowing, cells: list[Cell], s
         estimate += f" for {len(known)} of them, no record yet of the others' kind"
     lines = [f"{experiment.name}: {experiment.title} ({experiment.paper})", narrowing_text(experiment, narrowing)]
     lines += [f"{len(cells)} runs: {standing}", f"to do: {len(seconds)} runs, {estimate}"]
-    if any(cell.needs_model for cell in cells):
+    if any(cell.keeps_model or cell.analysis for cell in cells):
         lines.append(f"the model of each run is kept: {len(cells)} times the size of its weights")
     return "\n".join(line for line in [*lines, *experiment.notes] if line)
 
@@ -150,14 +156,15 @@ def _run(experiment: Experiment, cells: list[Cell], options: argparse.Namespace)
 
 def _present(experiment: Experiment, narrowing: Narrowing, cells: list[Cell], options: argparse.Namespace) -> None:
     from hype.reproduction.report import show, write_report
-    from hype.reproduction.tables import paper_table, runs_table
+    from hype.reproduction.tables import layers_table, paper_table, runs_table
 
-    table = paper_table(experiment, cells, narrowing)
-    runs = runs_table(cells, [state_of(cell) for cell in cells])
+    states = [state_of(cell) for cell in cells]
+    table, runs = paper_table(experiment, cells, narrowing), runs_table(experiment, cells, states)
+    layers = layers_table(cells, states)
     if options.run or options.show:
-        print(show(table, runs))
+        print(show(table, runs, layers))
     if options.report:
-        for path in write_report(table, runs, options.results_dir / "reports"):
+        for path in write_report(table, runs, options.results_dir / "reports", layers):
             print(path)
 
 

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from hype.errors import DivergedError, LockedError, RunError
 from hype.folder import locked
 from hype.parsing import parse
+from hype.reproduction.analyses import analyse_run
 from hype.reproduction.expansion import Cell
-from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, state_of, write_failure
+from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, MODEL_MISSING, state_of, write_failure
 from hype.run import run
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
     if state.status == FINISHED or not (state.is_open or retry):
         return Outcome(state.status, state.error)
     # A damaged record, or a finished run whose model was not kept, is made anew; so is what never came to a record.
-    is_anew = state.status in (DAMAGED, "model missing") or (retry and state.record is None)
+    is_anew = state.status in (DAMAGED, MODEL_MISSING) or (retry and state.record is None)
     # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
     gc.freeze()
     try:
@@ -70,6 +71,7 @@ def _attempt(cell: Cell, argv: list[str]) -> Outcome:
     try:
         cell.failure_path.unlink(missing_ok=True)
         run(parse(argv))
+        analyse_run(cell)
         return Outcome(FINISHED)
     except LockedError as error:
         return Outcome(LOCKED, str(error))

@@ -49,8 +49,8 @@ class Experiment:
 
     default_flags, flags: of every run. task_flags: task -> flags. family_flags: family -> task -> flags (table 11).
     layer_count: of the models that the flags' numbers of layers are meant for.
-    printed: key in reported.json. analysis: what reads the finished runs (and needs their models), where the printed
-    numbers are not the runs' own dev scores.
+    printed: key in reported.json. analysis: what gives the printed numbers where they are not the runs' own dev scores;
+    targets: trained task -> the sets on which it is made here, from the runs' models; none: it is made elsewhere.
     """
 
     name: str
@@ -70,12 +70,8 @@ class Experiment:
     printed: str | None = None
     printed_gains: dict = field(default_factory=dict)
     analysis: str | None = None
+    targets: dict[str, list[str]] = field(default_factory=dict)
     combinations: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def needs_models(self) -> bool:
-        """Whether an analysis reads the fine-tuned models, not only the records."""
-        return self.analysis in ("adversarial", "transfer", "probing", "similarity")
 
 
 def load(name: str) -> Experiment:
@@ -108,6 +104,7 @@ def load(name: str) -> Experiment:
         printed=content.get("printed"),
         printed_gains=content.get("printed_gains", {}),
         analysis=content.get("analysis"),
+        targets=content.get("targets", {}),
         combinations=tuple(map(tuple, content.get("combinations", ()))),
     )
 

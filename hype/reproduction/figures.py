@@ -18,6 +18,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#9
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 INK = "#010203"  # Stands for the page's text colour until the SVG is written.
+LAYER_LABELS = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
 STYLE = {
     "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif",
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
@@ -113,6 +114,22 @@ def _start_near(points: list[GridPoint], axes) -> None:
         highs = [p.mean + (p.std() or 0.0) for p in points]
         margin = 0.15 * (max(highs) - min(lows)) or 1.0
         axes.set_ylim(min(lows) - 2 * margin, max(highs) + margin)
+
+
+def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
+    """Draw figures 3 and 4: per model and set, the selected runs' values by layer. layers: values x 100."""
+    labels = " ".join(text for text in (table.narrowing_text, table.data_text) if text)
+    groups = [] if layers.empty else layers.groupby(["model", "analysis", "target"], sort=False)
+    return [
+        layer_plot(
+            group,
+            f"{table.name}_{target}_{model}",
+            f"{table.name.replace('_', ' ').capitalize()}: {analysis}, {target}",
+            LAYER_LABELS[analysis],
+            f"Model: {model}. {labels}",
+        )
+        for (model, analysis, target), group in groups
+    ]
 
 
 def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note: str = "") -> Figure:

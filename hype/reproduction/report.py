@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from hype.errors import EnvironmentFault
 from hype.reproduction import sheets
-from hype.reproduction.figures import Figure, combination_plots, seed_plots
+from hype.reproduction.figures import Figure, combination_plots, layer_plots, seed_plots
 from hype.reproduction.sheets import Sheet
 from hype.reproduction.statistics import (
     DDOF,
@@ -45,6 +45,7 @@ class Contents:
     points: list[GridPoint]
     cells: dict
     differences: list[Difference]
+    layers: pd.DataFrame
 
     @property
     def labels(self) -> list[str]:
@@ -56,42 +57,56 @@ class Contents:
         return self.table.title + "".join(f" [{label}]" for label in self.labels)
 
     @property
+    def layer_sheets(self) -> list[Sheet]:
+        return [] if self.layers.empty else sheets.layer_sheets(self.layers)
+
+    @property
     def runs_text(self) -> str:
         counts = Counter(self.runs["status"])
         return f"{len(self.runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
 
 
-def contents_of(table: PaperTable, runs: pd.DataFrame) -> Contents:
-    """Work out all statistics of a report.
+def contents_of(table: PaperTable, runs: pd.DataFrame, layers: pd.DataFrame | None = None) -> Contents:
+    """Work out all statistics of a report. layers: see `tables.layers_table`.
 
     Raises:
         InputError: see `checked`.
     """
     runs = checked(runs)
     points = grid_points(runs, table)
-    return Contents(table, runs, points, protocol(points), paired_differences(runs, table))
+    cells = protocol(points)
+    selected = pd.DataFrame() if layers is None or layers.empty else _selected(layers, cells)
+    return Contents(table, runs, points, cells, paired_differences(runs, table), selected)
 
 
-def show(table: PaperTable, runs: pd.DataFrame) -> str:
+def _selected(layers: pd.DataFrame, cells: dict) -> pd.DataFrame:
+    """Return what belongs to the grid points that the protocol selects, values x 100."""
+    best = {key: (cell.best.variant, cell.best.learning_rate) for key, cell in cells.items() if cell.best}
+    columns = ["model", "method", "task", "variant", "learning_rate"]
+    is_best = [best.get(row[:3]) == row[3:] for row in layers[columns].itertuples(index=False, name=None)]
+    return layers[is_best].assign(score=lambda rows: 100 * rows["score"])
+
+
+def show(table: PaperTable, runs: pd.DataFrame, layers: pd.DataFrame | None = None) -> str:
     """Return the report for a terminal: scores, paired differences so far, doubtful printed averages."""
-    contents = contents_of(table, runs)
-    head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, "", sheets.PROTOCOL_NOTE]
+    contents = contents_of(table, runs, layers)
+    head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, "", sheets.protocol_note(table)]
     parts = ["\n".join(textwrap.fill(line, TERMINAL_WIDTH) for line in head)]
-    listed = sheets.score_sheets(table, contents.cells)
+    listed = [*sheets.score_sheets(table, contents.cells), *contents.layer_sheets]
     listed += sheets.difference_sheets(table, [d for d in contents.differences if d.n])
     listed += sheets.printed_sheets(table)
     parts += [_text(sheet, contents.labels) for sheet in listed]
     return "\n\n".join(parts) + "\n"
 
 
-def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path) -> list[Path]:
+def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path, layers: pd.DataFrame | None = None) -> list[Path]:
     """Write NAME.md, NAME.html, NAME.csv, NAME_differences.csv and NAME_runs.csv into the folder; return their paths.
 
     Raises:
         InputError: the runs contradict each other.
         EnvironmentFault: the folder cannot be written.
     """
-    contents = contents_of(table, runs)
+    contents = contents_of(table, runs, layers)
     files = {
         f"{table.name}.md": _markdown(contents),
         f"{table.name}.html": _page(contents),
@@ -122,8 +137,9 @@ def _markdown(contents: Contents) -> str:
     table = contents.table
     parts = [f"# {_escaped(contents.title)}", _escaped(table.paper_reference), contents.runs_text]
     parts += map(_escaped, table.notes)
-    parts += [f"## Scores by the paper's protocol\n\n{sheets.PROTOCOL_NOTE}"]
-    listed = [*sheets.score_sheets(table, contents.cells), *sheets.difference_sheets(table, contents.differences)]
+    parts += [f"## Scores by the paper's protocol\n\n{sheets.protocol_note(table)}"]
+    listed = [*sheets.score_sheets(table, contents.cells), *contents.layer_sheets]
+    listed += sheets.difference_sheets(table, contents.differences)
     listed += [*sheets.printed_sheets(table), sheets.grid_sheet(table, contents.points, contents.cells)]
     for sheet in listed:
         parts.append(
@@ -141,17 +157,19 @@ def _escaped(text: str) -> str:
 
 def _page(contents: Contents) -> str:
     table, points = contents.table, contents.points
-    figures: list[Figure] = combination_plots(points, table) + seed_plots(points, table)
+    figures: list[Figure] = layer_plots(contents.layers, table) + combination_plots(points, table)
+    figures += seed_plots(points, table)
     source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(source).render(
         contents=contents,
-        protocol_note=sheets.PROTOCOL_NOTE,
+        protocol_note=sheets.protocol_note(table),
         score_sheets=sheets.score_sheets(table, contents.cells),
         figures=[(Markup(figure.svg), figure.caption) for figure in figures],
         other_sheets=[
+            *contents.layer_sheets,
             *sheets.difference_sheets(table, contents.differences),
             *sheets.printed_sheets(table),
             sheets.grid_sheet(table, points, contents.cells),

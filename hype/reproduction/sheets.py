@@ -19,12 +19,24 @@ from hype.reproduction.statistics import (
 )
 
 MISSING = "-"
-PROTOCOL_NOTE = (
-    "The paper's protocol: for each cell the learning rate and variant with the best mean over its seeds on the dev "
-    "set. This selects on the very set that is reported, so the numbers flatter every method, the more the larger its "
-    f"grid. Score x 100, mean ± standard deviation over n seeds (ddof {DDOF}; the paper does not name its own). "
-    "Grid points without all their seeds do not compete; grid 3/4: so far 3 of 4 have them."
-)
+
+
+def protocol_note(table: PaperTable) -> str:
+    """Say by which protocol the scores are selected, and what that does to them."""
+    selected = "The paper's protocol: for each cell the learning rate and variant with the best mean over its seeds on "
+    if table.is_selected_elsewhere:
+        selected += "the dev set of the task trained on; the sets shown have no say. "
+    else:
+        selected += (
+            "the dev set. This selects on the very set that is reported, so the numbers flatter every method, the more "
+            "the larger its grid. "
+        )
+    return selected + (
+        f"Score x 100, mean ± standard deviation over n seeds (ddof {DDOF}; the paper does not name its own). "
+        "Grid points without all their seeds do not compete; grid 3/4: so far 3 of 4 have them."
+    )
+
+
 GRID_NOTE = (
     "Every learning rate and variant, nothing left out. Collapsed: a finished run that scores as the majority class "
     "does (Matthews: 0), or without a score because its predictions are constant."
@@ -35,6 +47,10 @@ DIFFERENCE_NOTE = (
     f"95 % percentile bootstrap interval from n = {LEAST_FOR_INTERVAL}; two-sided sign-flip permutation test from "
     f"n = {LEAST_FOR_TEST}, corrected after Holm over all tests of this report. Runs without a score drop out of the "
     "pairs."
+)
+LAYER_NOTE = (
+    "Of the learning rate and variant that the protocol selects by the runs' own dev scores; layer 0: embeddings. "
+    "Probing: score x 100 of a linear head on the frozen layer. Similarity: mean cosine of token pairs, x 100."
 )
 PRINTED_NOTE = f"Recomputed from the printed scores; a deviation of up to {TOLERANCE} may come from rounding."
 
@@ -195,3 +211,22 @@ def _run_texts(run) -> list[str]:
     seconds = MISSING if pd.isna(run.train_s) else f"{run.train_s:.1f}"
     texts = [str(run.seed), run.variant, f"{run.learning_rate:g}", run.status, score, seconds, run.run_id, run.folder]
     return [*(text or MISSING for text in texts), run.command]
+
+
+def layer_sheets(layers: pd.DataFrame) -> list[Sheet]:
+    """Show an analysis's value of every layer by method, a sheet per model and set: mean ± standard deviation."""
+    sheets = []
+    for (model, analysis, target), group in layers.groupby(["model", "analysis", "target"], sort=False):
+        columns = ["method", "n", *(str(layer) for layer in sorted(group["layer"].unique()))]
+        rows = []
+        for method, of_method in group.groupby("method", sort=False):
+            by_layer = of_method.groupby("layer")["score"]
+            spread = by_layer.std(ddof=DDOF)
+            texts = [points_text(mean) + _spread_text(spread[layer]) for layer, mean in by_layer.mean().items()]
+            rows.append([Entry(text) for text in (method, str(of_method["seed"].nunique()), *texts)])
+        sheets.append(Sheet(f"{model}: {analysis} on {target}, by layer", LAYER_NOTE, columns, rows))
+    return sheets
+
+
+def _spread_text(std: float) -> str:
+    return "" if pd.isna(std) else f" ± {std:.2f}"

@@ -10,14 +10,15 @@ from hype.reproduction.expansion import Cell
 
 # A run that ends by one of these did not fail: it was stopped, and the same command goes on with it.
 INTERRUPTIONS = ("KeyboardInterrupt", "SystemExit")
-MISSING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
-    "missing", "interrupted", "finished", "failed", "diverged", "damaged",
+MISSING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED, NOT_ANALYSED, MODEL_MISSING = (
+    "missing", "interrupted", "finished", "failed", "diverged", "damaged", "not analysed", "model missing",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class State:
-    """status: one of the above, or "model missing": finished, but an analysis needs the model, which was not kept."""
+    """status: one of the above. The last two: the run is finished, but its analysis is not made, and without the model
+    of the run cannot be."""
 
     status: str
     record: dict | None = None
@@ -26,7 +27,7 @@ class State:
     @property
     def is_open(self) -> bool:
         """Whether the run is to be done, without being asked to retry."""
-        return self.status in (MISSING, INTERRUPTED, "model missing")
+        return self.status in (MISSING, INTERRUPTED, NOT_ANALYSED, MODEL_MISSING)
 
 
 def state_of(cell: Cell) -> State:
@@ -39,14 +40,23 @@ def state_of(cell: Cell) -> State:
     except InputError as error:
         return State(DAMAGED, error=str(error))
     if record["status"] == FINISHED:
-        has_model = any(cell.folder.glob("model*.safetensors"))
-        return State(FINISHED if has_model or not cell.needs_model else "model missing", record)
+        return _state_of_finished(cell, record, failure)
     if failure is not None:
         return State(failure.status, record, failure.error)
     error = record.get("error", "")
     if record["status"] in (FAILED, DIVERGED) and not error.startswith(INTERRUPTIONS):
         return State(record["status"], record, error)
     return State(INTERRUPTED, record)
+
+
+def _state_of_finished(cell: Cell, record: dict, failure: State | None) -> State:
+    is_analysed = cell.analysis is None or cell.analysis.is_done
+    has_model = any(cell.folder.glob("model*.safetensors"))
+    if is_analysed and (has_model or not cell.keeps_model):
+        return State(FINISHED, record)
+    if failure is not None:
+        return State(failure.status, record, failure.error)
+    return State(NOT_ANALYSED if has_model else MODEL_MISSING, record)
 
 
 def write_failure(cell: Cell, status: str, error: str, log_tail: list[str]) -> None:

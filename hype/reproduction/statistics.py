@@ -14,9 +14,10 @@ from scipy import stats
 from hype.errors import InputError
 
 # One row of `runs` is one cell of an experiment. status: finished, diverged, failed or missing; score: 0..1 or NaN
-# (Matthews: -1..1); variant: the grid point for people ("eps 1e-05", or ""); majority_score: NaN where undefined.
+# (Matthews: -1..1); variant: the grid point for people ("eps 1e-05", or ""); majority_score: NaN where undefined;
+# dev_score: by which grid points are selected, the run's own, whatever score is shown.
 IDENTITY = ["model", "task", "method", "variant", "learning_rate", "seed"]
-RUN_COLUMNS = [*IDENTITY, "status", "score", "majority_score", "train_s", "run_id", "folder", "command"]
+RUN_COLUMNS = [*IDENTITY, "status", "score", "majority_score", "train_s", "dev_score", "run_id", "folder", "command"]
 TEXT_COLUMNS = ["variant", "run_id", "folder", "command"]
 STATUSES = ("finished", "diverged", "failed", "missing")
 ALL_TASKS = "all tasks"
@@ -42,6 +43,7 @@ class PaperTable:
         data_text: what the data is where it is not the benchmark's ("sample data written for this project"), else "".
         notes: what a reader must know of this table, a sentence or two each.
         combinations: (technique, method alone, method with HyPe) of figure 2.
+        is_selected_elsewhere: the scores are not the dev scores by which grid points are selected (tables 6 and 7).
     """
 
     name: str
@@ -59,11 +61,15 @@ class PaperTable:
     notes: Sequence[str] = ()
     vanilla: str = "vanilla"
     combinations: Sequence[tuple[str, str, str]] = ()
+    is_selected_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
 class GridPoint:
-    """All seeds of one learning rate and variant of a method. scores: seed -> points, finished runs alone."""
+    """All seeds of one learning rate and variant of a method.
+
+    scores: seed -> points, finished runs alone. dev_mean: what grid points are selected by, in points.
+    """
 
     model: str
     task: str
@@ -74,6 +80,7 @@ class GridPoint:
     planned: int
     statuses: Counter
     collapsed: int
+    dev_mean: float
 
     @property
     def n(self) -> int:
@@ -177,20 +184,21 @@ def grid_points(runs: pd.DataFrame, table: PaperTable) -> list[GridPoint]:
 def _grid_point(key: tuple, group: pd.DataFrame) -> GridPoint:
     finished = group[(group["status"] == "finished") & group["score"].notna()].sort_values("seed")
     scores = {int(seed): 100 * float(score) for seed, score in zip(finished["seed"], finished["score"], strict=True)}
-    return GridPoint(*key, scores, len(group), Counter(group["status"]), int(group["collapsed"].sum()))
+    dev_mean = 100 * float(finished["dev_score"].mean())
+    return GridPoint(*key, scores, len(group), Counter(group["status"]), int(group["collapsed"].sum()), dev_mean)
 
 
 def protocol(points: list[GridPoint]) -> dict[tuple[str, str, str], Cell]:
     """Apply the paper's protocol: the grid point with the best mean over all its seeds on the dev set.
 
-    This selects on the set that is reported. Grid points without all their seeds do not compete. Of equals the first
-    (smallest learning rate of the first variant) wins. Keys: (model, method, task).
+    This selects on the set that is reported, except in tables 6 and 7. Grid points without all their seeds do not
+    compete. Of equals the first (smallest learning rate of the first variant) wins. Keys: (model, method, task).
     """
     grouped: dict[tuple, list[GridPoint]] = {}
     for point in points:
         grouped.setdefault((point.model, point.method, point.task), []).append(point)
     return {
-        key: Cell(group, max((p for p in group if p.is_complete), key=lambda p: p.mean, default=None))
+        key: Cell(group, max((p for p in group if p.is_complete), key=lambda p: p.dev_mean, default=None))
         for key, group in grouped.items()
     }
 

@@ -1,33 +1,41 @@
 """What a report needs: an experiment's printed numbers as a `PaperTable`, its runs as rows."""
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
 
+from hype.analysis.layers import layer_table
 from hype.data import SAMPLE_MARKER
-from hype.reproduction.expansion import Cell, Narrowing, narrowing_text
+from hype.folder import read_record
+from hype.reproduction.expansion import Cell
 from hype.reproduction.experiments import CONTROL, Experiment, reported
+from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, State
 from hype.reproduction.statistics import RUN_COLUMNS, PaperTable
 
+# The analyses whose numbers are accuracies; the others give a value for each layer.
+ACCURACIES = ("adversarial", "transfer")
 # Of a state, as a report counts it. What is open is missing; a finished run without its model still has its score.
-STATUS_OF = {FINISHED: FINISHED, "model missing": FINISHED, DIVERGED: DIVERGED, FAILED: FAILED, DAMAGED: FAILED}
+STATUS_OF = {FINISHED: FINISHED, DIVERGED: DIVERGED, FAILED: FAILED, DAMAGED: FAILED}
 
 
 def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing) -> PaperTable:
     """Describe the table: what these runs compare, and what the paper prints."""
-    named = {name: tuple(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in ("model", "task", "method")}
+    places = [place for cell in cells for place in _places(experiment, cell)]
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
-    if experiment.analysis:
+    if experiment.analysis and experiment.analysis not in ACCURACIES:
         title += f" (dev scores of the runs that go into it; the numbers themselves come from {experiment.analysis})"
-    printed, averages, gains = ({}, {}, {}) if experiment.analysis else _printed(experiment)
+        printed, averages, gains = {}, {}, {}
+    else:
+        printed, averages, gains = _printed(experiment)
     return PaperTable(
         name=experiment.name,
         title=title,
         paper_reference=experiment.paper,
-        models=named["model"],
-        tasks=named["task"],
-        methods=named["method"],
+        models=tuple(dict.fromkeys(model for model, _, _ in places)),
+        tasks=tuple(dict.fromkeys(task for _, task, _ in places)),
+        methods=tuple(dict.fromkeys(cell.method for cell in cells)),
         control=CONTROL,
         printed=printed,
         printed_averages=averages,
@@ -36,20 +44,57 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
         data_text=_data_text(narrowing.data_dir),
         notes=experiment.notes,
         combinations=experiment.combinations,
+        is_selected_elsewhere=experiment.analysis in ACCURACIES,
     )
 
 
-def runs_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
-    """Return one row for each run (see `statistics.RUN_COLUMNS`), without failed ones' scores."""
+def runs_table(experiment: Experiment, cells: list[Cell], states: list[State]) -> pd.DataFrame:
+    """Return one row for each run (see `statistics.RUN_COLUMNS`), without failed ones' scores.
+
+    Where the experiment's numbers are accuracies on other sets, one row for each run and set.
+    """
     rows = []
     for cell, state in zip(cells, states, strict=True):
         status = STATUS_OF.get(state.status, "missing")
         record = state.record if status == FINISHED else {}
-        names = [cell.model, cell.task, cell.method, cell.variant, cell.learning_rate, cell.seed, status]
-        numbers = [record.get("score"), record.get("majority_score"), record.get("timings", {}).get("train_s")]
-        floats = [float("nan") if number is None else number for number in numbers]
-        rows.append([*names, *floats, record.get("run_id", ""), str(cell.folder), cell.command])
+        scored = [record.get(name) for name in ("score", "majority_score")]
+        for model, task, target in _places(experiment, cell):
+            score = scored
+            if target is not None:
+                score = [read_record(cell.analysis.path(target))["results"]["accuracy"] if record else None, None]
+            names = [model, task, cell.method, cell.variant, cell.learning_rate, cell.seed, status]
+            numbers = [*score, record.get("timings", {}).get("train_s"), scored[0]]
+            floats = [float("nan") if number is None else number for number in numbers]
+            rows.append([*names, *floats, record.get("run_id", ""), str(cell.folder), cell.command])
     return pd.DataFrame(rows, columns=RUN_COLUMNS)
+
+
+def layers_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
+    """Return a row for each finished run, analysed set and layer: figures 3 and 4. Values as in `layer_table`."""
+    parts = []
+    for cell, state in zip(cells, states, strict=True):
+        if cell.analysis is None or cell.analysis.name in ACCURACIES or state.status != FINISHED:
+            continue
+        for target in cell.analysis.targets:
+            part = layer_table([read_record(cell.analysis.path(target))])
+            names = {name: getattr(cell, name) for name in ("model", "task", "method", "variant", "learning_rate")}
+            parts.append(part.assign(target=target, analysis=cell.analysis.name, **names))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _places(experiment: Experiment, cell: Cell) -> list[tuple[str, str, str | None]]:
+    """Return where a run stands: model and task of the table, and the set of its analysis that is shown there.
+
+    Table 7 scores models of two training sets on the same sets.
+    """
+    if experiment.analysis not in ACCURACIES:
+        return [(cell.model, cell.task, None)]
+    return [(_model_name(experiment, cell.model, cell.task), target, target) for target in cell.analysis.targets]
+
+
+def _model_name(experiment: Experiment, model: str, task: str) -> str:
+    others = [t for other, sets in experiment.targets.items() if other != task for t in sets]
+    return f"{model}, trained on {task}" if set(others) & set(experiment.targets[task]) else model
 
 
 def _printed(experiment: Experiment) -> tuple[dict, dict, dict]:
@@ -58,19 +103,21 @@ def _printed(experiment: Experiment) -> tuple[dict, dict, dict]:
     if experiment.printed is None:
         return printed, averages, gains
     rows = reported(experiment.printed)["rows"]
-    for model in experiment.models:
-        # Tables of one model leave its name out.
-        of_model = rows.get(model.name, rows)
-        for method in experiment.methods:
-            row = of_model.get(method.name)
-            if row is None:
-                continue
-            for task in experiment.tasks:
-                printed[model.name, method.name, task] = (row["score"][task], row.get("std", {}).get(task))
-            if "avg" in row:
-                averages[model.name, method.name] = row["avg"]
-            if gain := experiment.printed_gains.get(method.name):
-                gains[model.name, method.name] = of_model[gain] if isinstance(gain, str) else gain
+    for model, task, method in itertools.product(experiment.models, experiment.tasks, experiment.methods):
+        name = _model_name(experiment, model.name, task) if experiment.targets else model.name
+        # Tables of one model leave its name out; table 7 has a part for each training set.
+        part = rows.get(model.name, rows.get(f"train={task}", rows))
+        row = part.get(method.name)
+        if row is None:
+            continue
+        if experiment.targets:
+            printed |= {(name, method.name, target): (row[target], None) for target in experiment.targets[task]}
+            continue
+        printed[name, method.name, task] = (row["score"][task], row.get("std", {}).get(task))
+        if "avg" in row:
+            averages[name, method.name] = row["avg"]
+        if gain := experiment.printed_gains.get(method.name):
+            gains[name, method.name] = part[gain] if isinstance(gain, str) else gain
     return printed, averages, gains
 
 

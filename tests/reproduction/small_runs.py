@@ -7,8 +7,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from hype.reproduction.expansion import Cell, Narrowing, expand
+from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import load
+from hype.reproduction.narrowing import Narrowing
 from tests.tiny import tiny_config
 
 ROOT = Path(__file__).parents[2]

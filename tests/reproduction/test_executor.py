@@ -201,10 +201,10 @@ def test_files_of_a_process_killed_at_its_first_write_do_not_stand_in_the_way(tm
     assert execute(cell).status == "finished"
 
 
-def test_a_model_that_an_analysis_needs_is_made_where_it_was_not_kept(tmp_path, model, straight):
+def test_a_model_that_is_asked_for_is_made_where_it_was_not_kept(tmp_path, model, straight):
     cell = cells_in(tmp_path, model)[0]
     execute(cell)
-    needed = replace(cell, needs_model=True, argv=tuple("true" if a == "false" else a for a in cell.argv))
+    needed = replace(cell, keeps_model=True, argv=tuple("true" if a == "false" else a for a in cell.argv))
     assert state_of(needed).status == "model missing" and state_of(cell).status == "finished"
     assert execute(needed).status == "finished"
     assert (cell.folder / "model.safetensors").exists()

@@ -3,14 +3,19 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from hype.analysis.adversarial import SETS
+from hype.analysis.probing import TASK_NAMES
+from hype.analysis.transfer import TARGETS
 from hype.errors import InputError
 from hype.parsing import parse
-from hype.reproduction.expansion import Cell, Narrowing, expand, narrowing_text
+from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import CONTROL, NAMES, VANILLA, load, reported
+from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.printed_averages import unsupported_averages
 from hype.reproduction.tables import paper_table
 
@@ -161,11 +166,29 @@ def test_tables_17_and_18_put_the_noise_where_the_paper_says():
 
 
 def test_only_the_runs_that_analyses_read_keep_their_models():
-    kept = {name for name in NAMES if any(cell.needs_model for cell in cells_of(name))}
-    assert kept == {"table_6", "table_7", "figure_3", "figure_4"}
+    analysed = {name for name in NAMES if any(cell.analysis for cell in cells_of(name))}
+    assert analysed == {"table_6", "table_7", "figure_3", "figure_4"}
     assert not parse(list(first("table_1").argv)).training.save_model
     assert parse(list(first("figure_4").argv)).training.save_model
-    assert all(cell.needs_model for cell in cells_of("table_1", keep_models=True))
+    assert all(cell.keeps_model for cell in cells_of("table_1", keep_models=True))
+
+
+def test_the_sets_that_are_analysed_are_those_the_analyses_know():
+    for name, known in {"table_6": SETS, "table_7": TARGETS, "figure_3": TASK_NAMES}.items():
+        assert set(chain(*load(name).targets.values())) == set(known)
+    assert all(SETS[target].task == task for task, sets in load("table_6").targets.items() for target in sets)
+    assert all(
+        set(load(name).targets) == set(load(name).tasks) for name in ("table_6", "table_7", "figure_3", "figure_4")
+    )
+
+
+def test_printed_numbers_of_tables_6_and_7_stand_beside_their_sets():
+    six, seven = (paper_table(load(name), cells_of(name), FULL) for name in ("table_6", "table_7"))
+    assert six.tasks == ("sst2", "mnli", "mnli-mm", "rte", "qnli", "qqp") and six.models == ("bert-large",)
+    assert six.printed["bert-large", "hype-n", "rte"] == (48.56, None)
+    assert seven.models == ("roberta-large, trained on mnli", "roberta-large, trained on snli")
+    assert seven.printed["roberta-large, trained on snli", "hype-u", "sick"] == (90.3, None)
+    assert len(six.printed) == 2 * 6 and len(seven.printed) == 2 * 3 * 6
 
 
 def test_low_resource_and_transfer_runs_train_on_few_examples():

@@ -1,0 +1,132 @@
+"""What the command line leaves of an experiment, and how a report says so."""
+
+import itertools
+import json
+import os
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from hype.errors import InputError
+from hype.reproduction.experiments import Experiment, Method, Model
+
+# Numbers of layers, which mean another share of a model of another depth.
+LAYER_COUNTS = ("hype_low_layers", "hype_top_layers", "top_k_layers")
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What the command line leaves of an experiment. None: all of it.
+
+    models: name -> a path or hub name in the place of its checkpoint, or None for its own. Names of a model's other
+    starts (base-mnli) may be given, too. variants: grid points by their text ("hype_eps 1e-05"), of the methods that
+    have a grid. hype_eps: the scale of all noise, in the place of the experiment's.
+    """
+
+    models: dict[str, str | None] | None = None
+    tasks: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    learning_rates: tuple[float, ...] | None = None
+    hype_eps: float | None = None
+    max_train_samples: int | None = None
+    max_analysis_samples: int | None = None
+    data_dir: str | None = field(default_factory=lambda: os.environ.get("GLUE_DIR"))
+    nli_dir: str | None = None
+    adv_file: str | None = None
+
+
+def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
+    """Say how the runs differ from the experiment at full scale; "" where they do not."""
+    parts = []
+    full = {"tasks": experiment.tasks, "methods": [m.name for m in experiment.methods], "seeds": experiment.seeds}
+    full["learning_rates"] = experiment.learning_rates
+    if narrowing.models is not None:
+        names = [
+            name + ("" if path is None else f" read from {_short(path)}") for name, path in narrowing.models.items()
+        ]
+        if any(narrowing.models.values()) or set(narrowing.models) != {m.name for m in experiment.models}:
+            parts.append(f"models: {', '.join(names)}")
+    for name, values in full.items():
+        kept = getattr(narrowing, name)
+        if kept is not None and set(kept) != set(values):
+            shown = (f"{value:g}" if isinstance(value, float) else str(value) for value in kept)
+            parts.append(f"{name.replace('_', ' ')}: {'; '.join(shown)} (full: {len(values)})")
+    if narrowing.variants is not None:
+        parts.append(f"of the grids: {'; '.join(narrowing.variants)}")
+    if narrowing.hype_eps is not None:
+        parts.append(f"hype_eps {narrowing.hype_eps:g} in all noise")
+    layer_counts = {name: layer_count(path) for name, path in (narrowing.models or {}).items() if path}
+    for name, count in layer_counts.items():
+        if count not in (None, experiment.layer_count) and _has_layer_counts(experiment, narrowing.methods):
+            parts.append(f"numbers of layers scaled from {experiment.layer_count} to the {count} of {name}'s model")
+    if narrowing.max_train_samples is not None:
+        parts.append(f"at most {narrowing.max_train_samples} training examples")
+    if narrowing.max_analysis_samples is not None:
+        parts.append(f"analysed on the first {narrowing.max_analysis_samples} examples of each set")
+    return f"narrowed, not the paper's experiment: {'. '.join(parts)}" if parts else ""
+
+
+def _short(path: str) -> str:
+    """Shorten the path of a folder to its last two parts; a hub name stays."""
+    return "/".join(Path(path).resolve().parts[-2:]) if Path(path).is_dir() else path
+
+
+def chosen(flag: str, known, wanted) -> list:
+    """Return what of the known names is wanted (None: all), in their order; unknown ones raise InputError."""
+    known = list(known)
+    unknown = [name for name in wanted or () if name not in known]
+    if unknown:
+        raise InputError(f"{flag} {unknown[0]}: not in this experiment; give {', '.join(map(repr, known))}")
+    return [name for name in known if wanted is None or name in wanted]
+
+
+def chosen_models(experiment: Experiment, wanted: dict[str, str | None] | None) -> list[Model]:
+    """Return the models wanted, with their checkpoints replaced."""
+    if wanted is None:
+        return list(experiment.models)
+    chosen("--models", [name for model in experiment.models for name in model.checkpoints], wanted)
+    return [_with_checkpoints(model, wanted) for model in experiment.models if set(wanted) & set(model.checkpoints)]
+
+
+def _with_checkpoints(model: Model, wanted: dict[str, str | None]) -> Model:
+    """Replace a model's checkpoints; another start without one of its own begins from the one given for the model."""
+    old = model.checkpoints
+    paths = {name: wanted.get(name) or wanted.get(model.name) or path for name, path in old.items()}
+    starts = {start: {**at, "checkpoint": paths[f"{model.name}-{start}"]} for start, at in model.starts.items()}
+    return replace(model, checkpoint=paths[model.name], starts=starts)
+
+
+def with_scale(method: Method, narrowing: Narrowing) -> Method:
+    """Give the noise of a method that has any the scale asked for."""
+    if narrowing.hype_eps is None or "hype_type" not in method.flags:
+        return method
+    grid = {name: values for name, values in method.grid.items() if name != "hype_eps"}
+    return replace(method, flags=method.flags | {"hype_eps": narrowing.hype_eps}, grid=grid)
+
+
+def points_of(method: Method, wanted: tuple[str, ...] | None = None) -> list[dict]:
+    """List a method's grid, a dict of flags for each point, or what of it is wanted; without a grid: one empty dict."""
+    points = [dict(zip(method.grid, values, strict=True)) for values in itertools.product(*method.grid.values())]
+    return [p for p in points if wanted is None or not p or variant_text(p) in wanted]
+
+
+def variant_text(point: dict) -> str:
+    """Name a grid point for people."""
+    return ", ".join(f"{name} {value:g}" for name, value in point.items())
+
+
+def _has_layer_counts(experiment: Experiment, methods: tuple[str, ...] | None) -> bool:
+    kept = [m for m in experiment.methods if methods is None or m.name in methods]
+    return any(name in method.flags for method in kept for name in LAYER_COUNTS)
+
+
+@cache
+def layer_count(model: str) -> int | None:
+    """Read how many layers a model folder has; None for a hub name."""
+    path = Path(model).expanduser() / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("num_hidden_layers")
+    except (OSError, ValueError):
+        return None
