@@ -155,16 +155,17 @@ def _run(experiment: Experiment, cells: list[Cell], options: argparse.Namespace)
 
 
 def _present(experiment: Experiment, narrowing: Narrowing, cells: list[Cell], options: argparse.Namespace) -> None:
-    from hype.reproduction.report import show, write_report
+    from hype.reproduction.changes import changes_table
+    from hype.reproduction.report import Extras, show, write_report
     from hype.reproduction.tables import layers_table, paper_table, runs_table
 
     states = [state_of(cell) for cell in cells]
     table, runs = paper_table(experiment, cells, narrowing), runs_table(experiment, cells, states)
-    layers = layers_table(cells, states)
+    extras = Extras(layers_table(cells, states), changes_table(cells, states))
     if options.run or options.show:
-        print(show(table, runs, layers))
+        print(show(table, runs, extras))
     if options.report:
-        for path in write_report(table, runs, options.results_dir / "reports", layers):
+        for path in write_report(table, runs, options.results_dir / "reports", extras):
             print(path)
 
 

@@ -116,6 +116,43 @@ def _start_near(points: list[GridPoint], axes) -> None:
         axes.set_ylim(min(lows) - 2 * margin, max(highs) + margin)
 
 
+def dose_plots(changes: pd.DataFrame, table: PaperTable) -> list[Figure]:
+    """Draw, per model, what noise changes against its scale; nothing where a table has fewer than three scales.
+
+    changes: see `changes.changes_table`.
+    """
+    if changes.empty or changes["hype_eps"].nunique() < 3:
+        return []
+    return [_dose_plot(group, table, str(model)) for model, group in changes.groupby("model", sort=False)]
+
+
+def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
+    tasks = [task for task in table.tasks if task in set(changes["task"])]
+    rows = {"share": ("predictions that differ, %", 100), "gain": ("score difference, points", 1)}
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(3.5 * max(2, len(tasks)), 5.0), layout="constrained")
+        panels = canvas.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
+        for (value, (label, factor)), of_row in zip(rows.items(), panels, strict=True):
+            for axes, task in zip(of_row, tasks, strict=True):
+                for place, (kind, group) in enumerate(changes[changes["task"] == task].groupby("hype_type")):
+                    by_eps = group.groupby("hype_eps")[value].mean() * factor
+                    look = {"color": PALETTE[place], "marker": MARKERS[place]}
+                    axes.plot(by_eps.index, by_eps, linestyle=LINES[place], label=f"HyPe-{kind[0].upper()}", **look)
+                    axes.scatter(group["hype_eps"], group[value] * factor, 14, alpha=0.5, **look)
+                axes.axhline(0, color=INK, linewidth=0.8)
+                axes.set(xscale="log", title=task if value == "share" else "")
+            of_row[0].set_ylabel(label)
+        for axes in panels[1]:
+            axes.set_xlabel("scale of the noise (eps)")
+        panels[0][0].legend()
+        pairs = sorted(set(changes.groupby(["task", "method", "variant"]).size()))
+        caption = (
+            f"{table.title}: {model}. Each run with noise beside the run of the same seed without noise, neither with "
+            f"dropout. Line: mean over {_seeds_text(pairs)}; small marks: the seeds."
+        )
+        return Figure(f"{table.name}_dose_{model}", _svg(canvas, caption), _labelled(caption, table))
+
+
 def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
     """Draw figures 3 and 4: per model and set, the selected runs' values by layer. layers: values x 100."""
     labels = " ".join(text for text in (table.narrowing_text, table.data_text) if text)

@@ -9,7 +9,7 @@ import os
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from hype.errors import EnvironmentFault
 from hype.reproduction import sheets
-from hype.reproduction.figures import Figure, combination_plots, layer_plots, seed_plots
+from hype.reproduction.changes import changes_sheets
+from hype.reproduction.figures import Figure, combination_plots, dose_plots, layer_plots, seed_plots
 from hype.reproduction.sheets import Sheet
 from hype.reproduction.statistics import (
     DDOF,
@@ -37,6 +38,17 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What some experiments have besides scores: see `tables.layers_table`, `changes.changes_table`."""
+
+    layers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    changes: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+NO_EXTRAS = Extras()
+
+
+@dataclass(frozen=True)
 class Contents:
     """Everything that a report shows, before it takes a form."""
 
@@ -46,6 +58,7 @@ class Contents:
     cells: dict
     differences: list[Difference]
     layers: pd.DataFrame
+    changes: pd.DataFrame
 
     @property
     def labels(self) -> list[str]:
@@ -57,8 +70,9 @@ class Contents:
         return self.table.title + "".join(f" [{label}]" for label in self.labels)
 
     @property
-    def layer_sheets(self) -> list[Sheet]:
-        return [] if self.layers.empty else sheets.layer_sheets(self.layers)
+    def further_sheets(self) -> list[Sheet]:
+        """What stands between the scores and the paired differences."""
+        return [*sheets.layer_sheets(self.layers), *changes_sheets(self.changes)]
 
     @property
     def runs_text(self) -> str:
@@ -66,8 +80,8 @@ class Contents:
         return f"{len(self.runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
 
 
-def contents_of(table: PaperTable, runs: pd.DataFrame, layers: pd.DataFrame | None = None) -> Contents:
-    """Work out all statistics of a report. layers: see `tables.layers_table`.
+def contents_of(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> Contents:
+    """Work out all statistics of a report.
 
     Raises:
         InputError: see `checked`.
@@ -75,8 +89,8 @@ def contents_of(table: PaperTable, runs: pd.DataFrame, layers: pd.DataFrame | No
     runs = checked(runs)
     points = grid_points(runs, table)
     cells = protocol(points)
-    selected = pd.DataFrame() if layers is None or layers.empty else _selected(layers, cells)
-    return Contents(table, runs, points, cells, paired_differences(runs, table), selected)
+    layers = extras.layers if extras.layers.empty else _selected(extras.layers, cells)
+    return Contents(table, runs, points, cells, paired_differences(runs, table), layers, extras.changes)
 
 
 def _selected(layers: pd.DataFrame, cells: dict) -> pd.DataFrame:
@@ -87,26 +101,26 @@ def _selected(layers: pd.DataFrame, cells: dict) -> pd.DataFrame:
     return layers[is_best].assign(score=lambda rows: 100 * rows["score"])
 
 
-def show(table: PaperTable, runs: pd.DataFrame, layers: pd.DataFrame | None = None) -> str:
+def show(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> str:
     """Return the report for a terminal: scores, paired differences so far, doubtful printed averages."""
-    contents = contents_of(table, runs, layers)
+    contents = contents_of(table, runs, extras)
     head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, "", sheets.protocol_note(table)]
     parts = ["\n".join(textwrap.fill(line, TERMINAL_WIDTH) for line in head)]
-    listed = [*sheets.score_sheets(table, contents.cells), *contents.layer_sheets]
+    listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
     listed += sheets.difference_sheets(table, [d for d in contents.differences if d.n])
     listed += sheets.printed_sheets(table)
     parts += [_text(sheet, contents.labels) for sheet in listed]
     return "\n\n".join(parts) + "\n"
 
 
-def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path, layers: pd.DataFrame | None = None) -> list[Path]:
+def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path, extras: Extras = NO_EXTRAS) -> list[Path]:
     """Write NAME.md, NAME.html, NAME.csv, NAME_differences.csv and NAME_runs.csv into the folder; return their paths.
 
     Raises:
         InputError: the runs contradict each other.
         EnvironmentFault: the folder cannot be written.
     """
-    contents = contents_of(table, runs, layers)
+    contents = contents_of(table, runs, extras)
     files = {
         f"{table.name}.md": _markdown(contents),
         f"{table.name}.html": _page(contents),
@@ -138,7 +152,7 @@ def _markdown(contents: Contents) -> str:
     parts = [f"# {_escaped(contents.title)}", _escaped(table.paper_reference), contents.runs_text]
     parts += map(_escaped, table.notes)
     parts += [f"## Scores by the paper's protocol\n\n{sheets.protocol_note(table)}"]
-    listed = [*sheets.score_sheets(table, contents.cells), *contents.layer_sheets]
+    listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
     listed += sheets.difference_sheets(table, contents.differences)
     listed += [*sheets.printed_sheets(table), sheets.grid_sheet(table, contents.points, contents.cells)]
     for sheet in listed:
@@ -157,8 +171,8 @@ def _escaped(text: str) -> str:
 
 def _page(contents: Contents) -> str:
     table, points = contents.table, contents.points
-    figures: list[Figure] = layer_plots(contents.layers, table) + combination_plots(points, table)
-    figures += seed_plots(points, table)
+    figures: list[Figure] = layer_plots(contents.layers, table) + dose_plots(contents.changes, table)
+    figures += combination_plots(points, table) + seed_plots(points, table)
     source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -169,7 +183,7 @@ def _page(contents: Contents) -> str:
         score_sheets=sheets.score_sheets(table, contents.cells),
         figures=[(Markup(figure.svg), figure.caption) for figure in figures],
         other_sheets=[
-            *contents.layer_sheets,
+            *contents.further_sheets,
             *sheets.difference_sheets(table, contents.differences),
             *sheets.printed_sheets(table),
             sheets.grid_sheet(table, points, contents.cells),

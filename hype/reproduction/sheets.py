@@ -216,7 +216,8 @@ def _run_texts(run) -> list[str]:
 def layer_sheets(layers: pd.DataFrame) -> list[Sheet]:
     """Show an analysis's value of every layer by method, a sheet per model and set: mean ± standard deviation."""
     sheets = []
-    for (model, analysis, target), group in layers.groupby(["model", "analysis", "target"], sort=False):
+    groups = [] if layers.empty else layers.groupby(["model", "analysis", "target"], sort=False)
+    for (model, analysis, target), group in groups:
         columns = ["method", "n", *(str(layer) for layer in sorted(group["layer"].unique()))]
         rows = []
         for method, of_method in group.groupby("method", sort=False):

@@ -1,0 +1,69 @@
+"""What the noise changes at all: dev predictions that differ from the paired run without it.
+
+Two runs of one seed share the initial head, the order of the data and everything else, so a difference is the noise's.
+"""
+
+import pandas as pd
+
+from hype.reproduction.expansion import Cell
+from hype.reproduction.experiments import CONTROL
+from hype.reproduction.sheets import Entry, Sheet
+from hype.reproduction.state import FINISHED, State
+
+COLUMNS = ["model", "task", "method", "variant", "learning_rate", "seed", "hype_type", "hype_eps", "share", "gain"]
+NOTE = (
+    f"Runs with noise, without dropout, against {CONTROL}: pairs of equal model, task, learning rate and seed, which "
+    "differ by the noise alone. Share of the dev examples whose predicted label differs; difference of the scores "
+    "x 100. Mean over the pairs, smallest to largest. Regression has no labels to compare and is left out."
+)
+
+
+def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
+    """Return a row for each finished run with noise and no other difference to its finished control: COLUMNS.
+
+    share: of predicted labels that differ, 0 to 1. gain: score over the control's, in points.
+    """
+    records = {
+        cell: state.record for cell, state in zip(cells, states, strict=True) if state.status == FINISHED
+    }  # fmt: skip
+    controls = {_pair(cell): record for cell, record in records.items() if cell.method == CONTROL}
+    rows = []
+    for cell, record in records.items():
+        control = controls.get(_pair(cell))
+        if control is None or cell.method == CONTROL or not _differ_by_noise(record, control):
+            continue
+        ours, theirs = (r["validation_labels"] for r in (record, control))
+        noise = record["identity"]["hype_type"], record["identity"]["hype_eps"]
+        share = sum(a != b for a, b in zip(ours, theirs, strict=True)) / len(ours)
+        names = [cell.model, cell.task, cell.method, cell.variant, cell.learning_rate, cell.seed]
+        rows.append([*names, *noise, share, 100 * (record["score"] - control["score"])])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _pair(cell: Cell) -> tuple:
+    return cell.model, cell.task, cell.learning_rate, cell.seed
+
+
+def _differ_by_noise(record: dict, control: dict) -> bool:
+    """Say whether both have labels and scores to compare, and all that differs between them is what noise there is."""
+    if not (record.get("validation_labels") and control.get("validation_labels")):
+        return False
+    ours, theirs = record["identity"], control["identity"]
+    differing = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}
+    return bool(differing) and all(name.startswith("hype_") for name in differing)
+
+
+def changes_sheets(changes: pd.DataFrame) -> list[Sheet]:
+    """Show what the noise changed, a row for each method, variant and task; nothing without a pair."""
+    if changes.empty:
+        return []
+    rows = []
+    for names, group in changes.groupby(["model", "task", "method", "variant"], sort=False):
+        texts = [*names[:3], names[3] or "-", str(len(group)), _range(100 * group["share"], ".2f")]
+        rows.append([Entry(text) for text in [*texts, _range(group["gain"], "+.2f")]])
+    columns = ["model", "task", "method", "variant", "pairs", "predictions that differ, %", "score difference"]
+    return [Sheet("What the noise changes", NOTE, columns, rows)]
+
+
+def _range(values: pd.Series, form: str) -> str:
+    return f"{values.mean():{form}} ({values.min():{form}} to {values.max():{form}})"
