@@ -3,15 +3,15 @@
 `HyPe(model, ...)` perturbs any PyTorch loop, `HyPeCallback(...)` any transformers.Trainer.
 """
 
-from hype.perturbation import HyPe
+from importlib import import_module
 
 __all__ = ["HyPe", "HyPeCallback"]
 
+_MODULES = {"HyPe": "hype.perturbation", "HyPeCallback": "hype.callback"}
+
 
 def __getattr__(name: str):
-    # transformers' Trainer takes seconds to import; a bare loop does without.
-    if name == "HyPeCallback":
-        from hype.callback import HyPeCallback
-
-        return HyPeCallback
+    # torch and transformers' Trainer take seconds to import: nobody waits for what is not used.
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'hype' has no attribute {name!r}")
