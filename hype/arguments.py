@@ -165,6 +165,7 @@ class RunArguments(TrainingArguments):
     """transformers' TrainingArguments and what its fifth version dropped or lacks."""
 
     output_dir: str | None = flag(None, "Folder of the run: model, run.json, metrics, predictions.")
+    per_device_eval_batch_size: int = flag(32, "Examples of like length that are evaluated at once on each device.")
     warmup_ratio: float | None = flag(None, "Share of all steps that warm up; the same as --warmup_steps 0.1.")
     overwrite_output_dir: bool = flag(False, "Start anew in a folder that holds a run of ours; its files go.")
     group_by_length: bool = flag(False, "Batch examples of like length; --train_sampling_strategy group_by_length.")

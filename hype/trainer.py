@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, set_seed
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_checkpoints
 
 from hype.checkpoints import mark_complete
 from hype.diagnostics import forked_random_streams, measure_noise
 from hype.errors import DivergedError
+from hype.length_order import in_given_order, longest_first
 from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
 from hype.techniques import Technique
@@ -21,8 +22,8 @@ class HyPeTrainer(Trainer):
     """Fine-tune with HyPe and with compared techniques.
 
     Beside what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random
-    streams alone, ranks differ in dropout and noise, a checkpoint counts once it is whole, and a loss or gradient that
-    is not finite ends the training.
+    streams alone and batches examples of like length (what it returns is in the data's order), ranks differ in dropout
+    and noise, a checkpoint counts once it is whole, and a loss or gradient that is not finite ends the training.
 
     Args:
         hype_options: keyword arguments of `HyPe`; None: no noise.
@@ -147,6 +148,32 @@ class HyPeTrainer(Trainer):
         """Predict as Trainer does, without moving any random stream."""
         with _forked_streams():
             return super().predict(*args, **kwargs)
+
+    def _get_eval_sampler(self, eval_dataset):
+        order = self._eval_order(eval_dataset)
+        return super()._get_eval_sampler(eval_dataset) if order is None else order.tolist()
+
+    def _eval_order(self, dataset) -> np.ndarray | None:
+        # Predictions in portions cannot be brought back into the data's order.
+        is_whole = self.args.eval_do_concat_batches and not self.args.batch_eval_metrics
+        return longest_first(dataset) if is_whole else None
+
+    def evaluation_loop(self, dataloader, *args, **kwargs):
+        """Evaluate as Trainer does; metrics and predictions are of the data's order, whatever that of the batches."""
+        order, compute_metrics = self._eval_order(dataloader.dataset), self.compute_metrics
+        if order is None:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        if compute_metrics is not None:
+            fields = ("predictions", "label_ids", "inputs", "losses")
+            self.compute_metrics = lambda output: compute_metrics(
+                EvalPrediction(*(in_given_order(getattr(output, field), order) for field in fields))
+            )
+        try:
+            output = super().evaluation_loop(dataloader, *args, **kwargs)
+        finally:
+            self.compute_metrics = compute_metrics
+        predictions, label_ids = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
+        return EvalLoopOutput(predictions, label_ids, output.metrics, output.num_samples)
 
     def _save_checkpoint(self, model, trial):
         # Older checkpoints go only after the new one is known to be whole.

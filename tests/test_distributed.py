@@ -14,7 +14,7 @@ from transformers import Trainer
 from hype import HyPeCallback
 from hype.trainer import HyPeTrainer
 from tests.tiny import tiny_model
-from tests.training import arguments, assert_equal_weights, rows, weights
+from tests.training import arguments, assert_equal_weights, rows, rows_of_lengths, weights
 
 pytestmark = pytest.mark.slow
 NOISE = {"hype_type": "normal", "hype_eps": 0.1}
@@ -25,6 +25,7 @@ TRAININGS = {
     "plain": (HyPeTrainer, None, 0.0, {"optim": "sgd", "learning_rate": 0.1}),
     "accumulated": (HyPeTrainer, None, 0.0, {"optim": "sgd", "learning_rate": 0.1, "gradient_accumulation_steps": 2}),
 }
+LENGTHS = (4, 9, 3, 12, 7, 7, 5, 10, 3, 6, 8, 11, 4)
 
 
 def build(name, folder, batch_size, *callbacks):
@@ -101,6 +102,16 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(folder, name, 
     together = load_file(folder / f"{name}-weights-0.safetensors")
     for key, value in weights(alone.model).items():
         torch.testing.assert_close(value, together[key], rtol=0, atol=1e-6)
+
+
+def test_predictions_of_two_processes_are_in_the_order_of_the_data(folder):
+    model = tiny_model("bert").eval()
+    model.load_state_dict(load_file(folder / "accumulated-weights-0.safetensors"))
+    data = rows_of_lengths(LENGTHS)
+    with torch.no_grad():
+        expected = torch.cat([model(torch.tensor([row["input_ids"]])).logits for row in data])
+    for predicted in both(folder, "last", "predicted"):
+        torch.testing.assert_close(predicted["logits"], expected, rtol=0, atol=1e-5)
 
 
 def test_the_noise_of_rank_0_is_that_of_a_single_process(folder, tmp_path):

@@ -4,7 +4,7 @@ import functools
 import gc
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import TrainingArguments
 
 from tests.tiny import tiny_batch
@@ -31,6 +31,21 @@ def arguments(output_dir, **changes) -> TrainingArguments:
         "disable_tqdm": True, "use_cpu": True, "seed": 0,
     }  # fmt: skip
     return TrainingArguments(output_dir=str(output_dir), **{**options, **changes})
+
+
+def rows_of_lengths(lengths) -> Dataset:
+    """Build a labelled row of each length."""
+    return concatenate_datasets([rows(1, seed, length) for seed, length in enumerate(lengths)])
+
+
+def padded(examples: list[dict]) -> dict[str, torch.Tensor]:
+    """Collate rows of unequal length; padding is 1 without attention."""
+    columns = {name: [torch.tensor(example[name]) for example in examples] for name in examples[0]}
+    batch = {
+        name: torch.nn.utils.rnn.pad_sequence(columns[name], batch_first=True, padding_value=padding)
+        for name, padding in (("input_ids", 1), ("attention_mask", 0))
+    }
+    return {**batch, "labels": torch.stack(columns["labels"])}
 
 
 def weights(model) -> dict[str, torch.Tensor]:

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from tests.test_distributed import TRAININGS, build
-from tests.training import weights
+from tests.test_distributed import LENGTHS, TRAININGS, build
+from tests.training import padded, rows_of_lengths, weights
 
 
 class RecordingCallback(TrainerCallback):
@@ -48,6 +48,9 @@ def main(folder: Path) -> None:
         again, _ = build(name, folder / name, 4)
         again.train(resume_from_checkpoint=str(folder / name / "checkpoint-3"))
         save_file(weights(again.model), folder / f"{name}-resumed-{rank}.safetensors")
+    again.data_collator = padded
+    predicted = again.predict(rows_of_lengths(LENGTHS)).predictions
+    save_file({"logits": torch.tensor(predicted)}, folder / f"last-predicted-{rank}.safetensors")
 
 
 main(Path(sys.argv[1]))
