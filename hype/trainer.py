@@ -17,6 +17,9 @@ from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
 from hype.techniques import Technique
 
+# Where a checkpoint keeps Trainer's running sums of the loss, which it forgets in a resumed training.
+LOSSES = "HyPeTrainer"
+
 
 class HyPeTrainer(Trainer):
     """Fine-tune with HyPe and with compared techniques.
@@ -175,7 +178,23 @@ class HyPeTrainer(Trainer):
         predictions, label_ids = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
         return EvalLoopOutput(predictions, label_ids, output.metrics, output.num_samples)
 
+    def _run_epoch(self, *args, **kwargs):
+        # Resumed from its last checkpoint, in the middle of an epoch, Trainer takes a step beyond max_steps.
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
+    def log(self, logs, *args, **kwargs):
+        """Log as Trainer does; the training loss is the mean over all steps, those before a resumption too."""
+        if "train_loss" in logs:
+            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
+        super().log(logs, *args, **kwargs)
+
     def _save_checkpoint(self, model, trial):
+        self.state.stateful_callbacks[LOSSES] = {
+            "pending": self._tr_loss.item(),
+            "total": self._total_loss_scalar,
+            "last_logged_step": self._globalstep_last_logged,
+        }
         # Older checkpoints go only after the new one is known to be whole.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -185,7 +204,9 @@ class HyPeTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             run_dir = self._get_output_dir(trial)
-            mark_complete(Path(run_dir) / f"checkpoint-{self.state.global_step}")
+            # Without the optimiser's state nothing can go on from it to the same weights.
+            if not self.args.save_only_model:
+                mark_complete(Path(run_dir) / f"checkpoint-{self.state.global_step}")
             rotate_checkpoints(
                 output_dir=run_dir,
                 save_total_limit=limit,
@@ -219,6 +240,10 @@ class _StepCallback(TrainerCallback):
         # Trainer seeds all ranks alike, which makes dropout equal on all of them (transformers#31412).
         if args.process_index > 0:
             torch.manual_seed(stream_seed("rank", args.seed, args.process_index))
+        if losses := state.stateful_callbacks.get(LOSSES):
+            self.trainer._tr_loss += losses["pending"]
+            self.trainer._total_loss_scalar = losses["total"]
+            self.trainer._globalstep_last_logged = losses["last_logged_step"]
 
     def on_step_begin(self, args, state, control, **kwargs):
         if self.trainer.hype is not None:
