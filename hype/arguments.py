@@ -39,6 +39,9 @@ class ModelArguments:
         True, "Released flag; transformers 5 has one kind of tokenizer, so false is refused."
     )
     trust_remote_code: bool = flag(False, "Run code that comes with the model. Off: such a model is refused.")
+    allow_pickle_weights: bool = flag(
+        False, "Load pytorch_model.bin where there is no safetensors file: pickle, which has run its author's code."
+    )
     ignore_mismatched_sizes: bool = flag(False, "Replace a classification head of another size by a new one.")
     checkpoint_dir: str | None = flag(None, "Released flag: load the weights from this folder instead of the model's.")
     dropout_rate: float | None = flag(

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from hype.architectures import ARCHITECTURES
 from hype.arguments import ModelArguments
-from hype.errors import InputError
+from hype.errors import InputError, RunError
 from hype.hub import from_hub
 
 # What transformers, safetensors and torch raise for a folder that holds no usable model.
@@ -17,6 +17,11 @@ LOADING_ERRORS = (
     OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError, EOFError, SafetensorError,
     UnpicklingError,
 )  # fmt: skip
+NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformers that there is none
+PICKLE_REMEDY = (
+    "weights are loaded from safetensors alone, since a pickle file (pytorch_model.bin) may run code; convert them, or "
+    "pass --allow_pickle_weights if you trust their author"
+)
 
 
 def load_config(model: ModelArguments):
@@ -87,6 +92,9 @@ def load_model(model: ModelArguments, config, tokenizer):
         InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings.
     """
     dtype = model.dtype if model.dtype == "auto" else getattr(torch, model.dtype)
+    named = getattr(config, "transformers_weights", None)
+    if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
+        raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
     loaded = _load(
         AutoModelForSequenceClassification,
         model.checkpoint_dir or model.model_name_or_path,
@@ -94,6 +102,7 @@ def load_model(model: ModelArguments, config, tokenizer):
         config=config,
         dtype=dtype,
         ignore_mismatched_sizes=model.ignore_mismatched_sizes,
+        use_safetensors=None if model.allow_pickle_weights else True,
     )
     embeddings = loaded.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:
@@ -117,22 +126,29 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise InputError(f"--model_name_or_path {name}: no such folder")
-        return from_hub(
-            f"the model {name}",
-            "--model_name_or_path with the folder of a model on this disk",
-            lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
-        )
+        try:
+            return from_hub(
+                f"the model {name}",
+                "--model_name_or_path with the folder of a model on this disk",
+                lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
+            )
+        except RunError as error:
+            if NO_SAFETENSORS in str(error.__cause__):
+                raise InputError(f"the model {name}: {PICKLE_REMEDY}") from error
+            raise
     try:
         return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
     except LOADING_ERRORS as error:
-        raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error))}") from error
+        raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error), folder)}") from error
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0][:200]
 
 
-def _remedy(message: str) -> str:
+def _remedy(message: str, folder: Path) -> str:
+    if NO_SAFETENSORS in message and any(folder.glob("pytorch_model*.bin")):
+        return PICKLE_REMEDY
     if "size mismatch" in message or "mismatched" in message:
         return "a head of another size: pass --ignore_mismatched_sizes for a new head"
     if "trust_remote_code" in message:

@@ -19,7 +19,10 @@ SCHEMA = 1
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "scikit-learn", "scipy", "numpy")
 # Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
 NEUTRAL = {
-    "model": {"cache_dir", "use_auth_token", "use_fast_tokenizer", "trust_remote_code", "model_name_or_path"},
+    "model": {
+        "allow_pickle_weights", "cache_dir", "use_auth_token", "use_fast_tokenizer", "trust_remote_code",
+        "model_name_or_path",
+    },
     "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "overwrite_cache"},
     "training": {
         "allow_changed", "batch_eval_metrics", "dataloader_num_workers", "dataloader_persistent_workers",
