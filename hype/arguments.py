@@ -179,6 +179,10 @@ class RunArguments(TrainingArguments):
     debug_traceback: bool = flag(False, "Show the traceback of an error in the input, too.")
     logging_nan_inf_filter: bool = flag(False, "Not to be switched on: it logs a loss of NaN as 0.")
 
+    def __getstate__(self):
+        # Trainer pickles its arguments into training_args.bin, beside the weights.
+        return {**self.__dict__, "hub_token": None}
+
     def __post_init__(self):
         require(bool(self.output_dir), "--output_dir is missing: say where the run goes")
         self._check_ranges()
