@@ -1,8 +1,10 @@
 """The folder of a run: one live process at a time, never two different runs, and where to go on."""
 
+import errno
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -18,6 +20,7 @@ from hype.errors import EnvironmentFault, InputError, LockedError
 logger = logging.getLogger(__name__)
 RECORD = "run.json"
 LOCK = ".lock"
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 @contextmanager
@@ -52,6 +55,32 @@ def _holder(folder: Path) -> str:
         return f"process {holder['pid']} on {holder['host']} since {holder['start']}"
     except (OSError, ValueError, KeyError):
         return "its holder is not known"
+
+
+def write_failure(error: Exception) -> str | None:
+    """Return why the disk did not take a file, or None if that is not what an error says."""
+    if getattr(error, "errno", None) in WRITE_ERRORS:
+        return error.strerror
+    # safetensors gives the number in its message, torch.save none at all.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number and int(number[1]) in WRITE_ERRORS:
+        return os.strerror(int(number[1]))
+    is_torchs = any(words in str(error) for words in ("PytorchStreamWriter", "] . unexpected pos"))
+    return "torch.save failed" if is_torchs else None
+
+
+def require_space(folder: Path, byte_count: int) -> None:
+    """Refuse a run that the disk cannot hold, before it trains.
+
+    Raises:
+        EnvironmentFault: fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < byte_count:
+        raise EnvironmentFault(
+            f"--output_dir {folder}: {free:,} bytes are free, checkpoints and model need about {byte_count:,}; make "
+            "room, choose another folder, or pass --save_strategy no"
+        )
 
 
 @dataclass

@@ -1,17 +1,20 @@
 """One run: arguments in, record out. Loads, measures the noise, trains, saves, evaluates, predicts."""
 
-import errno
 import logging
+import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 
 from hype import records
 from hype.card import write_card
 from hype.errors import DivergedError, EnvironmentFault, InputError, RunError
-from hype.folder import RECORD, locked
+from hype.folder import RECORD, locked, require_space, write_failure
+from hype.interruption import stopping_between_steps
 from hype.job import Job
 from hype.parsing import Arguments
 
@@ -34,12 +37,19 @@ def run(arguments: Arguments) -> dict | None:
     with locked(folder) if training.process_index == 0 else nullcontext():
         try:
             return _run(arguments, folder)
+        except RunError:
+            raise
         except torch.OutOfMemoryError as error:
             raise EnvironmentFault("out of memory: lower --per_device_train_batch_size or --max_seq_length") from error
-        except OSError as error:
-            if isinstance(error, RunError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-                raise
-            raise EnvironmentFault(f"cannot write {error.filename or folder}: {error.strerror}") from error
+        except UnpicklingError as error:
+            raise InputError(f"{folder}: a checkpoint holds code; remove it, it is not of a run of ours") from error
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if reason := write_failure(error):
+                raise EnvironmentFault(
+                    f"cannot write {getattr(error, 'filename', None) or folder} ({reason}): make room or choose "
+                    "another folder; the same command goes on from the newest whole checkpoint"
+                ) from error
+            raise
 
 
 def _run(arguments: Arguments, folder: Path) -> dict | None:
@@ -53,8 +63,11 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
     job.record.update(status="running", changed=planned.changed or None)
     job.write_record()
     try:
-        job.train(planned.checkpoint)
+        require_space(folder, _bytes_needed(job, planned.checkpoint is not None))
+        with stopping_between_steps(job.trainer):
+            job.train(planned.checkpoint)
         job.evaluate()
+        _require_finite(job.record["metrics"].get("eval", {}))
         job.predict()
     except BaseException as error:
         status = "diverged" if isinstance(error, DivergedError) else "failed"
@@ -68,6 +81,25 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
         write_card(folder, job.record)
     job.write_record()
     return job.record if job.is_first else None
+
+
+def _bytes_needed(job: Job, has_checkpoint: bool) -> int:
+    """Estimate what a run writes: the new checkpoint and the one that it replaces, and the model."""
+    training = job.arguments.training
+    if not training.do_train:
+        return 0
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in job.model.parameters())
+    checkpoint = weights * (3 if "adam" in training.optim and not training.save_only_model else 1)
+    checkpoint_count = 0 if training.save_strategy == "no" else 2 - has_checkpoint
+    return checkpoint_count * checkpoint + training.save_model * weights
+
+
+def _require_finite(scores: dict) -> None:
+    bad = [name for name, value in scores.items() if isinstance(value, float) and not math.isfinite(value)]
+    if bad:
+        shown = f"the evaluation's {bad[0]} is {scores[bad[0]]}: the model has diverged"
+        scores.update(dict.fromkeys(bad))
+        raise DivergedError(shown)
 
 
 def summary(record: dict) -> str:
