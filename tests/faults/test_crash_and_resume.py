@@ -1,0 +1,234 @@
+"""Faults at chosen places: what a crash, a signal, a full disk or a changed setting leaves, and what goes on."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import main
+from hype import run as run_module
+from hype.checkpoints import is_complete, last_complete, write_json
+from hype.errors import EnvironmentFault, InputError
+from hype.interruption import stopping_between_steps
+from hype.parsing import parse
+from hype.run import run
+from hype.trainer import HyPeTrainer
+from tests.faults.processes import Running, finish
+from tests.faults.test_kills import NOISE, SETTINGS, outcome
+from tests.test_checkpoints import FILES, flip_a_bit, trainer_of
+
+ALL = ("do_train", "do_eval", "do_predict")
+# A training that ends in the middle of an epoch; a learning rate of 0 would hide a step too many.
+SHORT = {**SETTINGS, **NOISE, "max_steps": 8, "save_steps": 2, "lr_scheduler_type": "constant"}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, tiny_folder):
+    """Return what the undisturbed short run leaves."""
+    folder = tmp_path_factory.mktemp("straight")
+    return SimpleNamespace(folder=folder, outcome=None)
+
+
+def expected(straight, argv) -> dict:
+    """Return what the undisturbed short run leaves; made once."""
+    if straight.outcome is None:
+        finish(argv(*ALL, **SHORT, output_dir=straight.folder / "run"), straight.folder / "log")
+        straight.outcome = outcome(straight.folder / "run")
+    return straight.outcome
+
+
+def exit_after_training():
+    train = HyPeTrainer.train
+    HyPeTrainer.train = lambda self, *args, **kwargs: (train(self, *args, **kwargs), os._exit(9))
+
+
+def exit_before_the_record_is_finished():
+    run_module.write_card = lambda *args: os._exit(9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [exit_after_training, exit_before_the_record_is_finished])
+def test_a_crash_behind_the_last_checkpoint_costs_no_training_and_changes_nothing(argv, tmp_path, straight, fault):
+    """Trainer took one more step here, beyond max_steps, and forgot the losses before the checkpoint."""
+    command, log = argv(*ALL, **SHORT), tmp_path / "log"
+    assert Running(command, log, fault).wait() == [9]
+    assert "training" not in finish(command, log)
+    assert outcome(tmp_path / "run") == expected(straight, argv)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_behind_a_checkpoint_of_its_step(argv, tmp_path, straight, number, code):
+    command, log = argv(*ALL, **SHORT), tmp_path / "log"
+    running, seen = Running(command, log), 0
+    for phase in running.announced():
+        seen += phase == "training"
+        if seen == 5:
+            running.signal(number)
+            break
+    assert running.wait() == [code]
+    newest = last_complete(tmp_path / "run")
+    assert int(newest.name.removeprefix("checkpoint-")) in (5, 6, 7)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert finish(command, log).count("training") == 8 - int(newest.name.removeprefix("checkpoint-"))
+    assert outcome(tmp_path / "run") == expected(straight, argv)
+
+
+def test_a_second_signal_ends_the_run_at_once(tmp_path):
+    trainer = trainer_of(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end, stopping_between_steps(trainer):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert end.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_without_checkpoints_a_signal_ends_the_run_after_the_step(tmp_path):
+    trainer = trainer_of(tmp_path, save_strategy="no")
+    step = trainer.training_step
+    trainer.training_step = lambda *args, **kwargs: (os.kill(os.getpid(), signal.SIGTERM), step(*args, **kwargs))[1]
+    with pytest.raises(SystemExit), stopping_between_steps(trainer):
+        trainer.train()
+    assert trainer.state.global_step == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_whatever_part_of_a_checkpoint_is_written_the_one_before_is_taken(tmp_path):
+    trainer_of(tmp_path).train()
+    whole = shutil.copytree(tmp_path / "checkpoint-4", tmp_path / "whole")
+    written = sorted(whole.iterdir(), key=lambda path: (path.name == "complete.json", path.stat().st_mtime_ns))
+    for count in range(len(FILES)):
+        shutil.rmtree(tmp_path / "checkpoint-4")
+        (tmp_path / "checkpoint-4").mkdir()
+        for path in written[:count]:
+            shutil.copy(path, tmp_path / "checkpoint-4")
+        (tmp_path / "checkpoint-4" / written[count].name).write_bytes(b"half")
+        assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
+
+
+def test_a_checkpoint_without_optimizer_is_never_gone_on_from(tmp_path):
+    trainer_of(tmp_path, save_only_model=True).train()
+    assert (tmp_path / "checkpoint-4" / "model.safetensors").is_file()
+    assert last_complete(tmp_path) is None
+
+
+def test_a_damaged_checkpoint_that_is_asked_for_is_refused(argv, tmp_path):
+    run(parse(argv("do_train", max_steps=2, save_steps=1)))
+    (tmp_path / "run" / "run.json").unlink()
+    for name in ("checkpoint-1", "checkpoint-2"):
+        flip_a_bit(tmp_path / "run" / name / "optimizer.pt")
+    for named in (tmp_path / "run" / "checkpoint-2", "true"):
+        with pytest.raises(InputError, match="--resume_from_checkpoint"):
+            run(parse(argv("do_train", max_steps=2, save_steps=1, resume_from_checkpoint=named)))
+    assert not (tmp_path / "run" / "run.json").exists(), "no start in silence"
+
+
+def interrupted(argv, **flags):
+    """Make an interrupted run with a checkpoint."""
+    record = run(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
+    write_json(Path(record["arguments"]["training"]["output_dir"]) / "run.json", {**record, "status": "running"})
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("learning_rate", {"learning_rate": 1e-4}), ("seed", {"seed": 7}), ("weight_decay", {"weight_decay": 0.5}),
+        ("hype_eps", {"hype_type": "normal", "hype_eps": 1e-3}), ("data.train", {"max_train_samples": 40}),
+        ("mixout_p", {"mixout_p": 0.5}), ("max_seq_length", {"max_seq_length": 16}), ("model", {}),
+    ],
+)  # fmt: skip
+def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp_path, field, change):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    interrupted(argv, model_name_or_path=model)
+    if field == "model":
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
+    flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1, **change}
+    with pytest.raises(InputError, match=rf"holds another run.*{field}: .+ -> .+--allow_changed"):
+        run(parse(argv("do_train", **flags)))
+    if field == "learning_rate":
+        record = run(parse(argv("do_train", "allow_changed", **flags)))
+        assert record["changed"] == {"learning_rate": [1e-3, 1e-4]}
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_another_run(argv, tmp_path, capsys):
+    flags, log = {**SHORT, "per_device_train_batch_size": 4}, tmp_path / "log"
+    running = Running(argv(*ALL, **flags), log, exit_after_training, world_size=2)
+    assert running.wait() == [9, 9]
+    assert main.main(argv(*ALL, **flags)) == 2
+    assert "world_size: 2 -> 1" in capsys.readouterr().err
+    finish(argv(*ALL, "allow_changed", **flags), log)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["changed"]["world_size"] == [2, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [50_000, 100_000], ids=["weights", "optimizer"])
+def test_a_full_disk_ends_in_one_line_and_the_checkpoint_before_stays(argv, tmp_path, straight, size):
+    """Files grow to `size` bytes at most from the second checkpoint on: weights have 84 kB, the optimiser's 193 kB."""
+    command, log = argv(*ALL, **SHORT), tmp_path / "log"
+    assert Running(command, log, FullDisk(size)).wait() == [4]
+    assert "error: cannot write" in log.read_text() and "Traceback" not in log.read_text()
+    assert last_complete(tmp_path / "run") == tmp_path / "run" / "checkpoint-2"
+    finish(command, log)
+    assert outcome(tmp_path / "run") == expected(straight, argv)
+
+
+class FullDisk:
+    """Limit the size of files from checkpoint 4 on."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __call__(self):
+        save, size = HyPeTrainer._save_checkpoint, self.size
+
+        def limited(self, *args, **kwargs):
+            if self.state.global_step == 4:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            return save(self, *args, **kwargs)
+
+        HyPeTrainer._save_checkpoint = limited
+
+
+def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(argv, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=300_000))
+    monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    with pytest.raises(EnvironmentFault, match=r"300,000 bytes are free, .* about \d{3},\d{3}"):
+        run(parse(argv("do_train")))
+
+
+def test_a_run_that_keeps_nothing_needs_no_room(argv, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert run(parse(argv("do_train", max_steps=1, save_strategy="no", save_model=False)))["status"] == "finished"
+
+
+def test_a_folder_that_cannot_be_made_is_a_fault_of_the_environment(argv, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main.main(argv("do_train", output_dir=tmp_path / "file" / "run")) == 4
+    assert "choose a folder you can write" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_in_a_folder_the_second_ends_at_once(argv, tmp_path, capsys):
+    running = Running(argv(*ALL, **SHORT), tmp_path / "log")
+    next(running.announced())
+    assert main.main(argv(*ALL, **SHORT)) == 6
+    assert f"process {running.processes[0].pid} on " in capsys.readouterr().err
+    running.signal(signal.SIGKILL)
+    assert running.wait() == [-signal.SIGKILL]
+    assert main.main(argv(*ALL, **SHORT)) == 0, "the lock of a dead process is free"
+
+
+def test_a_link_in_the_place_of_a_checkpoint_is_not_followed(argv, tmp_path):
+    run(parse(argv("do_train", max_steps=2, save_steps=1)))
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "run" / "checkpoint-1", elsewhere)
+    (tmp_path / "run" / "checkpoint-1").symlink_to(elsewhere)
+    flags = {"max_steps": 2, "save_strategy": "no", "seed": 5}
+    run(parse(argv("do_train", "overwrite_output_dir", **flags)))
+    assert is_complete(elsewhere), "overwriting removes what is in the folder alone"

@@ -1,0 +1,113 @@
+"""SIGKILL at random moments; the same command again ends in the weights of the undisturbed run, bit for bit.
+
+A sample by default. HYPE_KILLS: moments to kill at (30: all that is promised, each technique once more, ten minutes).
+HYPE_KILL_SEED: the seed of the moments, which is printed; unset, it is another one each time.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hype.checkpoints import file_sha256
+from tests.faults.processes import PHASES, Running, finish
+from tests.techniques.runs import FLAGS
+
+pytestmark = pytest.mark.slow
+MOMENTS = int(os.environ.get("HYPE_KILLS", "4"))
+SEED = int(os.environ.get("HYPE_KILL_SEED", time.time_ns() % 100_000))
+RNG = random.Random(SEED)
+NOISE = {"hype_type": "normal", "hype_eps": 1e-2}
+SETTINGS = {
+    "num_train_epochs": 2, "per_device_train_batch_size": 8, "save_steps": 3, "save_total_limit": 1,
+    "eval_strategy": "steps", "eval_steps": 4,
+}  # fmt: skip
+STEPS = 12  # 2 epochs of 48 examples in batches of 8
+LONGEST_DELAY_S = 0.05  # about what a checkpoint takes
+TECHNIQUES = sorted(FLAGS)
+
+
+@pytest.fixture(autouse=True)
+def _seed_is_shown(capsys):
+    with capsys.disabled():
+        print(f" HYPE_KILLS={MOMENTS} HYPE_KILL_SEED={SEED}", end=" ")
+
+
+def moments(count: int, phases=("start", *PHASES)) -> list[tuple[str, int, float]]:
+    """Draw a phase, which of its occurrences, and how long after its beginning; the phases take turns."""
+    order = RNG.sample(phases, len(phases))
+    drawn = []
+    for index in range(count):
+        phase = order[index % len(order)]
+        nth = {"start": 1, "training": RNG.randint(2, STEPS), "checkpoint": RNG.randint(1, 4)}.get(phase, 0)
+        nth = nth or {"evaluation": RNG.randint(1, 4), "model": RNG.randint(1, 5)}[phase]
+        drawn.append((phase, nth, RNG.uniform(0, 2 if phase == "start" else LONGEST_DELAY_S)))
+    return drawn
+
+
+def killed(argv, log: Path, moment, world_size: int = 1) -> bool:
+    """Start a run and kill it at the moment; return whether it was still alive then."""
+    phase, nth, delay = moment
+    running = Running(argv, log, world_size=world_size)
+    seen = int(phase == "start")
+    for announced in () if seen else running.announced():
+        seen += announced == phase
+        if seen == nth:
+            break
+    time.sleep(delay)
+    running.signal(signal.SIGKILL)
+    codes = running.wait()
+    assert set(codes) <= {0, -signal.SIGKILL}, log.read_text()[-3000:]
+    return -signal.SIGKILL in codes
+
+
+def outcome(folder: Path) -> dict:
+    """Return what a finished run leaves, without times."""
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished"
+    metrics = {
+        f"{part} {name}": value
+        for part, values in record["metrics"].items()
+        for name, value in values.items()
+        if not name.endswith(("runtime", "per_second"))
+    }
+    files = {name: file_sha256(folder / name) for name in ("model.safetensors", "RTE.tsv", "config.json")}
+    return {**files, **metrics, "score": record["score"], "steps": record["steps"]}
+
+
+def assert_survives(argv, folder: Path, flags: dict, drawn: list, world_size: int = 1) -> int:
+    """Kill a run at each moment and let it finish; return how often it was killed in truth."""
+    switches = ("do_train", "do_eval", "do_predict")
+    log = folder / "log"
+    finish(argv(*switches, **flags, output_dir=folder / "straight"), log, world_size=world_size)
+    expected, count = outcome(folder / "straight"), 0
+    for index, moment in enumerate(drawn):
+        command = argv(*switches, **flags, output_dir=folder / f"killed{index}")
+        was_killed = killed(command, log, moment, world_size)
+        finish(command, log, world_size=world_size)
+        assert outcome(folder / f"killed{index}") == expected, f"killed at {moment}"
+        count += was_killed
+    return count
+
+
+def test_a_run_killed_at_random_moments_ends_in_the_same_bits(argv, tmp_path, capsys):
+    count = assert_survives(argv, tmp_path, {**SETTINGS, **NOISE}, moments(MOMENTS))
+    with capsys.disabled():
+        print(f" killed {count} of {MOMENTS}", end=" ")
+    assert count >= MOMENTS / 2, "most runs ended before they could be killed"
+
+
+@pytest.mark.parametrize("name", RNG.sample(TECHNIQUES, 2) if len(TECHNIQUES) > MOMENTS else TECHNIQUES)
+def test_a_killed_run_with_a_technique_ends_in_the_same_bits(argv, tmp_path, name):
+    drawn = moments(max(1, MOMENTS // 10), ("training", "checkpoint"))
+    assert assert_survives(argv, tmp_path, {**SETTINGS, **NOISE, **FLAGS[name]}, drawn)
+
+
+def test_a_killed_run_of_two_processes_ends_in_the_same_bits(argv, tmp_path):
+    drawn = moments(max(1, MOMENTS // 5), ("training", "checkpoint", "model"))
+    flags = {**SETTINGS, **NOISE, "per_device_train_batch_size": 4}
+    assert assert_survives(argv, tmp_path, flags, drawn, world_size=2)
