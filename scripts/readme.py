@@ -21,6 +21,7 @@ from hype.arguments import DataArguments, HyPeArguments, ModelArguments, RunArgu
 from hype.benchmark.techniques import table  # noqa: E402
 from hype.checkpoints import write_text  # noqa: E402
 from hype.compare import compare  # noqa: E402
+from hype.reproduction import scale  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
 
 GROUPS = {
@@ -78,6 +79,7 @@ def techniques() -> str:
 PARTS = {
     "README.md": {"quick_start": quick_start, "runs": runs, "techniques": techniques},
     "docs/options.md": {"options": options},
+    "docs/reproduction.md": {"scale": scale.table, "models": scale.model_table},
 }
 
 

@@ -1,0 +1,94 @@
+"""What the paper's full scale asks for: runs, updates and arithmetic of each experiment, counted, not measured."""
+
+from collections import defaultdict
+
+from hype.reproduction.expansion import Cell, expand
+from hype.reproduction.experiments import NAMES, load
+from hype.reproduction.narrowing import Narrowing
+from hype.tasks import TASKS
+
+# Model -> layers, hidden size, vocabulary, by the published configurations. Table 4 names DeBERTas by size alone.
+MODELS = {
+    "bert-large": (24, 1024, 28996), "roberta-large": (24, 1024, 50265), "electra-large": (24, 1024, 30522),
+    "xlnet-large": (24, 1024, 32000), "base": (12, 768, 50265), "large": (24, 1024, 50265),
+    "xl": (24, 1536, 128100), "xxl": (48, 1536, 128100),
+}  # fmt: skip
+LENGTH = 128  # tokens: the longest, so an upper bound
+TWICE = ("rdrop_alpha", "r3f_lambda", "lnsr_lambda")  # two forwards and backwards a step
+BYTES_PER_PARAMETER = 16  # weight, gradient, AdamW's two moments, float32
+# Sustained float operations per second, assumed: 60 % of a V100's float32, 40 % of an A100's TF32.
+SPEEDS = {"V100, float32": 9e12, "A100, TF32": 60e12}
+SECONDS_PER_HOUR = 3600
+
+
+def layer_parameters(model: str) -> int:
+    """Return 12 L h^2: four h x h matrices of attention and two h x 4h of the feed-forward part in each layer."""
+    layers, hidden, _ = MODELS[model]
+    return 12 * layers * hidden**2
+
+
+def updates_and_examples(cell: Cell) -> tuple[int, int]:
+    """Return a run's optimiser updates and the training examples that it passes, repeats counted."""
+    flags = dict(zip(cell.argv[::2], cell.argv[1::2], strict=True))
+    batch = int(flags["--per_device_train_batch_size"])
+    if "--max_steps" in flags:
+        return int(flags["--max_steps"]), int(flags["--max_steps"]) * batch
+    rows = TASKS[cell.task].sources["train"].row_count
+    limits = [flags.get("--max_train_samples"), "1000" if flags.get("--low_resource") == "true" else None]
+    rows = min([rows, *(int(limit) for limit in limits if limit)])
+    epochs = int(flags["--num_train_epochs"])
+    return epochs * -(-rows // batch), epochs * rows
+
+
+def operations(cell: Cell) -> float:
+    """Return a run's float operations: 6 per parameter and token of training, 2 per token of the dev set.
+
+    Attention's own products, a few per cent at 128 tokens, are left out.
+    """
+    _, examples = updates_and_examples(cell)
+    passes = 2 if any(f"--{name}" in cell.argv for name in TWICE) else 1
+    sources = TASKS[cell.task].sources
+    dev_rows = sum(sources[split].row_count for split in ("validation", "validation_mismatched") if split in sources)
+    return layer_parameters(cell.model) * LENGTH * (6.0 * passes * examples + 2.0 * dev_rows)
+
+
+def memory_bytes(model: str, batch: int = 16) -> int:
+    """Return weights, gradients and AdamW's moments, and the activations of a batch in float32.
+
+    Activations: 68 bytes per token and hidden unit and 10 per head, token and token of each layer (twice the 34 and 5
+    of half precision: Korthikanti et al. 2022, equation 1).
+    """
+    layers, hidden, vocabulary = MODELS[model]
+    parameters = layer_parameters(model) + vocabulary * hidden
+    heads = hidden // 64
+    activations = layers * batch * LENGTH * (68 * hidden + 10 * heads * LENGTH)
+    return BYTES_PER_PARAMETER * parameters + activations
+
+
+def table() -> str:
+    """Return a Markdown table: a line for each experiment at full scale."""
+    columns = ["experiment", "command", "runs", "updates", "10^18 operations", *(f"hours, {name}" for name in SPEEDS)]
+    lines = ["| " + " | ".join([*columns, "largest model's memory"]) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in NAMES:
+        cells = expand(load(name), Narrowing(data_dir=None))
+        total = sum(operations(cell) for cell in cells)
+        hours = [f"{total / speed / SECONDS_PER_HOUR:,.0f}" for speed in SPEEDS.values()]
+        updates = sum(updates_and_examples(cell)[0] for cell in cells)
+        memory = max(memory_bytes(model) for model in {cell.model for cell in cells})
+        texts = [name, f"`scripts/{name}.sh --run`", f"{len(cells):,}", f"{updates:,}", f"{total / 1e18:,.0f}", *hours]
+        lines.append("| " + " | ".join([*texts, f"{memory / 1e9:.0f} GB"]) + " |")
+    return "\n".join(lines)
+
+
+def model_table() -> str:
+    """Return a Markdown table: each model's size and the memory of its training."""
+    lines = ["| model | layers | hidden | 12 L h² | memory at batch 16 | runs |", "|---" * 6 + "|"]
+    counts: dict[str, int] = defaultdict(int)
+    folders = {cell.folder: cell.model for name in NAMES for cell in expand(load(name), Narrowing(data_dir=None))}
+    for model in folders.values():
+        counts[model] += 1
+    for model, (layers, hidden, _) in MODELS.items():
+        size = f"{layer_parameters(model) / 1e6:,.0f} M"
+        memory = f"{memory_bytes(model) / 1e9:.0f} GB"
+        lines.append(f"| {model} | {layers} | {hidden} | {size} | {memory} | {counts[model]:,} |")
+    return "\n".join(lines)

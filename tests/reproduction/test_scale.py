@@ -1,0 +1,38 @@
+"""What the full scale asks for, by hand."""
+
+import pytest
+
+from hype.reproduction.expansion import expand
+from hype.reproduction.experiments import load
+from hype.reproduction.narrowing import Narrowing
+from hype.reproduction.scale import MODELS, layer_parameters, memory_bytes, operations, updates_and_examples
+
+
+def first(name, **wanted):
+    cells = expand(load(name), Narrowing(data_dir=None))
+    return next(c for c in cells if all(getattr(c, key) == value for key, value in wanted.items()))
+
+
+def test_updates_follow_from_rows_batch_and_epochs():
+    assert updates_and_examples(first("table_1", model="bert-large", task="rte")) == (3 * 156, 3 * 2490)
+    assert updates_and_examples(first("table_1", model="electra-large", task="rte")) == (10 * 78, 10 * 2490)
+    assert updates_and_examples(first("table_1", model="xlnet-large", task="cola")) == (1200, 1200 * 64)
+    assert updates_and_examples(first("table_3", task="mnli")) == (3 * 63, 3000)
+    assert updates_and_examples(first("table_7", task="snli")) == (3 * 313, 15000)
+
+
+def test_a_run_costs_six_operations_per_parameter_and_token_and_two_passes_twice_that():
+    layers = 12 * 24 * 1024**2
+    assert layer_parameters("bert-large") == layers
+    rte = layers * 128 * (6 * 7470 + 2 * 277)
+    assert operations(first("table_5", method="vanilla", task="rte")) == pytest.approx(rte)
+    r_drop = layers * 128 * (12 * 7470 + 2 * 277)
+    assert operations(first("table_5", method="r-drop", task="rte")) == pytest.approx(r_drop)
+
+
+def test_memory_is_that_of_weights_and_activations():
+    parameters = 12 * 24 * 1024**2 + 28996 * 1024
+    activations = 24 * 16 * 128 * (68 * 1024 + 10 * 16 * 128)
+    assert memory_bytes("bert-large") == 16 * parameters + activations
+    used = {c.model for name in ("table_1", "table_4") for c in expand(load(name), Narrowing(data_dir=None))}
+    assert used <= set(MODELS)
