@@ -17,6 +17,9 @@ import torch
 from transformers import TrainerCallback
 
 from hype import records
+from hype.benchmark.figures import figure
+from hype.benchmark.pairs import now
+from hype.benchmark.settings import Settings
 from hype.checkpoints import write_json
 from hype.errors import InputError, RunError
 from hype.job import Job
@@ -46,26 +49,21 @@ METHODS = {
     "NoisyTune": ("--noise_lambda 0.15", 1.25),
     "vanilla again": ("", None),
 }
+TASKS = ["rte", "stsb"]
 COLUMNS = ("task", "method", "score x 100", "s/step", "x vanilla", "bound", "peak MiB", "over vanilla")
 
 
 class StepClock(TrainerCallback):
-    """Record the duration of every optimiser step: processor time on a CPU, else wall time of a synchronised device."""
+    """Record the duration of every optimiser step."""
 
     def __init__(self, device: torch.device):
         self.device, self.durations = device, []
 
-    def now(self) -> float:
-        if self.device.type == "cpu":
-            return time.process_time()
-        torch.accelerator.synchronize(self.device)
-        return time.perf_counter()
-
     def on_step_begin(self, args, state, control, **kwargs):
-        self.started = self.now()
+        self.started = now(self.device)
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.durations.append(self.now() - self.started)
+        self.durations.append(now(self.device) - self.started)
 
 
 def measure(argv: list[str]) -> dict:
@@ -108,14 +106,17 @@ def measure_apart(argv: list[str]) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def vanilla_mean(results: list[dict], task: str, key: str) -> float:
+    """Return the mean of a measured quantity over the vanilla runs of a task."""
+    values = [r[key] for r in results if r["task"] == task and r["method"].startswith("vanilla")]
+    return sum(values) / len(values)
+
+
 def table(results: list[dict]) -> str:
     """Format measurements as a Markdown table, each task beside the mean of its vanilla runs."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     for result in results:
-        vanilla = [r for r in results if r["task"] == result["task"] and r["method"].startswith("vanilla")]
-        step, memory = (
-            sum(r[key] for r in vanilla) / len(vanilla) for key in ("seconds_per_step", "peak_memory_bytes")
-        )
+        step, memory = (vanilla_mean(results, result["task"], key) for key in ("seconds_per_step", "peak_memory_bytes"))
         ratio, bound = result["seconds_per_step"] / step, METHODS[result["method"]][1]
         mebibytes, over = result["peak_memory_bytes"] / 2**20, (result["peak_memory_bytes"] - memory) / 2**20
         score = "-" if result["score"] is None else f"{100 * result['score']:.2f}"
@@ -138,13 +139,25 @@ def benchmark(tasks: list[str], output_dir: Path, passed_on: list[str]) -> list[
     return results
 
 
+def measure_all(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
+    """Return the cost of every method's step over vanilla's, for `python -m hype.benchmark techniques`."""
+    data = ["--data_dir", settings.data_dir] if settings.data_dir else []
+    results = benchmark(TASKS, settings.folder, ["--model_name_or_path", settings.model, *data])
+    figures = []
+    for result in results:
+        ratio = result["seconds_per_step"] / vanilla_mean(results, result["task"], "seconds_per_step")
+        name, bound = f"{result['task']}, {result['method']}: step time", METHODS[result["method"]][1]
+        figures.append(figure(name, [ratio], at_most=bound))
+    return figures, {"runs": results}
+
+
 def main(argv: list[str]) -> int:
     """Run the benchmark; exit codes as in main.py."""
     parser = argparse.ArgumentParser(
         prog="python -m hype.benchmark.techniques", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", default=["rte", "stsb"])
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
     try:
         if argv[:1] == ["--measure"]:
             stdout, sys.stdout = sys.stdout, sys.stderr

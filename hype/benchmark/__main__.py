@@ -1,0 +1,111 @@
+"""Benchmarks against what a user would run instead, measured side by side, each beside its bound."""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from hype import records
+from hype.benchmark import (
+    dropout,
+    evaluation,
+    figures,
+    grid,
+    loop,
+    methods,
+    overhead,
+    start,
+    techniques,
+    throughput,
+)  # fmt: skip
+from hype.benchmark.settings import Settings
+from hype.errors import EnvironmentFault, RunError
+
+# Name -> what measures it and its bounds. Ratios of times and memory are to stay below them, those of speeds above.
+BENCHMARKS = {
+    "overhead": (overhead.measure, {"step time": 1.02, "peak memory": 1.01}),
+    "dropout": (dropout.measure, {"step time": 1.0}),
+    "throughput": (throughput.measure, {"default": 2.0, "group_by_length": 2.6}),
+    "loop": (loop.measure, {"step time": 1.05}),
+    "evaluation": (evaluation.measure, {"examples/s": 2.5}),
+    "start": (start.measure, {"first step": 12.0, "--help": 5.0}),  # seconds
+    "methods": (methods.measure, {}),
+    "grid": (grid.measure, {"time": 1.10}),
+    "techniques": (techniques.measure_all, {}),
+}
+ALL = [name for name in BENCHMARKS if name != "techniques"]  # it takes hours
+PACKAGED_MODEL = Path(__file__).parents[2] / "scripts" / "packaged_model.py"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    built = argparse.ArgumentParser(
+        prog="python -m hype.benchmark",
+        description=f"{__doc__} On a CPU times are processor time in one thread (OMP_NUM_THREADS changes that).",
+        allow_abbrev=False,
+    )
+    built.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help=", ".join(BENCHMARKS))
+    built.add_argument("--output", type=Path, default=Path("results/benchmark.json"), help="written after each")
+    built.add_argument("--model_name_or_path", help="default: the packaged model")
+    built.add_argument("--data_dir", default=os.environ.get("GLUE_DIR"), help="GLUE folder (default: GLUE_DIR)")
+    built.add_argument("--repeats", type=int, default=5, help="measured pairs, of which the median is taken")
+    return built
+
+
+def packaged_model() -> str:
+    """Return the folder of the packaged model, which is installed if need be."""
+    found = subprocess.run([sys.executable, str(PACKAGED_MODEL)], stdout=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        raise EnvironmentFault("the packaged model is not there (see above): give --model_name_or_path")
+    return found.stdout.strip()
+
+
+def entry(name: str, settings: Settings) -> dict:
+    """Do one benchmark; return what is recorded of it."""
+    measure, bounds = BENCHMARKS[name]
+    started = time.perf_counter()
+    found, details = measure(settings, bounds)
+    return {
+        "figures": found,
+        "model": "/".join(Path(settings.model).parts[-2:]),
+        "repeats": settings.repeats,
+        "clock": "processor time" if settings.device.type == "cpu" and name != "start" else "wall time",
+        "machine": {**records.describe_machine(settings.device), "cores": os.cpu_count()},
+        "measured_in_s": time.perf_counter() - started,
+        "details": details,
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Run the benchmarks named; exit codes as in main.py. A bound that is exceeded is a result, not an error."""
+    options = parser().parse_args(argv)
+    names = ALL if "all" in options.names else list(dict.fromkeys(options.names))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that are started
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    try:
+        figures.read(options.output)  # before hours of work: may it be added to
+        with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
+            model = options.model_name_or_path or packaged_model()
+            settings = Settings(model, options.data_dir, options.repeats, Path(folder))
+            for name in names:
+                print(f"{name} ...", file=sys.stderr)
+                figures.add(options.output, name, entry(name, settings), list(BENCHMARKS))
+        measured = figures.read(options.output)
+        print(figures.table({name: measured[name] for name in names}))
+    except KeyboardInterrupt:
+        print(f"error: interrupted; {options.output} holds what was measured", file=sys.stderr)
+        return 130
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,47 @@
+"""A training step and its memory with HyPe against the same without dropout and without noise."""
+
+from functools import partial
+
+from hype.benchmark import geometry
+from hype.benchmark.figures import figure
+from hype.benchmark.pairs import interleaved, ratios
+from hype.benchmark.settings import Settings
+
+
+def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
+    """Return the ratios of each size and noise, and the share of a step that passes in the noise itself.
+
+    The share is the overhead measured directly, finer than a ratio of two steps on a machine whose speed varies.
+    """
+    figures, details = [], {}
+    for size, sizes in geometry.SIZES.items():
+        figures += _step_time(size, sizes, settings, bounds, details)
+    for size, sizes in geometry.SIZES.items():
+        vanilla = geometry.peak_memory_bytes(sizes, None)
+        for noise, hype_type in geometry.NOISES.items():
+            peak = geometry.peak_memory_bytes(sizes, hype_type)
+            figures.append(figure(f"{size}, {noise}: peak memory", [peak / vanilla], bounds["peak memory"]))
+            details[f"{size}, {noise}: peak MiB"] = [peak / 2**20, vanilla / 2**20]
+    return figures, details
+
+
+def _step_time(size: str, sizes: dict, settings: Settings, bounds: dict, details: dict) -> list[dict]:
+    training = geometry.Training(sizes, settings.device)
+    shares = {noise: [] for noise in geometry.NOISES}
+    is_cpu = settings.device.type == "cpu"  # elsewhere, observing waits for the device and would slow the step
+
+    def noised(noise: str, is_observed: bool) -> float:
+        training.shares = shares[noise]
+        return training.step(geometry.NOISES[noise], is_observed)
+
+    sides = {"vanilla": training.step, **{noise: partial(noised, noise, is_cpu) for noise in shares}}
+    seconds = interleaved(sides, settings.repeats)
+    details[f"{size}: seconds per step"] = seconds
+    figures = []
+    for noise in shares:
+        for _ in range(0 if is_cpu else settings.repeats):
+            noised(noise, True)
+        found = ratios(seconds[noise], seconds["vanilla"])
+        figures.append(figure(f"{size}, {noise}: step time", found, bounds["step time"]))
+        figures.append(figure(f"{size}, {noise}: share of the step in the noise", shares[noise]))
+    return figures

@@ -1,0 +1,50 @@
+"""Seconds of alternatives, measured in turns, step by step, so that what disturbs one of them disturbs all."""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def now(device: torch.device) -> float:
+    """Read the clock: processor time of this process on a CPU, else wall time of a synchronised device.
+
+    Processor time in one thread is what other work on the machine moves least.
+    """
+    if device.type == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def timed(device: torch.device, work: Callable[[], object]) -> float:
+    """Return the seconds that `work` takes."""
+    started = now(device)
+    work()
+    return now(device) - started
+
+
+def interleaved(sides: dict[str, Callable[[], float]], repeats: int, steps: int = 1) -> dict[str, list[float]]:
+    """Let every side do a step in turn, `repeats` x `steps` times; return its seconds of each repeat.
+
+    A side does its next step and returns the seconds. The order of the sides turns around at every step.
+    """
+    seconds = {name: [0.0] * repeats for name in sides}
+    order = list(sides)
+    for repeat in range(repeats):
+        for _ in range(steps):
+            for name in order:
+                seconds[name][repeat] += sides[name]()
+            order.reverse()
+    return seconds
+
+
+def ratios(over: list[float], under: list[float]) -> list[float]:
+    """Divide pair by pair."""
+    return [a / b for a, b in zip(over, under, strict=True)]
+
+
+def geometric_means(rows: list[list[float]]) -> list[float]:
+    """Return the geometric mean of each column."""
+    return [math.exp(sum(map(math.log, column)) / len(column)) for column in zip(*rows, strict=True)]

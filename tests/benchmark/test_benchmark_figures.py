@@ -1,0 +1,118 @@
+"""The statistics of the benchmarks, on made-up times, and their file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hype.benchmark import __main__ as command
+from hype.benchmark.figures import add, figure, read, table
+from hype.benchmark.pairs import geometric_means, interleaved, ratios
+from hype.benchmark.settings import like_the_whole
+from hype.errors import InputError
+
+
+def test_the_sides_take_turns_and_the_order_turns_around():
+    turns = []
+
+    def side(name, seconds):
+        def step():
+            turns.append(name)
+            return seconds
+
+        return step
+
+    seconds = interleaved({"A": side("A", 1.0), "B": side("B", 3.0)}, repeats=2, steps=3)
+    assert "".join(turns) == "ABBAABBAABBA"
+    assert seconds == {"A": [3.0, 3.0], "B": [9.0, 9.0]}
+
+
+def test_a_machine_that_slows_down_for_all_sides_does_not_move_the_median_of_paired_ratios():
+    speed = [1, 9, 1, 5, 2]
+    vanilla, noised = [1.0 * s for s in speed], [1.01 * s for s in speed]
+    found = figure("step time", ratios(noised, vanilla), at_most=1.02)
+    assert found["median"] == pytest.approx(1.01) and found["verdict"] == "kept" and found["n"] == 5
+
+
+@pytest.mark.parametrize(
+    ("values", "bound", "expected"),
+    [
+        ([0.9, 3.0, 1.0], {"at_most": 1.0}, ("kept", 1.0, 0.9, 3.0)),
+        ([0.9, 3.0, 1.1], {"at_most": 1.0}, ("exceeded", 1.1, 0.9, 3.0)),
+        ([1.9, 3.0, 2.0], {"at_least": 2.0}, ("kept", 2.0, 1.9, 3.0)),
+        ([1.9, 3.0, 1.5], {"at_least": 2.0}, ("exceeded", 1.9, 1.5, 3.0)),
+        ([2.0], {}, (None, 2.0, 2.0, 2.0)),
+    ],
+)
+def test_a_median_keeps_its_bound_or_exceeds_it(values, bound, expected):
+    found = figure("any", values, **bound)
+    assert (found.get("verdict"), found["median"], found["smallest"], found["largest"]) == expected
+
+
+def test_the_geometric_mean_over_tasks_is_taken_repeat_by_repeat():
+    assert geometric_means([[1.0, 2.0], [4.0, 8.0]]) == pytest.approx([2.0, 4.0])
+
+
+def test_a_sample_of_batches_is_spread_over_the_padded_lengths_and_so_is_each_part():
+    lengths = list(range(1, 65))
+    batches = [[i, i + 1] for i in range(0, 64, 2)]  # padded lengths 2, 4 ... 64
+    chosen = [max(batch) + 1 for batch in like_the_whole(batches[::-1], np.array(lengths), 8, 2)]
+    assert sorted(chosen) == [6, 14, 22, 30, 38, 46, 54, 62]
+    assert chosen[:4] == [6, 30, 38, 62] and chosen[4:] == [14, 22, 46, 54]
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Replace the benchmarks by three that answer at once; the last one's process is killed."""
+    answers = {"overhead": 1.0, "dropout": 0.8}
+
+    def measure(name):
+        def measured(settings, bounds):
+            if name not in answers:
+                raise KeyboardInterrupt
+            return [figure("step time", [answers[name]] * settings.repeats, at_most=1.0)], {"seconds": [1.0]}
+
+        return measured
+
+    monkeypatch.setattr(command, "BENCHMARKS", {name: (measure(name), {}) for name in ("overhead", "dropout", "loop")})
+    monkeypatch.setattr(command, "ALL", list(command.BENCHMARKS))
+    return answers
+
+
+def test_a_killed_go_keeps_what_it_has_and_the_next_one_replaces_its_own_entry(tmp_path, made_up, capsys):
+    path = tmp_path / "new" / "benchmark.json"
+    options = ["--output", str(path), "--model_name_or_path", "some/where/m"]
+    assert command.main(["all", *options, "--repeats", "5"]) == 130
+    assert list(read(path)) == ["overhead", "dropout"]
+    made_up["dropout"] = 1.5
+    assert command.main(["dropout", *options, "--repeats", "3"]) == 0
+    entries = json.loads(path.read_text())
+    assert [(e["figures"][0]["verdict"], e["figures"][0]["n"]) for e in entries.values()] == [
+        ("kept", 5),
+        ("exceeded", 3),
+    ]
+    assert entries["dropout"]["model"] == "where/m" and entries["dropout"]["machine"]["device"]["type"]
+    out = capsys.readouterr().out
+    assert "| dropout | step time | 1.5 | 1.5 | 1.5 | 3 | at most 1 | exceeded |" in out
+    assert "| overhead |" not in out, "the table is of what was asked for"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"overhead": 1}'])
+def test_a_file_that_holds_something_else_is_refused_before_anything_is_measured(tmp_path, made_up, capsys, content):
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    assert command.main(["overhead", "--output", str(path), "--model_name_or_path", "m"]) == 2
+    assert str(path) in capsys.readouterr().err and path.read_text() == content
+    with pytest.raises(InputError):
+        add(path, "overhead", {"figures": []}, ["overhead"])
+
+
+def test_a_figure_without_a_bound_has_none_in_the_table():
+    assert (
+        table({"start": {"figures": [figure("x", [2.0, 4.0])]}}).splitlines()[2]
+        == "| start | x | 3 | 2 | 4 | 2 | - |  |"
+    )
+
+
+def test_all_is_the_table_of_eight_benchmarks():
+    assert len(command.ALL) == 8 and "techniques" not in command.ALL

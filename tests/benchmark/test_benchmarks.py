@@ -1,0 +1,151 @@
+"""The benchmarks compare like with like, and each runs end to end on a tiny model."""
+
+import copy
+import json
+
+import pytest
+import torch
+
+from hype.benchmark import __main__ as command
+from hype.benchmark import evaluation, geometry, grid, loop, methods, techniques, throughput
+from hype.benchmark.baseline import padded_to_the_maximum
+from hype.benchmark.settings import Settings
+from hype.benchmark.stepping import Stepper
+from hype.length_order import lengths_of
+from tests.tiny import BERT, SAMPLE
+
+TINY = {**BERT, "vocab_size": 40, "max_position_embeddings": 128}
+
+
+@pytest.fixture
+def settings(tiny_folder, tmp_path):
+    return Settings(str(tiny_folder), str(SAMPLE), 1, tmp_path)
+
+
+def steps_of(trainer, count):
+    """Train `count` steps and the first; return inputs and unweighted loss of each."""
+    seen = []
+    compute_loss = trainer.compute_loss
+
+    def observing(model, inputs, **kwargs):
+        result = compute_loss(model, inputs, **kwargs)
+        seen.append((inputs["input_ids"].clone(), (result[0] if isinstance(result, tuple) else result).item()))
+        return result
+
+    trainer.compute_loss = observing
+    with Stepper(trainer) as stepper:
+        for _ in range(count):
+            assert stepper.step() > 0
+    return seen
+
+
+def without_dropout(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def test_run_glue_and_ours_train_on_the_same_examples_with_the_same_losses(settings):
+    made = throughput.trainers("mrpc", settings)
+    for trainer in made.values():
+        without_dropout(trainer.model)
+    theirs, ours = (steps_of(made[name], 3) for name in ("run_glue.py", "default"))
+    assert len(theirs) == len(ours) == 4
+    for (padded, their_loss), (dynamic, our_loss) in zip(theirs, ours, strict=True):
+        assert padded.shape == (16, 64), "the tiny tokenizer's model takes 64 tokens"
+        assert dynamic.shape[1] < 64 and torch.equal(padded[:, : dynamic.shape[1]], dynamic)
+        assert our_loss == pytest.approx(their_loss, abs=1e-5)
+
+
+def test_grouped_batches_are_narrower_and_spread_over_the_epoch(settings):
+    made = throughput.trainers("rte", settings)
+    padding = {}
+    for name in ("default", "group_by_length"):
+        lengths = lengths_of(made[name].train_dataset).reshape(-1, 16)
+        padding[name] = (lengths.max(1, keepdims=True) - lengths).mean()
+    assert padding["group_by_length"] < padding["default"]
+
+
+def test_the_bare_loop_has_our_losses_step_by_step(settings):
+    trainer, bare = loop.sides(settings)
+    args = copy.copy(trainer.args)
+    ours = [loss for _, loss in steps_of(trainer, 4)]
+    assert args.weight_decay == trainer.args.weight_decay
+    assert ours == pytest.approx([next(bare) for _ in range(5)], abs=1e-6)
+    assert len(set(ours)) == 5
+
+
+def test_the_bare_loop_moves_the_weights_as_trainer_does(settings):
+    trainer, bare = loop.sides(settings)
+    bare_model = bare.gi_frame.f_locals["model"]
+    steps_of(trainer, 2)
+    for _ in range(3):
+        next(bare)
+    for name, value in trainer.model.state_dict().items():
+        torch.testing.assert_close(bare_model.state_dict()[name], value, rtol=0, atol=1e-7, msg=name)
+
+
+def test_both_evaluations_have_the_same_loss(settings):
+    made = evaluation.trainers("rte", settings)
+    theirs, ours = (made[name].evaluate()["eval_loss"] for name in ("run_glue.py", "ours"))
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_padded_baseline_keeps_the_labels(settings):
+    job = settings.job("mrpc", "--do_train")
+    padded = padded_to_the_maximum(job.splits.splits["train"], job.trainer.processing_class)
+    assert padded["label"][:] == job.tokens["train"]["label"][:]
+    assert set(lengths_of(padded)) == {64}
+
+
+def test_a_failure_in_a_stepped_training_reaches_the_caller(settings):
+    trainer, _ = loop.sides(settings)
+    with pytest.raises(RuntimeError, match="ended before"), Stepper(trainer) as stepper:
+        for _ in range(99):
+            stepper.step()
+
+
+def test_the_share_of_the_noise_is_that_of_its_calls(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(geometry, "now", lambda device: float(next(clock)))
+    monkeypatch.setattr(geometry, "timed", lambda device, work: work() or 12.0)
+    training = geometry.Training(TINY, torch.device("cpu"))
+    assert training.step("normal", is_observed=True) == 12.0
+    assert training.shares == [3 / 12], "three layers of one tick each"
+
+
+def test_steps_of_the_geometry_take_noise_and_leave_none_behind():
+    training = geometry.Training(TINY, torch.device("cpu"))
+    assert training.step("uniform") > 0 and training.step() > 0
+    assert not any(layer._forward_pre_hooks for layer in training.model.bert.encoder.layer)
+
+
+@pytest.fixture
+def is_small(monkeypatch):
+    """Cut the benchmarks to what shows that they run."""
+    monkeypatch.setattr(geometry, "SIZES", {"tiny": TINY})
+    for module in (throughput, evaluation):
+        monkeypatch.setattr(module, "TASKS", ("mrpc",))
+    for module in (throughput, loop, methods):
+        monkeypatch.setattr(module, "STEPS", 1)
+    monkeypatch.setattr(methods, "COMPARED", ("HyPe-N", "R-Drop"))
+    monkeypatch.setattr(grid, "SAMPLES", 32)
+    monkeypatch.setattr(techniques, "TASKS", ["rte"])
+    monkeypatch.setattr(techniques, "METHODS", {"vanilla": ("--num_train_epochs 1", None)})
+
+
+FIGURES = {
+    "overhead": 6, "dropout": 1, "throughput": 4, "loop": 1, "evaluation": 2, "start": 2, "methods": 4, "grid": 1,
+    "techniques": 1,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", command.BENCHMARKS)
+def test_each_benchmark_runs_end_to_end(name, tiny_folder, tmp_path, is_small, capsys):
+    path = tmp_path / "benchmark.json"
+    options = f"--output {path} --model_name_or_path {tiny_folder} --data_dir {SAMPLE} --repeats 1".split()
+    assert command.main([name, *options]) == 0
+    found = json.loads(path.read_text())[name]["figures"]
+    assert len(found) == FIGURES[name] and all(f["median"] > 0 and f["n"] == 1 for f in found)
+    assert capsys.readouterr().out.count(f"| {name} |") == FIGURES[name]
