@@ -104,7 +104,9 @@ def _git_state() -> dict | None:
         return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
+        # The records that runs leave are no change of what makes them.
+        changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+        return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
 
