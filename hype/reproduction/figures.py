@@ -144,6 +144,7 @@ def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
             of_row[0].set_ylabel(label)
         for axes in panels[1]:
             axes.set_xlabel("scale of the noise (eps)")
+            axes.xaxis.set_major_formatter("{x:g}")  # the default writes powers of ten as formulas
         panels[0][0].legend()
         pairs = sorted(set(changes.groupby(["task", "method", "variant"]).size()))
         caption = (

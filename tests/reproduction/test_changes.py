@@ -71,6 +71,7 @@ def test_the_dose_figure_names_axes_seeds_and_scale():
         "cola",
     ):
         assert text in figure.svg
+    assert ">0.001<" in figure.svg and "mathdefault" not in figure.svg
     assert "n = 2 seeds" in figure.caption and "narrowed to two seeds" in figure.caption
     few = changes_table(*made_up()).query("hype_eps < 1e-2")
     assert dose_plots(few, table) == []
