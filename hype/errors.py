@@ -1,10 +1,17 @@
 """The errors that end a run with one line and an exit code; everything else is a bug and shows its traceback."""
 
+LONGEST = 1000
+
 
 class RunError(Exception):
     """Base of all errors that the command line reports as one line on stderr, ending with `exit_code`."""
 
     exit_code = 1
+
+    def __str__(self):
+        # One line of bearable length, whatever stood in the file or the name that it quotes.
+        line = "".join(c if c.isprintable() else " " for c in super().__str__())
+        return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 class InputError(RunError, ValueError):

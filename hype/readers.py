@@ -14,7 +14,8 @@ import pyarrow.parquet
 
 from hype.errors import InputError
 
-SHOWN_ROWS = 5  # of many bad rows, promises row 24
+SHOWN_ROWS = 5  # of many bad rows
+SHOWN_CHARACTERS = 80  # of a bad value
 ANNOTATORS = 5  # of an SNLI pair
 PARALLEL_COLUMNS = ("sentence1", "sentence2", "label")
 
@@ -46,7 +47,7 @@ class Table:
     def refuse(self, name: str, indices: Sequence[int], problem: str) -> NoReturn:
         """Raise InputError for the rows of a column at `indices`: the first five and their number."""
         values = self.columns[name]
-        shown = ", ".join(f"row {self.numbers[i]}: {values[i]!r}" for i in indices[:SHOWN_ROWS])
+        shown = ", ".join(f"row {self.numbers[i]}: {_shown(values[i])}" for i in indices[:SHOWN_ROWS])
         total = f" ({len(indices)} rows in all)" if len(indices) > SHOWN_ROWS else ""
         raise InputError(f"{self.path}, column {name!r}: {problem}: {shown}{total}")
 
@@ -136,7 +137,10 @@ def read_parquet(path: Path, encoding: str = "utf-8") -> Table:
     _check_header(path, table.column_names)
     if table.num_rows == 0:
         raise InputError(f"{path}: no rows")
-    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    try:
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    except (ValueError, OverflowError) as error:  # texts that are not utf-8, dates beyond the year 9999
+        raise InputError(f"{path}: a value cannot be read ({_first_line(error)})") from error
     return Table(path, columns, list(range(1, table.num_rows + 1)))
 
 
@@ -152,10 +156,13 @@ def decode(path: Path, encoding: str) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         text = content.decode(encoding)
-    except LookupError as error:
-        raise InputError(f"--encoding {encoding}: no such encoding; give utf-8, utf-16, latin-1 ...") from error
+        text.encode("utf-8")  # utf-7 and others let half a surrogate pair pass, which is no text
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not {encoding} at byte offset {error.start}; give its --encoding") from error
+    except UnicodeError as error:
+        raise InputError(f"{path}: not {encoding} ({_first_line(error)}); give its --encoding") from error
+    except (LookupError, ValueError) as error:
+        raise InputError(f"--encoding {encoding}: no such encoding; give utf-8, utf-16, latin-1 ...") from error
     text = text.removeprefix("\ufeff")
     if not text:
         raise InputError(f"{path}: the file is empty; it needs a header and rows")
@@ -168,6 +175,11 @@ def decode(path: Path, encoding: str) -> str:
 def _require_file(path):
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _first_line(error):
@@ -236,7 +248,10 @@ def _refuse_constant(name):
 
 
 def _load_json(text):
-    value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply for a table") from None
     if "\\u" in text:  # an escape may be half a surrogate pair, which is no text
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
