@@ -163,6 +163,19 @@ REMOVED_FLAGS = {
 }
 
 
+# Flags that transformers takes unchecked: the lowest value, and the one that all are below (None: no such limit).
+RANGES = {
+    **dict.fromkeys(
+        ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), (1, None)
+    ),
+    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps"), (1, None)),
+    **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm"), (0, None)),
+    **dict.fromkeys(("warmup_steps", "dataloader_num_workers"), (0, None)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor", "warmup_ratio"), (0, 1)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)),  # numpy's limit
+}
+
+
 @dataclass
 class RunArguments(TrainingArguments):
     """transformers' TrainingArguments and what its fifth version dropped or lacks."""
@@ -201,23 +214,38 @@ class RunArguments(TrainingArguments):
         super().__post_init__()
 
     def _check_ranges(self):
-        positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-        for name in positive:
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            require(value >= 1, f"--{name} {value}: give a whole number of at least 1")
-        for name in ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "num_train_epochs"):
-            value = float(getattr(self, name))
-            require(math.isfinite(value) and value >= 0, f"--{name} {value}: give a finite number of at least 0")
-        for name in ("adam_beta1", "adam_beta2"):
+            is_fit = value is None or (math.isfinite(float(value)) and low <= float(value) < (high or math.inf))
+            limit = f"from {low} to below {high}" if high else f"of at least {low}"
+            require(is_fit, f"--{name} {value}: give a finite number {limit}")
+        for name in ("num_train_epochs", "save_steps", "logging_steps", "eval_steps"):
             value = getattr(self, name)
-            require(0 <= value < 1, f"--{name} {value}: give a number from 0 to below 1")
-        require(self.seed >= 0, f"--seed {self.seed}: give a whole number of at least 0")
+            is_fit = value is None or (math.isfinite(float(value)) and float(value) > 0)
+            require(is_fit, f"--{name} {value}: give a finite number above 0")
         require(
-            self.warmup_ratio is None or 0 <= self.warmup_ratio < 1,
-            f"--warmup_ratio {self.warmup_ratio}: give a share from 0 to below 1 (0.1 is ten per cent of all steps)",
+            self.max_steps == -1 or self.max_steps >= 1,
+            f"--max_steps {self.max_steps}: give at least 1, or -1 for none",
+        )
+        require(
+            0 <= self.warmup_steps < 1 or float(self.warmup_steps).is_integer(),
+            f"--warmup_steps {self.warmup_steps}: give a whole number of steps, or a share of all steps below 1",
         )
         require(
             self.optimizer_semantics in ("torch", "release"),
             f"--optimizer_semantics {self.optimizer_semantics}: give torch or release",
         )
         require(not self.logging_nan_inf_filter, "--logging_nan_inf_filter hides divergence: leave it off")
+        self._check_reporting()
+
+    def _check_reporting(self):
+        names = [self.report_to] if isinstance(self.report_to, str) else self.report_to or []
+        if set(names) <= {"none", "all"}:
+            return
+        from transformers.integrations import get_available_reporting_integrations
+
+        available = get_available_reporting_integrations()
+        missing = [name for name in names if name not in available]
+        require(
+            not missing, f"--report_to {missing and missing[0]}: not installed; give {', '.join(['none', *available])}"
+        )
