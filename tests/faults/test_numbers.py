@@ -1,0 +1,74 @@
+"""No number that is none: a model that diverged is said to have, in the run, its record and the tables."""
+
+import json
+
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import main
+from hype.trainer import HyPeTrainer
+
+
+def strict(path) -> dict:
+    """Read JSON as other programs do: NaN is no number there."""
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in {path}"))
+
+
+@pytest.mark.parametrize("factor", ["nan", "inf"])
+@pytest.mark.parametrize("place", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_ends_with_3_its_number_and_a_record(
+    argv, tmp_path, capsys, monkeypatch, place, factor
+):
+    step = HyPeTrainer.compute_loss
+
+    def broken(self, model, inputs, *args, **kwargs):
+        loss = step(self, model, inputs, *args, **kwargs)
+        if self.state.global_step != 2:
+            return loss
+        if place == "loss":
+            return loss * float(factor)
+        model.classifier.weight.register_hook(lambda gradient: gradient * float(factor))
+        return loss
+
+    monkeypatch.setattr(HyPeTrainer, "compute_loss", broken)
+    assert main.main(argv("do_train", "do_eval", logging_steps=1, save_steps=1, hype_type="normal")) == 3
+    line = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert line.startswith(f"error: the {place}") and line.endswith("at step 3")
+    record = strict(tmp_path / "run" / "run.json")
+    assert record["status"] == "diverged" and "step 3" in record["error"] and "score" not in record
+    state = strict(tmp_path / "run" / "checkpoint-2" / "trainer_state.json")
+    losses = [entry["loss"] for entry in state["log_history"]]
+    assert len(losses) == 2 and min(losses) > 0, "a loss that is no number was logged as 0"
+
+
+def test_a_diverged_run_is_done_again_and_not_taken_for_finished(argv, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        HyPeTrainer, "compute_loss", lambda self, model, inputs, *a, **k: model(**inputs).loss * float("nan")
+    )
+    assert [main.main(argv("do_train")) for _ in range(2)] == [3, 3]
+    assert strict(tmp_path / "run" / "run.json")["status"] == "diverged"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_is_not_finite_gets_no_score(argv, tmp_path, capsys, tiny_folder, value):
+    """This ended in a traceback of the JSON writer."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder)
+    model.classifier.weight.data[:] = value
+    model.save_pretrained(tmp_path / "broken")
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "broken")
+    assert main.main(argv("do_eval", model_name_or_path=tmp_path / "broken")) == 3
+    assert "eval_loss is nan: the model has diverged" in capsys.readouterr().err
+    record = strict(tmp_path / "run" / "run.json")
+    assert record["status"] == "diverged" and record["metrics"]["eval"]["eval_loss"] is None
+
+
+def test_an_undefined_score_is_null_with_its_reason(argv, tmp_path, tiny_folder, capsys):
+    """A model that gives every pair one score: no correlation."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=1)
+    model.classifier.weight.data[:] = 0
+    model.save_pretrained(tmp_path / "constant")
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "constant")
+    assert main.main(argv("do_eval", model_name_or_path=tmp_path / "constant", task_name="stsb")) == 0
+    record = strict(tmp_path / "run" / "run.json")
+    assert record["score"] is None and record["metrics"]["eval"]["eval_pearson"] is None
+    assert record["remarks"] and "undefined" in capsys.readouterr().out
