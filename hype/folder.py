@@ -19,6 +19,7 @@ from hype.errors import EnvironmentFault, InputError, LockedError
 
 logger = logging.getLogger(__name__)
 RECORD = "run.json"
+SCHEMA = 1  # of the record; another number, another meaning of its fields
 LOCK = ".lock"
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -100,13 +101,16 @@ def read_record(path: Path) -> dict:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {"status": record["status"], "identity": record["identity"], **record}
+        record = {"status": record["status"], "identity": record["identity"], **record}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the folder of a run") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             f"{path}: damaged or no record of a run; move it away, or pass --overwrite_output_dir"
         ) from None
+    if record.get("schema", SCHEMA) != SCHEMA:
+        raise InputError(f"{path}: written by another version (schema {record['schema']}, here {SCHEMA}); use that one")
+    return record
 
 
 def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allow_changed: bool) -> Plan:

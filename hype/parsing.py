@@ -81,7 +81,7 @@ def _argv_of_file(path: Path) -> list[str]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give a JSON file of flags") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f'{path}: give one JSON object of flags, such as {{"task_name": "rte"}}')

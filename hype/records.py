@@ -13,9 +13,9 @@ import torch
 
 from hype.checkpoints import file_sha256
 from hype.data import Splits
+from hype.folder import SCHEMA as SCHEMA
 from hype.parsing import Arguments
 
-SCHEMA = 1
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "scikit-learn", "scipy", "numpy")
 # Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
 NEUTRAL = {

@@ -41,6 +41,10 @@ def run(arguments: Arguments) -> dict | None:
             raise
         except torch.OutOfMemoryError as error:
             raise EnvironmentFault("out of memory: lower --per_device_train_batch_size or --max_seq_length") from error
+        except KeyError as error:
+            if "metric_for_best_model" not in str(error):
+                raise
+            raise InputError(f"--metric_for_best_model: {error.args[0]}") from error
         except UnpicklingError as error:
             raise InputError(f"{folder}: a checkpoint holds code; remove it, it is not of a run of ours") from error
         except (OSError, SafetensorError, RuntimeError) as error:
