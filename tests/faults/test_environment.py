@@ -1,0 +1,92 @@
+"""The network, the processes of the loader, memory: what fails around a run is told from wrong input and from bugs."""
+
+import json
+import os
+import socket
+
+import pytest
+import torch
+from transformers import DataCollatorWithPadding
+
+import main
+from hype.folder import write_failure
+from hype.parsing import parse
+from hype.run import run
+from hype.trainer import HyPeTrainer
+from tests.faults.test_kills import NOISE, outcome
+
+ALL = ("do_train", "do_eval", "do_predict")
+
+
+def status(tmp_path) -> str:
+    return json.loads((tmp_path / "run" / "run.json").read_text())["status"]
+
+
+def test_a_run_on_local_files_opens_no_connection(argv, monkeypatch):
+    asked = []
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, lambda self, address: asked.append(address) or 1)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or [])
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    run(parse(argv(*ALL, max_steps=2, **NOISE)))
+    assert asked == []
+
+
+def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, monkeypatch):
+    flags = {**NOISE, "dataloader_num_workers": 1, "save_steps": 2}
+    run(parse(argv(*ALL, **flags, output_dir=tmp_path / "straight")))
+    collate = DataCollatorWithPadding.__call__
+
+    def dying(self, rows):
+        # The prefetched third batch or a later one: checkpoint 2 may or may not be there.
+        if torch.utils.data.get_worker_info() is not None and os.path.exists(tmp_path / "run" / "checkpoint-2"):
+            os._exit(1)
+        return collate(self, rows)
+
+    monkeypatch.setattr(DataCollatorWithPadding, "__call__", dying)
+    with pytest.raises(RuntimeError, match="worker"):
+        run(parse(argv(*ALL, **flags)))
+    assert status(tmp_path) == "failed"
+    monkeypatch.undo()
+    run(parse(argv(*ALL, **flags)))
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
+
+
+def test_out_of_memory_is_a_fault_of_the_environment_and_says_what_to_lower(argv, capsys, tmp_path, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(HyPeTrainer, "training_step", full)
+    assert main.main(argv("do_train")) == 4
+    assert "--per_device_train_batch_size" in capsys.readouterr().err
+    assert status(tmp_path) == "failed"
+    monkeypatch.undo()
+    assert main.main(argv("do_train")) == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(2, "No such file"), ValueError("x"), KeyError("x")])
+def test_a_bug_is_shown_as_one(argv, tmp_path, monkeypatch, error):
+    def failing(self, *args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(HyPeTrainer, "training_step", failing)
+    with pytest.raises(type(error), match=r"a bug|No such file|x"):
+        main.main(argv("do_train"))
+    assert status(tmp_path) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(122, "Disk quota exceeded"), "Disk quota exceeded"),
+        (OSError(2, "No such file or directory"), None),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), os.strerror(28)),
+        (RuntimeError("I/O error: No such file or directory (os error 2)"), None),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"), "torch.save failed"),
+        (RuntimeError("PytorchStreamReader failed reading zip archive"), None),
+        (RuntimeError("shape mismatch"), None),
+    ],
+)
+def test_a_failed_write_is_told_from_other_errors(error, reason):
+    assert write_failure(error) == reason

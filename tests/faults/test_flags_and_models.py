@@ -1,0 +1,121 @@
+"""Flags and models that cannot work end with 2 and one line, before anything is trained."""
+
+import json
+
+import pytest
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+import main
+from hype.arguments import REMOVED_FLAGS
+from hype.errors import InputError
+from hype.parsing import parse, parser
+from hype.trainer import HyPeTrainer
+
+REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
+OUT_OF_RANGE = {
+    "max_steps": ["0", "-5"],
+    "save_steps": ["0", "-1", "nan", "1.5"],
+    "logging_steps": ["0", "nan"],
+    "eval_steps": ["0", "inf"],
+    "save_total_limit": ["0", "-1"],
+    "eval_accumulation_steps": ["0"],
+    "gradient_accumulation_steps": ["0", "0.5"],
+    "per_device_eval_batch_size": ["0", "-8"],
+    "num_train_epochs": ["0", "-1", "nan", "inf"],
+    "learning_rate": ["-1e-5", "nan", "inf", "2e-5x"],
+    "weight_decay": ["-0.1"],
+    "max_grad_norm": ["nan"],
+    "adam_beta1": ["1", "-0.1", "nan"],
+    "label_smoothing_factor": ["1", "2"],
+    "warmup_ratio": ["1.0", "-0.1", "nan"],
+    "warmup_steps": ["-1", "1.5"],
+    "dataloader_num_workers": ["-1"],
+    "seed": ["-1", "4294967296", "1.5", ""],
+    "data_seed": ["-1"],
+    "hype_eps": ["-1e-5", "nan", "inf", ""],
+    "hype_type": ["", "Normal", "gauss"],
+    "dropout_rate": ["1", "nan"],
+    "max_seq_length": ["0", "-1"],
+    "optim": ["sgdd"],
+    "lr_scheduler_type": ["none"],
+    "report_to": ["nobody"],
+    "do_train": ["maybe"],
+}
+CASES = [(name, value) for name, values in OUT_OF_RANGE.items() for value in dict.fromkeys(values)]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES)
+def test_a_value_out_of_range_is_refused_by_its_name(name, value):
+    with pytest.raises(InputError, match=f"--{name}|{name}") as caught:
+        parse([*REQUIRED, f"--{name}", value])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", REMOVED_FLAGS)
+def test_a_removed_flag_names_what_takes_its_place(name):
+    with pytest.raises(InputError, match=f"--{name}: transformers 5 dropped it; use ") as caught:
+        parse([*REQUIRED, f"--{name}", "1"])
+    instead = str(caught.value).rpartition("use ")[2].split()[0]
+    assert not instead.startswith("--") or instead in parser()._option_string_actions
+
+
+@pytest.mark.parametrize("flag", ["--learning_rat", "--hype_e", "--do_tra", "--num_train", "--outputdir"])
+def test_no_flag_is_abbreviated_or_guessed(flag):
+    with pytest.raises(InputError, match=f"{flag}: no such flag"):
+        parse([*REQUIRED, flag, "1"])
+
+
+CONTRADICTIONS = [
+    ({"hype_type": "normal", "hype_layers": "5-2"}, "hype_layers"),
+    ({"hype_type": "normal", "hype_layers": "-1"}, "hype_layers"),
+    ({"hype_type": "normal", "hype_top_layers": "-1"}, "hype_top_layers"),
+    ({"task_name": "ax"}, "has no train data"),
+    ({"task_name": None, "validation_file": "x.csv"}, "--train_file"),
+    ({"load_best_model_at_end": "true", "eval_strategy": "no"}, "load_best_model"),
+    ({"fp16": "true", "bf16": "true"}, "16"),
+    ({"dropout_rate": 0.1, "all_dropout_rate": 0.1}, "exclude each other"),
+    ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
+    ({"model_name_or_path": "main.py"}, "main.py"),
+]
+
+
+@pytest.mark.parametrize(("flags", "part"), CONTRADICTIONS, ids=[" ".join(map(str, f)) for f, _ in CONTRADICTIONS])
+def test_flags_that_contradict_each_other_or_the_data_are_refused(argv, capsys, monkeypatch, flags, part):
+    monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda: False)
+    assert main.main(argv("do_train", **flags)) in ((4,) if flags.get("model_name_or_path") else (2,))
+    line = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert line.startswith("error: ") and part in line
+
+
+def test_a_best_metric_that_there_is_not_is_wrong_input(argv, capsys):
+    flags = {"metric_for_best_model": "nope", "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    assert main.main(argv("do_train", "load_best_model_at_end", **flags)) == 2
+    line = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert "metric_for_best_model" in line and "eval_accuracy" in line
+
+
+UNFIT = {
+    "squeezebert": {
+        "hidden_size": 16, "embedding_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 24, "q_groups": 1, "k_groups": 1, "v_groups": 1, "post_attention_groups": 1,
+        "intermediate_groups": 1, "output_groups": 1,
+    },
+    "xlm": {"emb_dim": 16, "n_layers": 2, "n_heads": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", UNFIT)
+def test_a_model_that_cannot_be_perturbed_is_refused_by_its_type(argv, capsys, tmp_path, tiny_folder, model_type):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    config = AutoConfig.for_model(
+        model_type, vocab_size=len(tokenizer), max_position_embeddings=64, **UNFIT[model_type]
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path / model_type)
+    tokenizer.save_pretrained(tmp_path / model_type)
+    flags = {"model_name_or_path": tmp_path / model_type, "max_steps": 1, "save_strategy": "no"}
+    assert main.main(argv("do_train", hype_type="normal", **flags)) == 2
+    line = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert "Layer" in line or "layers" in line
+    assert main.main(argv("do_train", **flags)) == 0, "without noise it trains"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["model_type"] == model_type
