@@ -271,7 +271,7 @@ _NLI_SETS = (
 )  # fmt: skip
 
 TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_NLI_SETS)}
-GLUE_NAMES = tuple(task.name for task in _GLUE)
+GLUE_NAMES, NLI_NAMES = (tuple(task.name for task in tasks) for tasks in (_GLUE, _NLI_SETS))
 
 
 def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None) -> Task:

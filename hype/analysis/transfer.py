@@ -3,7 +3,7 @@
 from hype.analysis.finished import FinishedRun, confusion
 from hype.analysis.record import Options, analysed
 from hype.errors import InputError
-from hype.tasks import NLI, TASKS
+from hype.tasks import NLI, NLI_NAMES, TASKS
 
 # Set -> task and split. The first three are read from --nli_dir, the others from --data_dir.
 TARGETS = {
@@ -14,7 +14,6 @@ TARGETS = {
     "mnli": ("mnli", "validation"),
     "mnli-mm": ("mnli", "validation_mismatched"),
 }
-NLI_SETS = ("snli", "sick", "scitail")
 # Appendix C.2. What a predicted neutral says about QQP's questions the paper does not tell; here, as everything that
 # is not entailment, it says that they are no duplicates. The record's confusion counts allow other readings.
 LABEL_MAPS = {
@@ -37,7 +36,7 @@ def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     """Score a run on the dev set of `target`, by accuracy."""
     task_name, split = TARGETS[target]
-    splits = options.splits(task_name, [split], options.nli_dir if task_name in NLI_SETS else None)
+    splits = options.splits(task_name, [split], options.nli_dir if task_name in NLI_NAMES else None)
     label_map = LABEL_MAPS.get(target, SAME)
     gold = [TASKS[task_name].label_names[i] for i in splits.splits[split]["label"]]
 

@@ -22,7 +22,7 @@ from hype.reproduction.narrowing import (
     variant_text,
     with_scale,
 )
-from hype.tasks import TASKS, SplitSource
+from hype.tasks import NLI_NAMES, TASKS, SplitSource
 
 MAIN = Path(__file__).resolve().parent.parent.parent / "main.py"
 # These cannot change a result. Data and models are hashed by content, not by place.
@@ -141,8 +141,9 @@ def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str
             flags[name] = max(1, round(flags[name] * depth / experiment.layer_count))
     if narrowing.max_train_samples is not None:
         flags["max_train_samples"] = min(narrowing.max_train_samples, flags.get("max_train_samples", sys.maxsize))
-    if narrowing.data_dir is not None:
-        flags["data_dir"] = narrowing.data_dir
+    data_dir = (narrowing.nli_dir if task in NLI_NAMES else None) or narrowing.data_dir
+    if data_dir is not None:
+        flags["data_dir"] = data_dir
     return {name: value for name, value in flags.items() if value is not None}
 
 

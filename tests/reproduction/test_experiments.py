@@ -342,3 +342,10 @@ def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path
     assert quarter[quarter.index("--hype_top_layers") + 1] == "2"  # 1.5, rounded
     text = narrowing_text(load("table_18"), narrowing)
     assert "numbers of layers scaled from 24 to the 6 of bert-large's model" in text
+
+
+def test_an_nli_set_is_trained_on_from_the_nli_folder():
+    narrowing = replace(FULL, data_dir="glue", nli_dir="nli")
+    folders = {c.task: parse(list(c.argv)).data.data_dir for c in cells_of("table_7", narrowing)}
+    assert folders == {"mnli": "glue", "snli": "nli"}
+    assert {parse(list(c.argv)).data.data_dir for c in cells_of("table_7", replace(FULL, data_dir="glue"))} == {"glue"}
