@@ -50,7 +50,8 @@ DIFFERENCE_NOTE = (
 )
 LAYER_NOTE = (
     "Of the learning rate and variant that the protocol selects by the runs' own dev scores; layer 0: embeddings. "
-    "Probing: score x 100 of a linear head on the frozen layer. Similarity: mean cosine of token pairs, x 100."
+    "Probing: score x 100 of a linear head on the frozen layer. Similarity: mean cosine of token pairs, x 100. "
+    "-: undefined, as the predictions are constant."
 )
 PRINTED_NOTE = f"Recomputed from the printed scores; a deviation of up to {TOLERANCE} may come from rounding."
 
@@ -223,7 +224,8 @@ def layer_sheets(layers: pd.DataFrame) -> list[Sheet]:
         for method, of_method in group.groupby("method", sort=False):
             by_layer = of_method.groupby("layer")["score"]
             spread = by_layer.std(ddof=DDOF)
-            texts = [points_text(mean) + _spread_text(spread[layer]) for layer, mean in by_layer.mean().items()]
+            means = [(None if pd.isna(mean) else mean, spread[layer]) for layer, mean in by_layer.mean().items()]
+            texts = [points_text(mean) + _spread_text(std) for mean, std in means]
             rows.append([Entry(text) for text in (method, str(of_method["seed"].nunique()), *texts)])
         sheets.append(Sheet(f"{model}: {analysis} on {target}, by layer", LAYER_NOTE, columns, rows))
     return sheets

@@ -25,7 +25,12 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
     places = [place for cell in cells for place in _places(experiment, cell)]
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
     if experiment.analysis and experiment.analysis not in ACCURACIES:
-        title += f" (dev scores of the runs that go into it; the numbers themselves come from {experiment.analysis})"
+        where = (
+            f"{experiment.analysis} of their models, by layer, follows"
+            if experiment.targets
+            else (f"the numbers themselves come from {experiment.analysis}")
+        )
+        title += f" (scores: the runs on their dev sets; {where})"
         printed, averages, gains = {}, {}, {}
     else:
         printed, averages, gains = _printed(experiment)
