@@ -93,7 +93,7 @@ def draw(records: list[dict], folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".{name}.svg"
-            temporary.write_text(figure.svg, encoding="utf-8")
+            temporary.write_text(figure.standalone, encoding="utf-8")
             temporary.replace(folder / f"{name}.svg")
         except OSError as error:
             raise EnvironmentFault(f"--figure_dir {folder}: {error.strerror}; choose a folder you can write") from error

@@ -36,6 +36,16 @@ class Figure:
     svg: str
     caption: str
 
+    @property
+    def file_name(self) -> str:
+        """A name of a whitelist of characters: a model's name may hold any."""
+        return re.sub("[^A-Za-z0-9._-]+", "_", self.name) + ".svg"
+
+    @property
+    def standalone(self) -> str:
+        """The figure as a file, on white: it does not know the page around it."""
+        return self.svg.replace("<svg ", '<svg style="background: #fff; color: #1a1a1a" ', 1) + "\n"
+
 
 def seed_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
     """Draw, per model, each run's score by method and task: the protocol's choice filled, all other runs hollow."""

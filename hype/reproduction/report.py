@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import jinja2
@@ -74,6 +75,11 @@ class Contents:
         """What stands between the scores and the paired differences."""
         return [*sheets.layer_sheets(self.layers), *changes_sheets(self.changes)]
 
+    @cached_property
+    def figures(self) -> list[Figure]:
+        drawn = layer_plots(self.layers, self.table) + dose_plots(self.changes, self.table)
+        return drawn + combination_plots(self.points, self.table) + seed_plots(self.points, self.table)
+
     @property
     def runs_text(self) -> str:
         counts = Counter(self.runs["status"])
@@ -114,7 +120,7 @@ def show(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> s
 
 
 def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path, extras: Extras = NO_EXTRAS) -> list[Path]:
-    """Write NAME.md, NAME.html, NAME.csv, NAME_differences.csv and NAME_runs.csv into the folder; return their paths.
+    """Write NAME.md, NAME.html, NAME.csv, NAME_differences.csv, NAME_runs.csv and the figures; return their paths.
 
     Raises:
         InputError: the runs contradict each other.
@@ -127,6 +133,7 @@ def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path, extras: Ex
         f"{table.name}.csv": _csv(_score_records(contents), contents.labels),
         f"{table.name}_differences.csv": _csv([vars(d) for d in contents.differences], contents.labels),
         f"{table.name}_runs.csv": _csv(contents.runs.to_dict("records"), contents.labels),
+        **{figure.file_name: figure.standalone for figure in contents.figures},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,8 +178,6 @@ def _escaped(text: str) -> str:
 
 def _page(contents: Contents) -> str:
     table, points = contents.table, contents.points
-    figures: list[Figure] = layer_plots(contents.layers, table) + dose_plots(contents.changes, table)
-    figures += combination_plots(points, table) + seed_plots(points, table)
     source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -181,7 +186,7 @@ def _page(contents: Contents) -> str:
         contents=contents,
         protocol_note=sheets.protocol_note(table),
         score_sheets=sheets.score_sheets(table, contents.cells),
-        figures=[(Markup(figure.svg), figure.caption) for figure in figures],
+        figures=[(Markup(figure.svg), figure.caption) for figure in contents.figures],
         other_sheets=[
             *contents.further_sheets,
             *sheets.difference_sheets(table, contents.differences),
