@@ -1,6 +1,9 @@
 """What a record says of the code that made it."""
 
 import subprocess
+import sys
+
+import torch
 
 from hype import records
 
@@ -18,3 +21,12 @@ def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeyp
     assert records._git_state()["dirty"] is False
     (tmp_path / "hype" / "new.py").write_text("")
     assert records._git_state()["dirty"] is True
+
+
+def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
+    """getrusage gave the parent's peak to a child that needs less."""
+    ballast = torch.ones(2**28)  # 1 GiB
+    code = "import torch; from hype import records; print(records.peak_memory_bytes(torch.device('cpu')))"
+    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    own = records.peak_memory_bytes(torch.device("cpu"))
+    assert own > ballast.nbytes and child < own - ballast.nbytes // 2
