@@ -4,6 +4,7 @@
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -18,10 +19,12 @@ sys.path.insert(0, str(ROOT))
 from transformers import TrainingArguments  # noqa: E402
 
 from hype.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
+from hype.benchmark import figures  # noqa: E402
 from hype.benchmark.techniques import table  # noqa: E402
 from hype.checkpoints import write_text  # noqa: E402
 from hype.compare import compare  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
+from hype.reproduction.changes import differ_by_noise, share_and_gain  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
 
 GROUPS = {
@@ -71,13 +74,44 @@ def runs() -> str:
     return "\n".join(lines)
 
 
+def dose() -> str:
+    """Show what the noise changed in the recorded runs on 1,000 examples, a line for each task, form and scale."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("minilm/runs/*/run.json"))]
+    first = {"max_train_samples": 1000, "low_resource": False}
+    few = [r for r in records if first.items() <= r["identity"].items()]
+    pairs: dict[tuple, list] = {}
+    for record, control in itertools.product(few, few):
+        noise = record["identity"]["hype_type"], record["identity"]["hype_eps"]
+        if noise[0] != "none" == control["identity"]["hype_type"] and differ_by_noise(record, control):
+            pairs.setdefault((record["task"], *noise), []).append((record["seed"], *share_and_gain(record, control)))
+    lines = [
+        "| task | noise | eps | seeds | dev predictions that differ, % | score difference, points |",
+        "|---" * 6 + "|",
+    ]
+    for (task, hype_type, eps), found in sorted(pairs.items()):
+        seeds, shares, gains = zip(*sorted(found), strict=True)
+        texts = [", ".join(f"{100 * share:.2f}" for share in shares), ", ".join(f"{gain:+.2f}" for gain in gains)]
+        seeds_text = ", ".join(map(str, seeds))
+        lines.append(f"| {task} | HyPe-{hype_type[0].upper()} | {eps:g} | {seeds_text} | {texts[0]} | {texts[1]} |")
+    return "\n".join(lines)
+
+
+def benchmark(is_full: bool = False) -> str:
+    """Show what was measured beside its bound; in full, what has none, too."""
+    entries = figures.read(RESULTS / "benchmark.json")
+    for entry in entries.values() if not is_full else ():
+        entry["figures"] = [found for found in entry["figures"] if "verdict" in found]
+    return figures.table(entries)
+
+
 def techniques() -> str:
     """Show the measured cost and score of the compared techniques."""
     return table(json.loads((RESULTS / "techniques.json").read_text(encoding="utf-8")))
 
 
 PARTS = {
-    "README.md": {"quick_start": quick_start, "runs": runs, "techniques": techniques},
+    "README.md": {"quick_start": quick_start, "runs": runs, "dose": dose, "benchmark": benchmark},
+    "docs/benchmark.md": {"benchmark_full": lambda: benchmark(is_full=True), "techniques": techniques},
     "docs/options.md": {"options": options},
     "docs/reproduction.md": {"scale": scale.table, "models": scale.model_table},
 }

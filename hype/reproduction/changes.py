@@ -30,13 +30,11 @@ def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
     rows = []
     for cell, record in records.items():
         control = controls.get(_pair(cell))
-        if control is None or cell.method == CONTROL or not _differ_by_noise(record, control):
+        if control is None or cell.method == CONTROL or not differ_by_noise(record, control):
             continue
-        ours, theirs = (r["validation_labels"] for r in (record, control))
         noise = record["identity"]["hype_type"], record["identity"]["hype_eps"]
-        share = sum(a != b for a, b in zip(ours, theirs, strict=True)) / len(ours)
         names = [cell.model, cell.task, cell.method, cell.variant, cell.learning_rate, cell.seed]
-        rows.append([*names, *noise, share, 100 * (record["score"] - control["score"])])
+        rows.append([*names, *noise, *share_and_gain(record, control)])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -44,8 +42,15 @@ def _pair(cell: Cell) -> tuple:
     return cell.model, cell.task, cell.learning_rate, cell.seed
 
 
-def _differ_by_noise(record: dict, control: dict) -> bool:
-    """Say whether both have labels and scores to compare, and all that differs between them is what noise there is."""
+def share_and_gain(record: dict, control: dict) -> tuple[float, float]:
+    """Return the share of predicted labels that differ, and the difference of the scores in points."""
+    ours, theirs = record["validation_labels"], control["validation_labels"]
+    share = sum(a != b for a, b in zip(ours, theirs, strict=True)) / len(ours)
+    return share, 100 * (record["score"] - control["score"])
+
+
+def differ_by_noise(record: dict, control: dict) -> bool:
+    """Say whether two records have labels to compare and all that differs between the runs is what noise there is."""
     if not (record.get("validation_labels") and control.get("validation_labels")):
         return False
     ours, theirs = record["identity"], control["identity"]

@@ -43,7 +43,8 @@ GRID_NOTE = (
 )
 DIFFERENCE_NOTE = (
     "Pairs of runs with the same seed, model, task and learning rate; mean over all learning rates, nothing selected. "
-    "n counts seeds (over all tasks: tasks x seeds), as the learning rates of one seed are no independent evidence. "
+    "n counts seeds, as the learning rates of one seed are no independent evidence; over all tasks it counts tasks x "
+    "seeds, but in tables 6 and 7 seeds, as they score one run on several sets. "
     f"95 % percentile bootstrap interval from n = {LEAST_FOR_INTERVAL}; two-sided sign-flip permutation test from "
     f"n = {LEAST_FOR_TEST}, corrected after Holm over all tests of this report. Runs without a score drop out of the "
     "pairs."

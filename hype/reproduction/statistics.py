@@ -120,7 +120,8 @@ class Difference:
     """Method minus reference, in points, over pairs of equal seed and learning rate.
 
     Pairs of one seed share the head's initialisation and the order of the data, so they are no independent evidence:
-    each seed (for `ALL_TASKS` each task and seed) gives one value, the mean over its learning rates; `n` counts them.
+    each seed (for `ALL_TASKS` each task and seed; in tables 6 and 7, which score one run on several sets, each seed)
+    gives one value, the mean over its learning rates; `n` counts them.
     `pairs` of `planned` pairs had both scores. low, high: None for n < 3; p, p_holm: None for n < 5.
     """
 
@@ -244,7 +245,10 @@ def _against(planned: pd.DataFrame, scored: pd.DataFrame, table: PaperTable, mod
         summed_up = (ALL_TASKS,) if len(table.tasks) > 1 else ()
         for task in (*table.tasks, *summed_up):
             here = list(table.tasks) if task == ALL_TASKS else [task]
-            values = units[units.index.get_level_values("task").isin(here)].to_numpy()
+            found = units[units.index.get_level_values("task").isin(here)]
+            if table.is_selected_elsewhere:  # one run is scored on several sets
+                found = found.groupby("seed").mean()
+            values = found.to_numpy()
             pair_count, planned_count = pairs["task"].isin(here).sum(), group["task"].isin(here).sum()
             names = (model, task, group["method"].iloc[0], variant, reference)
             counts = (len(values), int(pair_count), int(planned_count))

@@ -13,7 +13,7 @@ from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import load
 from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.state import state_of
-from hype.reproduction.statistics import grid_points, protocol
+from hype.reproduction.statistics import ALL_TASKS, grid_points, paired_differences, protocol
 from hype.reproduction.tables import layers_table, runs_table
 from tests.analysis.test_transfer import nli_folder
 from tests.reproduction.made_up_runs import paper_table, runs_of, seeds
@@ -125,3 +125,17 @@ def test_grid_points_are_selected_by_the_dev_score_not_by_the_score_shown():
     table = paper_table(is_selected_elsewhere=True)
     cell = protocol(grid_points(pd.DataFrame(runs_of(*rows)), table))["bert", "vanilla", "rte"]
     assert cell.best.learning_rate == 2e-5 and cell.best.mean == pytest.approx(40)
+
+
+def test_several_sets_of_one_run_are_one_piece_of_evidence():
+    rows = [
+        run
+        for task, gain in (("snli", 0.1), ("sick", 0.3))
+        for method, lift in (("vanilla", 0.0), ("hype-n", gain))
+        for run in seeds(method, [0.5 + lift, 0.4 + lift, 0.6 + lift], task=task)
+    ]
+    fields = {"tasks": ["snli", "sick"], "methods": ["vanilla", "hype-n"]}
+    for is_one_run, n in ((True, 3), (False, 6)):
+        table = paper_table(**fields, is_selected_elsewhere=is_one_run)
+        (overall,) = [d for d in paired_differences(runs_of(*rows), table) if d.task == ALL_TASKS and d.n]
+        assert (overall.n, overall.mean) == (n, pytest.approx(20))
