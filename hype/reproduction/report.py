@@ -82,8 +82,10 @@ class Contents:
 
     @property
     def runs_text(self) -> str:
-        counts = Counter(self.runs["status"])
-        return f"{len(self.runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
+        # Tables 6 and 7 have a row for each run and set.
+        runs = self.runs.drop_duplicates("folder") if self.table.is_selected_elsewhere else self.runs
+        counts = Counter(runs["status"])
+        return f"{len(runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
 
 
 def contents_of(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> Contents:

@@ -60,7 +60,7 @@ def test_one_command_runs_analyses_and_shows(name, shown, tmp_path, model, adv_f
     line = options_of(name, model, tmp_path, adv_file)
     assert main([*line, "--run", "--report"]) == 0
     text = capsys.readouterr().out
-    assert shown in text and "analysed on the first 16 examples of each set" in text
+    assert shown in text and "4 runs: 4 finished" in text and "analysed on the first 16 examples of each set" in text
     page = (tmp_path / "reports" / f"{name}.html").read_text()
     assert shown.split(",")[0] in page
     assert ("layer (0: embeddings)" in page) == name.startswith("figure")
