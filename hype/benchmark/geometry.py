@@ -13,7 +13,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from hype import records
-from hype.benchmark.pairs import now, timed
+from hype.benchmark.pairs import EXACT_MEMORY, now, timed
 from hype.benchmark.settings import BATCH_SIZE, LENGTH
 from hype.errors import EnvironmentFault
 from hype.perturbation import HyPe
@@ -81,7 +81,7 @@ def peak_memory_bytes(sizes: dict, hype_type: str | None) -> int:
         EnvironmentFault: that process failed.
     """
     command = [sys.executable, "-m", "hype.benchmark.geometry", json.dumps(sizes), hype_type or ""]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(os.cpu_count())}
+    environment = {**os.environ, **EXACT_MEMORY, "OMP_NUM_THREADS": str(os.cpu_count())}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise EnvironmentFault(f"the process that measures memory ended with {done.returncode}: see its log above")

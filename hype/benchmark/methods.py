@@ -3,12 +3,12 @@
 from contextlib import ExitStack
 
 from hype.benchmark.figures import figure
-from hype.benchmark.pairs import interleaved, ratios
+from hype.benchmark.pairs import EXACT_MEMORY, interleaved, ratios
 from hype.benchmark.settings import BATCH_SIZE, Settings
 from hype.benchmark.stepping import Stepper
 from hype.benchmark.techniques import METHODS, measure_apart
 
-TASK, STEPS = "mrpc", 2
+TASK, STEPS = "cola", 6
 VANILLA, HYPE = "vanilla", "HyPe-N"
 COMPARED = (HYPE, "R-Drop", "R3F", "LNSR", "Child-Tuning D")
 
@@ -43,4 +43,4 @@ def _peak_bytes(name: str, settings: Settings) -> int:
     """Measure a training of three steps at full length in a process of its own."""
     flags = "--do_train --do_eval --max_eval_samples 16 --pad_to_max_length --num_train_epochs 1 "
     flags += f"--max_train_samples {3 * BATCH_SIZE} "
-    return measure_apart(settings.argv(TASK, flags + METHODS[name][0]))["peak_memory_bytes"]
+    return measure_apart(settings.argv(TASK, flags + METHODS[name][0]), **EXACT_MEMORY)["peak_memory_bytes"]

@@ -1,10 +1,15 @@
 """Seconds of alternatives, measured in turns, step by step, so that what disturbs one of them disturbs all."""
 
 import math
+import random
 import time
 from collections.abc import Callable
 
 import torch
+
+# For a process whose peak memory counts: glibc then returns what is freed to the system, so that the peak resident set
+# is what was in use at once. Without, it moves by 1 % with the order of allocations.
+EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 def now(device: torch.device) -> float:
@@ -28,15 +33,18 @@ def timed(device: torch.device, work: Callable[[], object]) -> float:
 def interleaved(sides: dict[str, Callable[[], float]], repeats: int, steps: int = 1) -> dict[str, list[float]]:
     """Let every side do a step in turn, `repeats` x `steps` times; return its seconds of each repeat.
 
-    A side does its next step and returns the seconds. The order of the sides turns around at every step.
+    A side does its next step and returns the seconds. The order of the sides is drawn anew at every other step and
+    turned around at the one behind it, so that none always comes first, or after the same other one.
     """
     seconds = {name: [0.0] * repeats for name in sides}
-    order = list(sides)
+    rng, order = random.Random(0), list(sides)
+    turn = 0
     for repeat in range(repeats):
         for _ in range(steps):
             for name in order:
                 seconds[name][repeat] += sides[name]()
-            order.reverse()
+            turn += 1
+            order = order[::-1] if turn % 2 else rng.sample(order, len(order))
     return seconds
 
 

@@ -92,13 +92,15 @@ def measure(argv: list[str]) -> dict:
     }
 
 
-def measure_apart(argv: list[str]) -> dict:
+def measure_apart(argv: list[str], **variables: str) -> dict:
     """Do `measure` in a process of its own, with one thread unless OMP_NUM_THREADS says otherwise.
+
+    variables: of that process's environment, beside this one's.
 
     Raises:
         InputError: that process failed; its log stands on stderr.
     """
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, **variables}
     command = [sys.executable, "-m", "hype.benchmark.techniques", "--measure", *argv]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:

@@ -12,19 +12,23 @@ from hype.benchmark.settings import like_the_whole
 from hype.errors import InputError
 
 
-def test_the_sides_take_turns_and_the_order_turns_around():
+def side_of(turns, name, seconds=1.0):
+    def step():
+        turns.append(name)
+        return seconds
+
+    return step
+
+
+def test_the_sides_take_turns_in_an_order_that_turns_around():
     turns = []
-
-    def side(name, seconds):
-        def step():
-            turns.append(name)
-            return seconds
-
-        return step
-
-    seconds = interleaved({"A": side("A", 1.0), "B": side("B", 3.0)}, repeats=2, steps=3)
-    assert "".join(turns) == "ABBAABBAABBA"
-    assert seconds == {"A": [3.0, 3.0], "B": [9.0, 9.0]}
+    sides = {"A": side_of(turns, "A"), "B": side_of(turns, "B", 3.0), "C": side_of(turns, "C")}
+    seconds = interleaved(sides, repeats=2, steps=10)
+    assert seconds == {"A": [10.0, 10.0], "B": [30.0, 30.0], "C": [10.0, 10.0]}
+    rounds = [turns[i : i + 3] for i in range(0, 60, 3)]
+    assert all(sorted(one) == ["A", "B", "C"] for one in rounds)
+    assert all(there == back[::-1] for there, back in zip(rounds[::2], rounds[1::2], strict=True))
+    assert {"".join(one[:2]) for one in rounds} == {"AB", "AC", "BA", "BC", "CA", "CB"}, "each follows each"
 
 
 def test_a_machine_that_slows_down_for_all_sides_does_not_move_the_median_of_paired_ratios():
