@@ -1,4 +1,4 @@
-"""A training step and its memory with HyPe against the same without dropout and without noise."""
+"""A training step, and its memory, with HyPe against the same without dropout and without noise."""
 
 from functools import partial
 
@@ -16,6 +16,12 @@ def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
     figures, details = [], {}
     for size, sizes in geometry.SIZES.items():
         figures += _step_time(size, sizes, settings, bounds, details)
+    return figures, details
+
+
+def measure_memory(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
+    """Return the ratios of the peak memory, each of one process: that of two equal ones is the same."""
+    figures, details = [], {}
     for size, sizes in geometry.SIZES.items():
         vanilla = geometry.peak_memory_bytes(sizes, None)
         for noise, hype_type in geometry.NOISES.items():

@@ -144,8 +144,8 @@ def is_small(monkeypatch):
 
 
 FIGURES = {
-    "overhead": 6, "dropout": 1, "throughput": 4, "loop": 1, "evaluation": 2, "start": 2, "methods": 4, "grid": 1,
-    "techniques": 1,
+    "overhead": 4, "memory": 2, "dropout": 1, "throughput": 4, "loop": 1, "evaluation": 2, "start": 2, "methods": 4,
+    "grid": 1, "techniques": 1,
 }  # fmt: skip
 
 
