@@ -95,9 +95,8 @@ def read_lines(paths: Sequence[Path], encoding: str = "utf-8") -> Table:
     if len({len(column) for column in columns}) > 1:
         counts = ", ".join(f"{path.name} {len(column)}" for path, column in zip(paths, columns, strict=True))
         raise InputError(f"{paths[0].parent}: parallel files of different numbers of lines ({counts})")
-    return Table(
-        paths[-1], dict(zip(PARALLEL_COLUMNS, columns, strict=True)), list(range(1, len(columns[0]) + 1))
-    )  # fmt: skip
+    numbers = list(range(1, len(columns[0]) + 1))
+    return Table(paths[-1], dict(zip(PARALLEL_COLUMNS, columns, strict=True)), numbers)
 
 
 def read_csv(path: Path, encoding: str = "utf-8") -> Table:
@@ -157,10 +156,9 @@ def decode(path: Path, encoding: str) -> str:
     try:
         text = content.decode(encoding)
         text.encode("utf-8")  # utf-7 and others let half a surrogate pair pass, which is no text
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not {encoding} at byte offset {error.start}; give its --encoding") from error
     except UnicodeError as error:
-        raise InputError(f"{path}: not {encoding} ({_first_line(error)}); give its --encoding") from error
+        place = f"at byte offset {error.start}" if isinstance(error, UnicodeDecodeError) else f"({_first_line(error)})"
+        raise InputError(f"{path}: not {encoding} {place}; give its --encoding") from error
     except (LookupError, ValueError) as error:
         raise InputError(f"--encoding {encoding}: no such encoding; give utf-8, utf-16, latin-1 ...") from error
     text = text.removeprefix("\ufeff")
