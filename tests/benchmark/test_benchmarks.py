@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -120,13 +118,6 @@ def test_steps_of_the_geometry_take_noise_and_leave_none_behind():
     training = geometry.Training(TINY, torch.device("cpu"))
     assert training.step("uniform") > 0 and training.step() > 0
     assert not any(layer._forward_pre_hooks for layer in training.model.bert.encoder.layer)
-
-
-def test_the_memory_of_a_process_is_its_own_and_not_that_of_the_one_that_started_it():
-    code = "import torch; from hype.records import peak_memory_bytes; print(peak_memory_bytes(torch.device('cpu')))"
-    large = b"x" * (3 << 29)
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-    assert int(done.stdout) < len(large)
 
 
 @pytest.fixture
