@@ -7,22 +7,20 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from hype.checkpoints import file_sha256
 from hype.reproduction.experiments import Experiment, Method, Model
+from hype.reproduction.fingerprints import data_fingerprint, model_fingerprint
 from hype.reproduction.narrowing import (
     LAYER_COUNTS,
     Narrowing,
     chosen,
     chosen_models,
-    layer_count,
     points_of,
     variant_text,
     with_scale,
 )
-from hype.tasks import NLI_NAMES, TASKS, SplitSource
+from hype.tasks import NLI_NAMES
 
 MAIN = Path(__file__).resolve().parent.parent.parent / "main.py"
 # These cannot change a result. Data and models are hashed by content, not by place.
@@ -30,7 +28,6 @@ WITHOUT_EFFECT = (
     "model_name_or_path", "data_dir", "output_dir", "save_model", "save_strategy", "save_steps", "save_total_limit",
     "report_to", "disable_tqdm",
 )  # fmt: skip
-TRAINED_ON = ("train", "validation", "validation_mismatched")
 
 
 @dataclass(frozen=True)
@@ -107,12 +104,13 @@ def expand(
     chosen("--variants", dict.fromkeys(variant_text(p) for m in methods for p in points_of(m) if p), narrowing.variants)
     cells = []
     for model, task, method in itertools.product(models, tasks, methods):
-        rates = narrowing.learning_rates or tuple(sorted((*experiment.learning_rates, *model.more_learning_rates)))
+        full = tuple(sorted((*experiment.learning_rates, *model.more_learning_rates)))
+        rates = narrowing.learning_rates_of(task) or full
         seeds = narrowing.seeds or experiment.seeds
         for point, rate, seed in itertools.product(points_of(method, narrowing.variants), rates, seeds):
             flags = _flags(experiment, narrowing, model, task, method, point)
             flags |= {"learning_rate": rate, "seed": seed, "save_model": keep_models or bool(experiment.targets)}
-            flags["output_dir"] = str(folder := results_dir / "runs" / _folder_name(flags, method, point))
+            flags["output_dir"] = str(folder := results_dir / "runs" / _folder_name(flags, method, point, narrowing))
             names = (model.name, task, method.name, variant_text(point))
             analysis = _analysis(experiment, narrowing, task, folder)
             cells.append(Cell(*names, rate, seed, _argv(flags), folder, keep_models, analysis))
@@ -135,7 +133,7 @@ def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str
     flags |= experiment.family_flags.get(model.family, {}).get(task, {}) | method.flags | point
     if model.checkpoint_name(task) != model.name:
         flags["ignore_mismatched_sizes"] = True
-    depth = layer_count(flags["model_name_or_path"]) if narrowing.models else None
+    depth = narrowing.layer_count(flags["model_name_or_path"]) if narrowing.models else None
     for name in LAYER_COUNTS if depth else ():
         if name in flags:
             flags[name] = max(1, round(flags[name] * depth / experiment.layer_count))
@@ -157,11 +155,13 @@ def _written(value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _folder_name(flags: dict, method: Method, point: dict) -> str:
+def _folder_name(flags: dict, method: Method, point: dict, narrowing: Narrowing) -> str:
     """Name a run's folder for people (a whitelist of characters), and by the hash of all that determines its result."""
     content = {name: _written(value) for name, value in flags.items() if name not in WITHOUT_EFFECT}
-    content["model"] = _model_content(flags["model_name_or_path"])
-    content["data"] = _data_content(flags.get("data_dir"), flags["task_name"])
+    known = narrowing.fingerprints
+    model, data = flags["model_name_or_path"], (flags.get("data_dir"), flags["task_name"])
+    content["model"] = known.model_of(model) if known else model_fingerprint(model)
+    content["data"] = known.data_of(*data) if known else data_fingerprint(*data)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     # Sorted: two experiments may order the flags of one run differently.
     told = {
@@ -171,28 +171,3 @@ def _folder_name(flags: dict, method: Method, point: dict) -> str:
     }
     slug = "-".join([flags["task_name"], *(f"{name}_{_written(value)}" for name, value in told.items())])
     return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{digest}"
-
-
-@cache
-def _model_content(name: str) -> str:
-    """Hash the weights and the configuration of a model folder; a hub name stands for itself."""
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        return name
-    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
-
-
-@cache
-def _data_content(folder: str | None, task: str) -> str:
-    """Hash the files of a task that a run trains on or evaluates; without a folder the data is the hub's."""
-    if folder is None:
-        return "hub"
-    sources = [TASKS[task].sources[split] for split in TRAINED_ON if split in TASKS[task].sources]
-    paths = [Path(folder) / path for source in sources for path in _paths(source)]
-    return hashlib.sha256("".join(file_sha256(path) for path in paths if path.is_file()).encode()).hexdigest()
-
-
-def _paths(source: SplitSource) -> list[str]:
-    return [*source.paths, *(path for form in source.forms for paths in form.paths for path in paths)]

@@ -1,14 +1,13 @@
 """What the command line leaves of an experiment, and how a report says so."""
 
 import itertools
-import json
 import os
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
 from hype.errors import InputError
 from hype.reproduction.experiments import Experiment, Method, Model
+from hype.reproduction.fingerprints import Fingerprints, layer_count
 
 # Numbers of layers, which mean another share of a model of another depth.
 LAYER_COUNTS = ("hype_low_layers", "hype_top_layers", "top_k_layers")
@@ -20,7 +19,8 @@ class Narrowing:
 
     models: name -> a path or hub name in the place of its checkpoint, or None for its own. Names of a model's other
     starts (base-mnli) may be given, too. variants: grid points by their text ("hype_eps 1e-05"), of the methods that
-    have a grid. hype_eps: the scale of all noise, in the place of the experiment's.
+    have a grid. learning_rates: of every task, or task -> its own. hype_eps: the scale of all noise, in the place of
+    the experiment's. fingerprints: of a study; then neither the model nor the data need be there.
     """
 
     models: dict[str, str | None] | None = None
@@ -28,20 +28,28 @@ class Narrowing:
     methods: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
-    learning_rates: tuple[float, ...] | None = None
+    learning_rates: tuple[float, ...] | dict[str, tuple[float, ...]] | None = None
     hype_eps: float | None = None
     max_train_samples: int | None = None
     max_analysis_samples: int | None = None
     data_dir: str | None = field(default_factory=lambda: os.environ.get("GLUE_DIR"))
     nli_dir: str | None = None
     adv_file: str | None = None
+    fingerprints: Fingerprints | None = None
+
+    def learning_rates_of(self, task: str) -> tuple[float, ...] | None:
+        """Return the learning rates of a task's runs; None: the experiment's."""
+        return self.learning_rates.get(task) if isinstance(self.learning_rates, dict) else self.learning_rates
+
+    def layer_count(self, model: str) -> int | None:
+        """Return how many layers a model has that is read in the place of the experiment's."""
+        return self.fingerprints.layer_count if self.fingerprints else layer_count(model)
 
 
 def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
     """Say how the runs differ from the experiment at full scale; "" where they do not."""
     parts = []
     full = {"tasks": experiment.tasks, "methods": [m.name for m in experiment.methods], "seeds": experiment.seeds}
-    full["learning_rates"] = experiment.learning_rates
     if narrowing.models is not None:
         names = [
             name + ("" if path is None else f" read from {_short(path)}") for name, path in narrowing.models.items()
@@ -51,13 +59,13 @@ def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
     for name, values in full.items():
         kept = getattr(narrowing, name)
         if kept is not None and set(kept) != set(values):
-            shown = (f"{value:g}" if isinstance(value, float) else str(value) for value in kept)
-            parts.append(f"{name.replace('_', ' ')}: {'; '.join(shown)} (full: {len(values)})")
+            parts.append(f"{name}: {'; '.join(map(str, kept))} (full: {len(values)})")
+    parts += _learning_rates_text(experiment, narrowing.learning_rates)
     if narrowing.variants is not None:
         parts.append(f"of the grids: {'; '.join(narrowing.variants)}")
     if narrowing.hype_eps is not None:
         parts.append(f"hype_eps {narrowing.hype_eps:g} in all noise")
-    layer_counts = {name: layer_count(path) for name, path in (narrowing.models or {}).items() if path}
+    layer_counts = {name: narrowing.layer_count(path) for name, path in (narrowing.models or {}).items() if path}
     for name, count in layer_counts.items():
         if count not in (None, experiment.layer_count) and _has_layer_counts(experiment, narrowing.methods):
             parts.append(f"numbers of layers scaled from {experiment.layer_count} to the {count} of {name}'s model")
@@ -66,6 +74,16 @@ def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
     if narrowing.max_analysis_samples is not None:
         parts.append(f"analysed on the first {narrowing.max_analysis_samples} examples of each set")
     return f"narrowed, not the paper's experiment: {'. '.join(parts)}" if parts else ""
+
+
+def _learning_rates_text(experiment: Experiment, kept: tuple | dict | None) -> list[str]:
+    if isinstance(kept, dict):
+        shown = [f"{task} {', '.join(f'{rate:g}' for rate in rates)}" for task, rates in kept.items()]
+    elif kept is None or set(kept) == set(experiment.learning_rates):
+        return []
+    else:
+        shown = [f"{rate:g}" for rate in kept]
+    return [f"learning rates: {'; '.join(shown)} (full: {len(experiment.learning_rates)})"]
 
 
 def _short(path: str) -> str:
@@ -120,13 +138,3 @@ def variant_text(point: dict) -> str:
 def _has_layer_counts(experiment: Experiment, methods: tuple[str, ...] | None) -> bool:
     kept = [m for m in experiment.methods if methods is None or m.name in methods]
     return any(name in method.flags for method in kept for name in LAYER_COUNTS)
-
-
-@cache
-def layer_count(model: str) -> int | None:
-    """Read how many layers a model folder has; None for a hub name."""
-    path = Path(model).expanduser() / "config.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("num_hidden_layers")
-    except (OSError, ValueError):
-        return None

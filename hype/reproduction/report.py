@@ -2,117 +2,32 @@
 
 import csv
 import html
-import importlib.resources
 import io
 import math
 import os
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from hype.errors import EnvironmentFault
 from hype.reproduction import sheets
-from hype.reproduction.changes import changes_sheets
-from hype.reproduction.figures import Figure, combination_plots, dose_plots, layer_plots, seed_plots
+from hype.reproduction.contents import Contents
 from hype.reproduction.sheets import Sheet
-from hype.reproduction.statistics import (
-    DDOF,
-    STATUSES,
-    Difference,
-    GridPoint,
-    PaperTable,
-    checked,
-    grid_points,
-    paired_differences,
-    protocol,
-)
+from hype.reproduction.statistics import DDOF
+from hype.reproduction.studies import Study
 
 TERMINAL_WIDTH = 110
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What some experiments have besides scores: see `tables.layers_table`, `changes.changes_table`."""
-
-    layers: pd.DataFrame = field(default_factory=pd.DataFrame)
-    changes: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-
-NO_EXTRAS = Extras()
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Everything that a report shows, before it takes a form."""
-
-    table: PaperTable
-    runs: pd.DataFrame
-    points: list[GridPoint]
-    cells: dict
-    differences: list[Difference]
-    layers: pd.DataFrame
-    changes: pd.DataFrame
-
-    @property
-    def labels(self) -> list[str]:
-        """What these numbers are where they are not the paper's experiment."""
-        return [text for text in (self.table.narrowing_text, self.table.data_text) if text]
-
-    @property
-    def title(self) -> str:
-        return self.table.title + "".join(f" [{label}]" for label in self.labels)
-
-    @property
-    def further_sheets(self) -> list[Sheet]:
-        """What stands between the scores and the paired differences."""
-        return [*sheets.layer_sheets(self.layers), *changes_sheets(self.changes)]
-
-    @cached_property
-    def figures(self) -> list[Figure]:
-        drawn = layer_plots(self.layers, self.table) + dose_plots(self.changes, self.table)
-        return drawn + combination_plots(self.points, self.table) + seed_plots(self.points, self.table)
-
-    @property
-    def runs_text(self) -> str:
-        # Tables 6 and 7 have a row for each run and set.
-        runs = self.runs.drop_duplicates("folder") if self.table.is_selected_elsewhere else self.runs
-        counts = Counter(runs["status"])
-        return f"{len(runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
-
-
-def contents_of(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> Contents:
-    """Work out all statistics of a report.
-
-    Raises:
-        InputError: see `checked`.
-    """
-    runs = checked(runs)
-    points = grid_points(runs, table)
-    cells = protocol(points)
-    layers = extras.layers if extras.layers.empty else _selected(extras.layers, cells)
-    return Contents(table, runs, points, cells, paired_differences(runs, table), layers, extras.changes)
-
-
-def _selected(layers: pd.DataFrame, cells: dict) -> pd.DataFrame:
-    """Return what belongs to the grid points that the protocol selects, values x 100."""
-    best = {key: (cell.best.variant, cell.best.learning_rate) for key, cell in cells.items() if cell.best}
-    columns = ["model", "method", "task", "variant", "learning_rate"]
-    is_best = [best.get(row[:3]) == row[3:] for row in layers[columns].itertuples(index=False, name=None)]
-    return layers[is_best].assign(score=lambda rows: 100 * rows["score"])
-
-
-def show(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> str:
+def show(contents: Contents) -> str:
     """Return the report for a terminal: scores, paired differences so far, doubtful printed averages."""
-    contents = contents_of(table, runs, extras)
-    head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, "", sheets.protocol_note(table)]
+    table = contents.table
+    head = [contents.title, table.paper_reference, contents.runs_text, *table.notes, *contents.findings, ""]
+    head.append(sheets.protocol_note(table))
     parts = ["\n".join(textwrap.fill(line, TERMINAL_WIDTH) for line in head)]
     listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
     listed += sheets.difference_sheets(table, [d for d in contents.differences if d.n])
@@ -121,22 +36,57 @@ def show(table: PaperTable, runs: pd.DataFrame, extras: Extras = NO_EXTRAS) -> s
     return "\n\n".join(parts) + "\n"
 
 
-def write_report(table: PaperTable, runs: pd.DataFrame, folder: Path, extras: Extras = NO_EXTRAS) -> list[Path]:
+def write_report(contents: Contents, folder: Path) -> list[Path]:
     """Write NAME.md, NAME.html, NAME.csv, NAME_differences.csv, NAME_runs.csv and the figures; return their paths.
 
     Raises:
-        InputError: the runs contradict each other.
         EnvironmentFault: the folder cannot be written.
     """
-    contents = contents_of(table, runs, extras)
+    name = contents.table.name
     files = {
-        f"{table.name}.md": _markdown(contents),
-        f"{table.name}.html": _page(contents),
-        f"{table.name}.csv": _csv(_score_records(contents), contents.labels),
-        f"{table.name}_differences.csv": _csv([vars(d) for d in contents.differences], contents.labels),
-        f"{table.name}_runs.csv": _csv(contents.runs.to_dict("records"), contents.labels),
+        f"{name}.md": _markdown(contents),
+        f"{name}.html": _page(contents),
+        f"{name}.csv": _csv(_score_records(contents), contents.labels),
+        f"{name}_differences.csv": _csv([vars(d) for d in contents.differences], contents.labels),
+        f"{name}_runs.csv": _csv(contents.runs.to_dict("records"), contents.labels),
         **{figure.file_name: figure.standalone for figure in contents.figures},
     }
+    return _written(files, folder)
+
+
+def write_study(study: Study, sections: list[Contents], folder: Path) -> list[Path]:
+    """Write report.md and report.html: every section's findings and tables, which lead to its own page in reports/.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    page = _template("study.html.j2").render(
+        study=study,
+        sections=[
+            (contents, _main_sheets(contents), [(Markup(figure.svg), figure.caption) for figure in contents.figures])
+            for contents in sections
+        ],
+    )
+    parts = [f"# {_escaped(study.title)}", _escaped(study.summary)]
+    for contents in sections:
+        name = contents.table.name
+        parts += [f"## {_escaped(contents.table.title)}", _escaped(contents.table.paper_reference)]
+        parts += [_escaped(label) for label in contents.labels]
+        parts.append(f"{contents.runs_text}; every run: [reports/{name}.md](reports/{name}.md)")
+        parts += [f"**{_escaped(text)}**" for text in contents.findings]
+        parts += [_markdown_sheet(sheet, "###") for sheet in _main_sheets(contents)]
+        parts += [f"![{_escaped(f.caption)}](reports/{f.file_name})" for f in contents.figures]
+    return _written({"report.md": "\n\n".join(parts) + "\n", "report.html": page}, folder)
+
+
+def _main_sheets(contents: Contents) -> list[Sheet]:
+    """Return the tables of a section of a study: scores, what the noise changes, paired differences so far."""
+    table = contents.table
+    listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
+    return [*listed, *sheets.difference_sheets(table, [d for d in contents.differences if d.n])]
+
+
+def _written(files: dict[str, str], folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -160,18 +110,20 @@ def _markdown(contents: Contents) -> str:
     table = contents.table
     parts = [f"# {_escaped(contents.title)}", _escaped(table.paper_reference), contents.runs_text]
     parts += map(_escaped, table.notes)
+    parts += [f"**{_escaped(text)}**" for text in contents.findings]
     parts += [f"## Scores by the paper's protocol\n\n{sheets.protocol_note(table)}"]
     listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
     listed += sheets.difference_sheets(table, contents.differences)
     listed += [*sheets.printed_sheets(table), sheets.grid_sheet(table, contents.points, contents.cells)]
-    for sheet in listed:
-        parts.append(
-            "\n\n".join(_escaped(text) for text in (f"## {sheet.title}", *contents.labels, sheet.note) if text)
-        )
-        lines = [[*sheet.columns], ["---"] * len(sheet.columns), *([entry.text for entry in r] for r in sheet.rows)]
-        parts.append("\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines))
+    parts += [_markdown_sheet(sheet, "##", contents.labels) for sheet in listed]
     parts.append(f"Every run with its command: {_escaped(table.name)}_runs.csv.")
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_sheet(sheet: Sheet, heading: str, labels: Sequence[str] = ()) -> str:
+    head = [f"{heading} {_escaped(sheet.title)}", *(_escaped(text) for text in (*labels, sheet.note) if text)]
+    lines = [[*sheet.columns], ["---"] * len(sheet.columns), *([entry.text for entry in r] for r in sheet.rows)]
+    return "\n\n".join([*head, "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)])
 
 
 def _escaped(text: str) -> str:
@@ -180,11 +132,7 @@ def _escaped(text: str) -> str:
 
 def _page(contents: Contents) -> str:
     table, points = contents.table, contents.points
-    source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source).render(
+    return _template("report.html.j2").render(
         contents=contents,
         protocol_note=sheets.protocol_note(table),
         score_sheets=sheets.score_sheets(table, contents.cells),
@@ -197,6 +145,13 @@ def _page(contents: Contents) -> str:
         ],
         run_sheets=sheets.run_sheets(table, contents.runs),
     )
+
+
+def _template(name: str) -> jinja2.Template:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "templates"),
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    ).get_template(name)  # fmt: skip
 
 
 def _score_records(contents: Contents) -> list[dict]:

@@ -102,6 +102,11 @@ def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_p
         (["table_1", "--show", "--tasks", "wnli"], "--tasks wnli: not in this experiment; give 'stsb'"),
         (["table_1", "--show", "--models", "bart=x"], "--models bart: not in this experiment"),
         (["table_1", "--show", "--learning_rates", "2"], "--learning_rates 2: give numbers between 0 and 1"),
+        (["table_1", "--show", "--learning_rates", "rte=x"], "--learning_rates: rte=x: give numbers such as 2e-5"),
+        (
+            ["table_1", "--show", "--tasks", "rte", "cola", "--learning_rates", "rte=1e-5"],
+            "--learning_rates 'rte': name every task of --tasks: rte=RATE cola=RATE",
+        ),
         (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
         (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples 0: give a positive number"),
         (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),

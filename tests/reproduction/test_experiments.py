@@ -15,7 +15,7 @@ from hype.errors import InputError
 from hype.parsing import parse
 from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import CONTROL, NAMES, VANILLA, load, reported
-from hype.reproduction.narrowing import Narrowing, narrowing_text
+from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.printed_averages import unsupported_averages
 from hype.reproduction.tables import paper_table
 
@@ -226,50 +226,6 @@ def test_printed_numbers_stand_beside_every_row_that_the_paper_has():
         assert rows == {(m.name, x.name) for m in experiment.models for x in experiment.methods if x.name not in ours}
 
 
-def test_narrowing_leaves_what_is_asked_for_and_says_so():
-    narrowing = replace(FULL, tasks=("rte", "cola"), methods=("vanilla",), seeds=(1, 2), learning_rates=(2e-5,))
-    cells = cells_of("table_3", narrowing)
-    assert [(c.task, c.method, c.seed) for c in cells] == [
-        ("cola", "vanilla", 1), ("cola", "vanilla", 2), ("rte", "vanilla", 1), ("rte", "vanilla", 2),
-    ]  # fmt: skip
-    text = narrowing_text(load("table_3"), narrowing)
-    assert "not the paper's" in text
-    for part in ("tasks: rte; cola (full: 8)", "methods: vanilla (full: 4)", "seeds: 1; 2", "learning rates: 2e-05"):
-        assert part in text
-    assert paper_table(load("table_3"), cells, narrowing).narrowing_text == text
-    assert narrowing_text(load("table_3"), FULL) == ""
-
-
-def test_another_model_in_the_place_of_a_papers_model_is_a_narrowing():
-    narrowing = replace(FULL, models={"base": "other/model", "base-mnli": "other/model-mnli", "large": None})
-    cells = cells_of("table_4", narrowing)
-    paths = {(c.model, c.task): parse(list(c.argv)).model.model_name_or_path for c in cells[::12]}
-    assert paths["base", "cola"] == "other/model" and paths["base", "rte"] == "other/model-mnli"
-    assert paths["large", "rte"] == "microsoft/deberta-large-mnli"
-    assert "base read from other/model" in narrowing_text(load("table_4"), narrowing)
-    alone = cells_of("table_4", replace(FULL, models={"base": "other/model"}))
-    assert {parse(list(c.argv)).model.model_name_or_path for c in alone[::12]} == {"other/model"}
-
-
-def test_at_most_so_many_training_examples_never_means_more():
-    cells = cells_of("table_7", replace(FULL, max_train_samples=8000))
-    assert {parse(list(c.argv)).data.max_train_samples for c in cells[::12]} == {5000}
-    assert "at most 8000" in narrowing_text(load("table_7"), replace(FULL, max_train_samples=8000))
-
-
-@pytest.mark.parametrize(
-    ("narrowing", "message"),
-    [
-        ({"tasks": ("wnli",)}, "--tasks wnli: not in this experiment; give 'stsb', 'cola'"),
-        ({"methods": ("mixout",)}, "--methods mixout: .*'vanilla, no dropout'"),
-        ({"models": {"gpt-2": "x"}}, "--models gpt-2: .*'bert-large'"),
-    ],
-)
-def test_unknown_names_are_refused_with_those_allowed(narrowing, message):
-    with pytest.raises(InputError, match=message):
-        cells_of("table_1", replace(FULL, **narrowing))
-
-
 def test_an_unknown_experiment_is_refused_with_those_there_are():
     with pytest.raises(InputError, match="table_10: no such experiment; give one of table_1, table_2"):
         load("table_10")
@@ -314,38 +270,3 @@ def test_reported_numbers_are_the_copied_ones():
             assert {k: v for k, v in reported(key).items() if k != "what"} == {
                 k: v for k, v in value.items() if k != "what"
             }
-
-
-def test_variants_leave_the_grid_points_named():
-    cells = cells_of("table_9", replace(FULL, variants=("hype_eps 1e-05",)))
-    assert {(cell.method, cell.variant) for cell in cells} == {
-        (VANILLA, ""), (CONTROL, ""), ("hype-n", "hype_eps 1e-05"), ("hype-n+dropout", "hype_eps 1e-05"),
-    }  # fmt: skip
-    with pytest.raises(InputError, match="--variants hype_eps 2: not in this experiment; give 'hype_eps 1e-05'"):
-        cells_of("table_9", replace(FULL, variants=("hype_eps 2",)))
-
-
-@pytest.mark.parametrize("name", ["table_9", "table_18"])
-def test_another_scale_reaches_all_noise_and_nothing_else(name):
-    for cell in cells_of(name, replace(FULL, hype_eps=0.5)):
-        has_noise = cell.method not in (VANILLA, CONTROL)
-        assert has_noise == ("--hype_eps" in cell.argv)
-        assert not has_noise or cell.argv[cell.argv.index("--hype_eps") + 1] == "0.5"
-
-
-def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path):
-    (tmp_path / "config.json").write_text('{"num_hidden_layers": 6}')
-    narrowing = replace(FULL, models={"bert-large": str(tmp_path)})
-    cells = {cell.method: cell.argv for cell in cells_of("table_18", narrowing)}
-    half, quarter = cells["lower 12"], cells["higher 6"]
-    assert half[half.index("--hype_low_layers") + 1] == "3"
-    assert quarter[quarter.index("--hype_top_layers") + 1] == "2"  # 1.5, rounded
-    text = narrowing_text(load("table_18"), narrowing)
-    assert "numbers of layers scaled from 24 to the 6 of bert-large's model" in text
-
-
-def test_an_nli_set_is_trained_on_from_the_nli_folder():
-    narrowing = replace(FULL, data_dir="glue", nli_dir="nli")
-    folders = {c.task: parse(list(c.argv)).data.data_dir for c in cells_of("table_7", narrowing)}
-    assert folders == {"mnli": "glue", "snli": "nli"}
-    assert {parse(list(c.argv)).data.data_dir for c in cells_of("table_7", replace(FULL, data_dir="glue"))} == {"glue"}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from hype.errors import EnvironmentFault
+from hype.reproduction.contents import contents_of
 from hype.reproduction.figures import layer_plot
 from hype.reproduction.report import show, write_report
 from tests.reproduction.made_up_runs import CONTROL, paper_table, run, runs_of, seeds
@@ -77,7 +78,7 @@ def squeezed(text):
 
 
 def test_terminal_sets_ours_printed_and_difference_under_each_other_with_n():
-    lines = squeezed(show(small_table(), small_runs()))
+    lines = squeezed(show(contents_of(small_table(), small_runs())))
     place = lines.index("vanilla ours 73.00 ± 3.61 (n 3) 73.00 (n 3)")
     assert lines[place + 1 : place + 3] == ["printed 72.24 ± 2.18 72.24", "diff. +0.76 +0.76"]
     assert "hype-n ours 75.33 ± 4.51 (n 3, grid 1/2) 75.33 (n 3)" in lines
@@ -87,19 +88,19 @@ def test_terminal_sets_ours_printed_and_difference_under_each_other_with_n():
 
 def test_incomplete_and_absent_cells_are_dashes_never_zeros_or_means():
     table = small_table(methods=["vanilla", CONTROL, "hype-n", "hype-u"])
-    lines = squeezed(show(table, small_runs()))
+    lines = squeezed(show(contents_of(table, small_runs())))
     assert f"{CONTROL} ours - (n 2 of 3, incomplete) -" in lines
     assert "hype-u ours - -" in lines
 
 
 def test_table_without_any_run_shows_what_is_planned_and_no_differences():
-    text = show(small_table(), runs_of(*seeds("vanilla", [None] * 3), *seeds("hype-n", [None] * 3)))
+    text = show(contents_of(small_table(), runs_of(*seeds("vanilla", [None] * 3), *seeds("hype-n", [None] * 3))))
     assert "hype-n ours - (n 0 of 3) -" in squeezed(text)
     assert "Paired differences" not in text
 
 
 def test_differences_of_few_seeds_give_their_reason_instead_of_a_p_value():
-    lines = squeezed(show(small_table(), small_runs()))
+    lines = squeezed(show(contents_of(small_table(), small_runs())))
     # Differences 1, 3, 3 points.
     (line,) = [x for x in lines if x.startswith("bert rte hype-n eps 1e-05 3 3 of 3 +2.33")]
     assert line.endswith("- (n < 5) - (n < 5)")
@@ -108,10 +109,10 @@ def test_differences_of_few_seeds_give_their_reason_instead_of_a_p_value():
 
 def test_average_is_compared_with_what_the_printed_scores_give():
     table = small_table(printed_averages={("bert", "vanilla"): 79.31})
-    text = show(table, small_runs())
+    text = show(contents_of(table, small_runs()))
     assert "72.24 (printed: 79.31)" in text
     assert "bert vanilla average 79.31 72.24" in squeezed(text)
-    assert "do not follow" not in show(small_table(), small_runs())
+    assert "do not follow" not in show(contents_of(small_table(), small_runs()))
 
 
 def test_printed_average_is_shown_as_printed_unless_it_is_of_other_tasks():
@@ -120,13 +121,13 @@ def test_printed_average_is_shown_as_printed_unless_it_is_of_other_tasks():
     averages = {("bert", "vanilla"): 81.46}
     runs = runs_of(*seeds("vanilla", [0.70, 0.72]), *seeds("vanilla", [0.90, 0.92], task="mrpc"))
     whole = paper_table(tasks=["rte", "mrpc"], printed=printed, printed_averages=averages)
-    assert {"printed 72.24 90.67 81.46", "diff. -1.24 +0.33 -0.46"} <= set(squeezed(show(whole, runs)))
+    assert {"printed 72.24 90.67 81.46", "diff. -1.24 +0.33 -0.46"} <= set(squeezed(show(contents_of(whole, runs))))
     narrowed = paper_table(printed=printed, printed_averages=averages)
-    assert "printed 72.24 72.24" in squeezed(show(narrowed, runs))
+    assert "printed 72.24 72.24" in squeezed(show(contents_of(narrowed, runs)))
 
 
 def test_every_cell_leads_to_its_runs_with_values_status_folder_and_command(tmp_path):
-    write_report(small_table(), small_runs(), tmp_path)
+    write_report(contents_of(small_table(), small_runs()), tmp_path)
     page = Page((tmp_path / "table_1.html").read_text(encoding="utf-8"))
     targets = [link.removeprefix("#") for link in page.links]
     assert len(targets) == 3 + 4 and set(targets) == {name for name in page.ids if name.startswith("runs-")}
@@ -136,7 +137,7 @@ def test_every_cell_leads_to_its_runs_with_values_status_folder_and_command(tmp_
 
 
 def test_page_is_self_contained_and_fits_phones_paper_and_dark_screens(tmp_path):
-    write_report(small_table(), small_runs(), tmp_path)
+    write_report(contents_of(small_table(), small_runs()), tmp_path)
     text = (tmp_path / "table_1.html").read_text(encoding="utf-8")
     page = Page(text)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
@@ -150,7 +151,7 @@ def test_hostile_names_stay_text_in_html_markdown_and_figures(tmp_path):
     task = r"<b>$\frac$|"  # no formula that could be set
     changes = {"model": {"bert": HOSTILE}, "task": {"rte": task}, "folder": {"runs/a": '"><img src=x>'}}
     table = small_table(models=[HOSTILE], tasks=[task], title=HOSTILE, narrowing_text=HOSTILE)
-    write_report(table, small_runs().replace(changes), tmp_path)
+    write_report(contents_of(table, small_runs().replace(changes)), tmp_path)
     page = Page((tmp_path / "table_1.html").read_text(encoding="utf-8"))
     assert not {"script", "img", "b"} & set(page.tags)
     assert HOSTILE in page.cells and '"><img src=x>' in page.cells
@@ -163,13 +164,13 @@ def test_hostile_names_stay_text_in_html_markdown_and_figures(tmp_path):
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_csv_text_that_a_spreadsheet_would_calculate_is_prefixed(tmp_path, text):
     rows = [row | {"model": text, "command": text} for row in seeds("vanilla", [0.5, 0.6])]
-    write_report(small_table(models=[text]), runs_of(*rows), tmp_path)
+    write_report(contents_of(small_table(models=[text]), runs_of(*rows)), tmp_path)
     assert {(row["model"], row["command"]) for row in read_csv(tmp_path / "table_1_runs.csv")} == {(f"'{text}",) * 2}
     assert read_csv(tmp_path / "table_1.csv")[0]["model"] == f"'{text}"
 
 
 def test_csv_numbers_stay_numbers_and_absent_values_are_empty(tmp_path):
-    write_report(small_table(), small_runs(), tmp_path)
+    write_report(contents_of(small_table(), small_runs()), tmp_path)
     rows = {row["method"]: row for row in read_csv(tmp_path / "table_1.csv")}
     assert float(rows["hype-n"]["difference"]) == pytest.approx(226 / 3 - 74.37)
     assert (rows[CONTROL]["mean"], rows[CONTROL]["n"], rows[CONTROL]["planned"]) == ("", "2", "3")
@@ -181,7 +182,7 @@ def test_csv_numbers_stay_numbers_and_absent_values_are_empty(tmp_path):
 def test_narrowing_and_sample_data_are_said_in_titles_beside_tables_and_captions(tmp_path):
     narrowing, sample = "Narrowed: tasks rte.", "Toy data."
     table = small_table(narrowing_text=narrowing, data_text=sample)
-    write_report(table, small_runs(), tmp_path)
+    write_report(contents_of(table, small_runs()), tmp_path)
     text = (tmp_path / "table_1.html").read_text(encoding="utf-8")
     assert f"<title>Table 1 [{narrowing}] [{sample}]</title>" in text
     tables = text.split('<div class="screen">')[0].count("<table>")
@@ -189,27 +190,31 @@ def test_narrowing_and_sample_data_are_said_in_titles_beside_tables_and_captions
     for caption in re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL):
         assert narrowing in caption and sample in caption
     assert all(narrowing in row["label"] for row in read_csv(tmp_path / "table_1_runs.csv"))
-    assert show(table, small_runs()).count(narrowing) == 1 + 3
+    assert show(contents_of(table, small_runs())).count(narrowing) == 1 + 3
     markdown = (tmp_path / "table_1.md").read_text(encoding="utf-8")
     assert markdown.count(f"\n{narrowing}\n") == 4
 
 
 def test_notes_of_a_table_are_in_every_form(tmp_path):
     table = small_table(notes=["The subset is our own."])
-    write_report(table, small_runs(), tmp_path)
+    write_report(contents_of(table, small_runs()), tmp_path)
     texts = [(tmp_path / f"table_1.{end}").read_text(encoding="utf-8") for end in ("md", "html")]
-    assert all("The subset is our own." in text for text in [*texts, show(table, small_runs())])
+    assert all("The subset is our own." in text for text in [*texts, show(contents_of(table, small_runs()))])
 
 
 def test_report_without_a_single_finished_run_is_written(tmp_path):
-    paths = write_report(small_table(), runs_of(run(score=None), run("hype-n", None)), tmp_path / "new")
+    paths = write_report(contents_of(small_table(), runs_of(run(score=None), run("hype-n", None))), tmp_path / "new")
     assert all(path.stat().st_size for path in paths)
     assert "svg" not in Page((tmp_path / "new/table_1.html").read_text(encoding="utf-8")).tags
 
 
 def test_same_runs_give_the_same_bytes_and_no_temporary_files(tmp_path):
-    first = {path.name: path.read_bytes() for path in write_report(small_table(), small_runs(), tmp_path / "a")}
-    second = {path.name: path.read_bytes() for path in write_report(small_table(), small_runs(), tmp_path / "b")}
+    first = {
+        path.name: path.read_bytes() for path in write_report(contents_of(small_table(), small_runs()), tmp_path / "a")
+    }
+    second = {
+        path.name: path.read_bytes() for path in write_report(contents_of(small_table(), small_runs()), tmp_path / "b")
+    }
     assert first == second
     assert {path.name for path in (tmp_path / "a").iterdir()} == set(first)
 
@@ -217,14 +222,14 @@ def test_same_runs_give_the_same_bytes_and_no_temporary_files(tmp_path):
 def test_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFault, match="choose a folder you can write"):
-        write_report(small_table(), small_runs(), tmp_path / "file")
+        write_report(contents_of(small_table(), small_runs()), tmp_path / "file")
 
 
 def test_figure_2_draws_a_bar_per_technique_alone_and_with_hype(tmp_path):
     methods = ["r-drop", "hype-n+r-drop", "vanilla", CONTROL]
     rows = [row for place, m in enumerate(methods) for row in seeds(m, [0.5 + place / 10, 0.55 + place / 10])]
     table = paper_table(name="figure_2", methods=methods, combinations=[("R-Drop", "r-drop", "hype-n+r-drop")])
-    write_report(table, runs_of(*rows), tmp_path)
+    write_report(contents_of(table, runs_of(*rows)), tmp_path)
     text = (tmp_path / "figure_2.html").read_text(encoding="utf-8")
     (bars, dots) = re.findall(r"<figure>.*?</figure>", text, re.DOTALL)
     for label in ("R-Drop", "alone", "with HyPe-N", "dev score x 100"):
@@ -247,4 +252,4 @@ def test_layer_plot_labels_axes_and_counts_seeds():
 
 def test_runs_of_other_models_and_tasks_are_left_out_of_the_tables():
     runs = pd.concat([small_runs(), runs_of(run(model="other"), run(task="cola"))])
-    assert "other" not in json.dumps(show(small_table(), runs))
+    assert "other" not in json.dumps(show(contents_of(small_table(), runs)))

@@ -1,0 +1,64 @@
+"""What a table supports, in plain sentences made from its numbers: none is written by hand, so none outlives them."""
+
+import pandas as pd
+
+from hype.reproduction.statistics import ALL_TASKS, LEAST_FOR_INTERVAL, Difference, PaperTable
+
+
+def findings(
+    table: PaperTable, differences: list[Difference], layers: pd.DataFrame, changes: pd.DataFrame
+) -> list[str]:
+    """Say what removing dropout does, what each method adds to that, and what this cannot tell."""
+    sentences = [text for model in table.models for text in _of_model(table, differences, model)]
+    sentences += [text for text in (_changes_text(changes), *_layer_texts(layers, table)) if text]
+    if sentences and table.narrowing_text:
+        sentences.append("As narrowed, this says nothing of the paper's models, data and grids.")
+    return sentences
+
+
+def _of_model(table: PaperTable, differences: list[Difference], model: str) -> list[str]:
+    task = ALL_TASKS if len(table.tasks) > 1 else table.tasks[0]
+    found = [d for d in differences if d.model == model and d.task == task and d.n]
+    of_dropout = [d for d in found if d.method == table.control]
+    to_control = [d for d in found if d.reference == table.control]
+    sentences = [f"Dropout's part: {table.control} minus {table.vanilla} is {_interval(d)}." for d in of_dropout]
+    if to_control:
+        groups = {
+            "higher": [d for d in to_control if d.low is not None and d.low > 0],
+            "lower": [d for d in to_control if d.high is not None and d.high < 0],
+            "not told apart": [d for d in to_control if d.low is not None and d.low <= 0 <= d.high],
+            f"fewer than {LEAST_FOR_INTERVAL} values, so nothing follows": [d for d in to_control if d.low is None],
+        }
+        parts = [f"{name}: {'; '.join(map(_named, of))}" for name, of in groups.items() if of]
+        sentences.append(f"Beyond that, points over {table.control}: {'. '.join(parts)}.")
+    return [f"{model}: {text}" if len(table.models) > 1 else text for text in sentences]
+
+
+def _named(d: Difference) -> str:
+    return f"{d.method}{f' ({d.variant})' if d.variant else ''} {_interval(d)}"
+
+
+def _interval(d: Difference) -> str:
+    interval = "" if d.low is None else f"{d.low:+.2f} to {d.high:+.2f}, "
+    return f"{d.mean:+.2f} ({interval}n {d.n})"
+
+
+def _changes_text(changes: pd.DataFrame) -> str:
+    if changes.empty:
+        return ""
+    shares = changes.groupby(["method", "variant"], sort=False)["share"]
+    parts = [f"{' '.join(filter(None, names))} {100 * share:.2f} %" for names, share in shares.mean().items()]
+    return f"Share of the dev predictions that the noise changes: {'; '.join(parts)}."
+
+
+def _layer_texts(layers: pd.DataFrame, table: PaperTable) -> list[str]:
+    """Say how far each method's mean over the seeds is from the control's, in the layer where it is farthest."""
+    if layers.empty or table.control not in set(layers["method"]):
+        return []
+    means = layers.groupby(["analysis", "target", "method", "layer"])["score"].mean().unstack("method")
+    apart = means.drop(columns=table.control).sub(means[table.control], axis=0).abs()
+    texts = []
+    for (analysis, target), group in apart.groupby(level=["analysis", "target"], sort=False):
+        parts = [f"{method} {value:.2f}" for method, value in group.max().items()]
+        texts.append(f"Greatest distance of a layer from {table.control}, {analysis} on {target}: {'; '.join(parts)}.")
+    return texts

@@ -1,0 +1,88 @@
+"""What a run's model and data hold, by hash: a run is named by them, not by the places where they lie."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from hype.checkpoints import file_sha256
+from hype.errors import InputError
+from hype.tasks import TASKS, SplitSource
+
+TRAINED_ON = ("train", "validation", "validation_mismatched")
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """The model and the data that a study is made with, so that its records are found where neither is at hand.
+
+    model: hash; layer_count: of the model; data: task -> hash.
+    """
+
+    model: str
+    layer_count: int
+    data: dict[str, str]
+
+    def model_of(self, name: str) -> str:
+        """Return the hash of the study's model.
+
+        Raises:
+            InputError: `name` is the folder of another one.
+        """
+        return self._same(self.model, model_fingerprint(name), name) if Path(name).expanduser().is_dir() else self.model
+
+    def data_of(self, folder: str, task: str) -> str:
+        """Return the hash of a task's files.
+
+        Raises:
+            InputError: `folder` holds others, or the study has no such task.
+        """
+        if task not in self.data:
+            raise InputError(f"{task}: the study has no data of this task; it has {', '.join(self.data)}")
+        found = data_fingerprint(folder, task) if Path(folder).is_dir() else self.data[task]
+        return self._same(self.data[task], found, f"{folder}, {task}")
+
+    @staticmethod
+    def _same(known: str, found: str, place: str) -> str:
+        if found != known:
+            raise InputError(
+                f"{place}: not what the study was made with (sha256 {found[:12]}, not {known[:12]}); "
+                "reproduce its experiments one by one instead"
+            )
+        return known
+
+
+@cache
+def model_fingerprint(name: str) -> str:
+    """Hash the weights and the configuration of a model folder; a hub name stands for itself."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return name
+    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+
+
+@cache
+def data_fingerprint(folder: str | None, task: str) -> str:
+    """Hash the files of a task that a run trains on or evaluates; without a folder the data is the hub's."""
+    if folder is None:
+        return "hub"
+    sources = [TASKS[task].sources[split] for split in TRAINED_ON if split in TASKS[task].sources]
+    paths = [Path(folder) / path for source in sources for path in _paths(source)]
+    return hashlib.sha256("".join(file_sha256(path) for path in paths if path.is_file()).encode()).hexdigest()
+
+
+def _paths(source: SplitSource) -> list[str]:
+    return [*source.paths, *(path for form in source.forms for paths in form.paths for path in paths)]
+
+
+@cache
+def layer_count(model: str) -> int | None:
+    """Read how many layers a model folder has; None for a hub name."""
+    path = Path(model).expanduser() / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("num_hidden_layers")
+    except (OSError, ValueError):
+        return None

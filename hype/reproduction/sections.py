@@ -1,0 +1,98 @@
+"""What one command line asks for: an experiment, or the sections of a study, with their runs."""
+
+import argparse
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from hype.errors import InputError
+from hype.packaged import packaged_model
+from hype.reproduction.expansion import Cell, expand
+from hype.reproduction.experiments import Experiment, load
+from hype.reproduction.narrowing import Narrowing, narrowing_text
+from hype.reproduction.options import narrowing_of, parser
+from hype.reproduction.studies import STUDIES, Study, load_study
+
+# A study's narrowing is its own. Where it is to be shown, not run, these stand for its data: a report names no machine.
+NARROWING_FLAGS = (
+    "models", "tasks", "methods", "variants", "hype_eps", "seeds", "learning_rates", "max_train_samples",
+    "max_analysis_samples",
+)  # fmt: skip
+PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment as it is narrowed, and its runs. name: of its files; title: None for the experiment's."""
+
+    name: str
+    title: str | None
+    experiment: Experiment
+    narrowing: Narrowing
+    cells: list[Cell]
+
+    @property
+    def narrowing_text(self) -> str:
+        return narrowing_text(self.experiment, self.narrowing)
+
+
+def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
+    """Return what the options ask for: one section for an experiment, one or more for a study.
+
+    Raises:
+        InputError: unknown names, or flags that do not fit.
+    """
+    if options.experiment in STUDIES:
+        return _of_study(load_study(options.experiment), options, is_to_run)
+    if options.sections:
+        raise InputError("--sections: only a study has sections")
+    experiment, narrowing = load(options.experiment), narrowing_of(options)
+    cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
+    return [Section(experiment.name, None, experiment, narrowing, cells)]
+
+
+def results_dir_of(options: argparse.Namespace) -> Path:
+    """Return where the records lie; those of a study have a folder of their own."""
+    own = options.experiment if options.experiment in STUDIES else ""
+    return options.results_dir or Path("results") / own
+
+
+def _of_study(study: Study, options: argparse.Namespace, is_to_run: bool) -> list[Section]:
+    given = [name for name in NARROWING_FLAGS if getattr(options, name) is not None]
+    if given:
+        raise InputError(f"--{given[0]}: {study.name} has its own; reproduce an experiment to narrow it yourself")
+    names = [entry.name for entry in study.entries]
+    unknown = [name for name in options.sections or () if name not in names]
+    if unknown:
+        raise InputError(f"--sections {unknown[0]}: {study.name} has {', '.join(names)}")
+    places, model = PLACES, study.model
+    if is_to_run:
+        places, model = _places(study, options), packaged_model()
+    sections = []
+    for entry in study.entries:
+        if options.sections and entry.name not in options.sections:
+            continue
+        experiment = load(entry.experiment)
+        narrowing = narrowing_of(parser().parse_args([entry.experiment, *shlex.split(entry.flags)]))
+        # One model stands in for all of the paper's that the section is about: its first.
+        models = {experiment.models[0].name: model}
+        narrowing = dataclasses.replace(narrowing, models=models, fingerprints=study.fingerprints, **places)
+        cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
+        sections.append(Section(entry.name, entry.title, experiment, narrowing, cells))
+    return sections
+
+
+def _places(study: Study, options: argparse.Namespace) -> dict[str, str | None]:
+    places = {name: getattr(options, name) for name in PLACES}
+    places["data_dir"] = places["data_dir"] or Narrowing().data_dir
+    if places["data_dir"] is None:
+        raise InputError(f"--data_dir: {study.name} needs the GLUE folder that it was made with (or variable GLUE_DIR)")
+    return places
+
+
+def runs_of(sections: list[Section]) -> list[Cell]:
+    """List every run once; one of whose model several analyses are made, once for each of them."""
+    cells = {(cell.folder, cell.analysis and cell.analysis.name): cell for s in sections for cell in s.cells}
+    analysed = {folder for folder, analysis in cells if analysis is not None}
+    return [cell for (folder, analysis), cell in cells.items() if analysis is not None or folder not in analysed]

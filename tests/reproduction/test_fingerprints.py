@@ -1,0 +1,52 @@
+"""Fingerprints: what names a run's model and data, and what stands for them where they are not at hand."""
+
+import hashlib
+
+import pytest
+
+from hype.errors import InputError
+from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, model_fingerprint
+from tests.reproduction.small_runs import SAMPLE, write_tiny_model
+
+TASKS = ("rte", "cola")
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_model(tmp_path / "model")
+
+
+@pytest.fixture
+def known(model):
+    return Fingerprints(model_fingerprint(str(model)), 3, {task: data_fingerprint(str(SAMPLE), task) for task in TASKS})
+
+
+def test_a_model_is_the_hash_of_its_configuration_and_weights(model):
+    hashes = [hashlib.sha256((model / name).read_bytes()).hexdigest() for name in ("config.json", "model.safetensors")]
+    assert model_fingerprint(str(model)) == hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def test_what_is_not_at_hand_is_taken_as_the_studys(known, tmp_path):
+    assert known.model_of("some/model") == known.model
+    assert known.data_of(str(tmp_path / "nothing"), "rte") == known.data["rte"]
+
+
+def test_what_is_at_hand_is_compared(known, model):
+    assert known.model_of(str(model)) == known.model
+    assert known.data_of(str(SAMPLE), "cola") == known.data["cola"]
+
+
+def test_other_data_and_another_model_are_refused_by_their_place(known, tmp_path):
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    (tmp_path / "glue" / "RTE" / "train.tsv").write_text("other")
+    with pytest.raises(InputError, match=r"glue, rte: not what the study was made with"):
+        known.data_of(str(tmp_path / "glue"), "rte")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"other: not what the study was made with"):
+        known.model_of(str(tmp_path / "other"))
+
+
+def test_a_task_that_the_study_does_not_have_is_refused(known):
+    with pytest.raises(InputError, match="mrpc: the study has no data of this task; it has rte, cola"):
+        known.data_of(str(SAMPLE), "mrpc")
