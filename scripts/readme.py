@@ -4,18 +4,19 @@
 """
 
 import argparse
-import itertools
 import json
 import os
 import re
 import sys
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 sys.path.insert(0, str(ROOT))
 
+import pandas as pd  # noqa: E402
 from transformers import TrainingArguments  # noqa: E402
 
 from hype.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
@@ -24,7 +25,11 @@ from hype.benchmark.techniques import table  # noqa: E402
 from hype.checkpoints import write_text  # noqa: E402
 from hype.compare import compare  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
-from hype.reproduction.changes import differ_by_noise, share_and_gain  # noqa: E402
+from hype.reproduction.changes import spread  # noqa: E402
+from hype.reproduction.contents import Contents, contents_of_section  # noqa: E402
+from hype.reproduction.experiments import CONTROL, VANILLA  # noqa: E402
+from hype.reproduction.options import parser  # noqa: E402
+from hype.reproduction.sections import sections_of  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
 
 GROUPS = {
@@ -74,25 +79,62 @@ def runs() -> str:
     return "\n".join(lines)
 
 
+@cache
+def section(name: str) -> Contents:
+    """Read a section of the study of MiniLM."""
+    options = parser().parse_args(["minilm", "--show", "--sections", name, "--results_dir", str(RESULTS / "minilm")])
+    return contents_of_section(*sections_of(options, is_to_run=False))
+
+
+def controls() -> str:
+    """Set what removing dropout does beside what the noise adds, a column for each task."""
+    controls, dropout = section("controls"), section("controls_dropout")
+    tasks = controls.table.tasks
+    rows = {
+        f"{CONTROL}: score": [_score(controls, task) for task in tasks],
+        f"{CONTROL}, over vanilla": [_difference(controls, task, CONTROL, VANILLA) for task in tasks],
+        f"HyPe-N 1e-5, over {CONTROL}": [_difference(controls, task, "hype-n", CONTROL) for task in tasks],
+        f"HyPe-U 1e-5, over {CONTROL}": [_difference(controls, task, "hype-u", CONTROL) for task in tasks],
+        "HyPe-N 1e-5 with dropout, over vanilla": [
+            _difference(dropout, task, "hype-n+dropout", VANILLA) for task in tasks
+        ],
+        "dev predictions that HyPe-N 1e-5 changes, %": [_changed(controls, task, "hype-n") for task in tasks],
+    }
+    lines = ["| " + " | ".join(["points, paired by seed", *tasks]) + " |", "|---" * (len(tasks) + 1) + "|"]
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(texts)} |" for name, texts in rows.items())])
+
+
+def _score(contents: Contents, task: str) -> str:
+    (point,) = [p for p in contents.points if (p.task, p.method) == (task, CONTROL)]
+    if not point.n:
+        return "-"
+    spread_text = "" if point.std() is None else f" ± {point.std():.2f}"
+    return f"{point.mean:.2f}{spread_text} (n {point.n})"
+
+
+def _difference(contents: Contents, task: str, method: str, reference: str) -> str:
+    key = (task, method, reference)
+    (found,) = [d for d in contents.differences if (d.task, d.method, d.reference) == key]
+    if not found.n:
+        return "-"
+    interval = "" if found.low is None else f"{found.low:+.2f} to {found.high:+.2f}, "
+    return f"{found.mean:+.2f} ({interval}n {found.n})"
+
+
+def _changed(contents: Contents, task: str, method: str) -> str:
+    shares = contents.changes.query("task == @task and method == @method")["share"]
+    return f"{100 * shares.mean():.2f} (n {len(shares)})" if len(shares) else "-"
+
+
 def dose() -> str:
-    """Show what the noise changed in the recorded runs on 1,000 examples, a line for each task, form and scale."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("minilm/runs/*/run.json"))]
-    first = {"max_train_samples": 1000, "low_resource": False}
-    few = [r for r in records if first.items() <= r["identity"].items()]
-    pairs: dict[tuple, list] = {}
-    for record, control in itertools.product(few, few):
-        noise = record["identity"]["hype_type"], record["identity"]["hype_eps"]
-        if noise[0] != "none" == control["identity"]["hype_type"] and differ_by_noise(record, control):
-            pairs.setdefault((record["task"], *noise), []).append((record["seed"], *share_and_gain(record, control)))
-    lines = [
-        "| task | noise | eps | seeds | dev predictions that differ, % | score difference, points |",
-        "|---" * 6 + "|",
-    ]
-    for (task, hype_type, eps), found in sorted(pairs.items()):
-        seeds, shares, gains = zip(*sorted(found), strict=True)
-        texts = [", ".join(f"{100 * share:.2f}" for share in shares), ", ".join(f"{gain:+.2f}" for gain in gains)]
-        seeds_text = ", ".join(map(str, seeds))
-        lines.append(f"| {task} | HyPe-{hype_type[0].upper()} | {eps:g} | {seeds_text} | {texts[0]} | {texts[1]} |")
+    """Show what the noise changed, a line for each task, form and scale: mean, smallest and largest over the seeds."""
+    changes = pd.concat([section(name).changes for name in ("dose", "noise")])
+    changes = changes.drop_duplicates(["task", "hype_type", "hype_eps", "seed"])
+    lines = ["| task | noise | eps | seeds | dev predictions that differ, % | score difference, points |"]
+    lines.append("|---" * 6 + "|")
+    for (task, hype_type, eps), found in changes.groupby(["task", "hype_type", "hype_eps"]):
+        shares, gains = spread(100 * found["share"], ".2f"), spread(found["gain"], "+.2f")
+        lines.append(f"| {task} | HyPe-{hype_type[0].upper()} | {eps:g} | {len(found)} | {shares} | {gains} |")
     return "\n".join(lines)
 
 
@@ -110,10 +152,10 @@ def techniques() -> str:
 
 
 PARTS = {
-    "README.md": {"quick_start": quick_start, "runs": runs, "dose": dose, "benchmark": benchmark},
+    "README.md": {"quick_start": quick_start, "controls": controls, "benchmark": benchmark},
     "docs/benchmark.md": {"benchmark_full": lambda: benchmark(is_full=True), "techniques": techniques},
     "docs/options.md": {"options": options},
-    "docs/reproduction.md": {"scale": scale.table, "models": scale.model_table},
+    "docs/reproduction.md": {"scale": scale.table, "models": scale.model_table, "dose": dose, "runs": runs},
 }
 
 

@@ -64,11 +64,12 @@ def changes_sheets(changes: pd.DataFrame) -> list[Sheet]:
         return []
     rows = []
     for names, group in changes.groupby(["model", "task", "method", "variant"], sort=False):
-        texts = [*names[:3], names[3] or "-", str(len(group)), _range(100 * group["share"], ".2f")]
-        rows.append([Entry(text) for text in [*texts, _range(group["gain"], "+.2f")]])
+        texts = [*names[:3], names[3] or "-", str(len(group)), spread(100 * group["share"], ".2f")]
+        rows.append([Entry(text) for text in [*texts, spread(group["gain"], "+.2f")]])
     columns = ["model", "task", "method", "variant", "pairs", "predictions that differ, %", "score difference"]
     return [Sheet("What the noise changes", NOTE, columns, rows)]
 
 
-def _range(values: pd.Series, form: str) -> str:
+def spread(values: pd.Series, form: str) -> str:
+    """Write a mean, with the smallest and the largest value."""
     return f"{values.mean():{form}} ({values.min():{form}} to {values.max():{form}})"

@@ -18,7 +18,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    line = _Parser(prog="python -m hype.reproduction", description=__doc__, allow_abbrev=False)
+    line = _Parser(
+        prog="python -m hype.reproduction",
+        description="Do the runs of an experiment or a study, show what is there, write its report.",
+        allow_abbrev=False,
+    )
     line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
     actions = line.add_argument_group("what to do (at least one; they happen in this order)")
     actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")

@@ -83,12 +83,13 @@ def _of_study(study: Study, options: argparse.Namespace, is_to_run: bool) -> lis
     return sections
 
 
-def _places(study: Study, options: argparse.Namespace) -> dict[str, str | None]:
-    places = {name: getattr(options, name) for name in PLACES}
-    places["data_dir"] = places["data_dir"] or Narrowing().data_dir
-    if places["data_dir"] is None:
+def _places(study: Study, options: argparse.Namespace) -> dict[str, str]:
+    """Return where the data lie. What is not given is only missed by a run that is still to do."""
+    given = {name: getattr(options, name) for name in PLACES}
+    given["data_dir"] = given["data_dir"] or Narrowing().data_dir
+    if given["data_dir"] is None:
         raise InputError(f"--data_dir: {study.name} needs the GLUE folder that it was made with (or variable GLUE_DIR)")
-    return places
+    return {name: given[name] or place for name, place in PLACES.items()}
 
 
 def runs_of(sections: list[Section]) -> list[Cell]:
