@@ -39,6 +39,17 @@ def _digest(file) -> str:
     return digest.hexdigest()
 
 
+def model_sha256(folder: Path) -> str:
+    """Hash the weights and the configuration of a model's folder; other files of it do not count."""
+    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
+    return joint_sha256(sorted(path for pattern in patterns for path in folder.glob(pattern)))
+
+
+def joint_sha256(paths: list[Path]) -> str:
+    """Hash the bytes of several files, in their order, names left out."""
+    return hashlib.sha256("".join(map(file_sha256, paths)).encode()).hexdigest()
+
+
 def mark_complete(folder: Path) -> None:
     """Record size and sha256 of every file of a checkpoint, as its last file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)

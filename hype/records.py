@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hype.checkpoints import file_sha256
+from hype.checkpoints import model_sha256
 from hype.data import Splits
 from hype.folder import SCHEMA as SCHEMA
 from hype.parsing import Arguments
@@ -65,16 +65,11 @@ def describe_model(name: str, config, parameter_count: int | None = None) -> dic
     """Describe a model: name, type, revision of the hub or hash of the folder's weights and configuration."""
     folder = Path(name).expanduser()
     revision = getattr(config, "_commit_hash", None)
-    fingerprint = f"{name}@{revision}"
-    if folder.is_dir():
-        patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
-        files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-        fingerprint = hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
     return {
         "name": name,
         "model_type": config.model_type,
         "revision": revision,
-        "fingerprint": fingerprint,
+        "fingerprint": model_sha256(folder) if folder.is_dir() else f"{name}@{revision}",
         "parameter_count": parameter_count,
     }
 

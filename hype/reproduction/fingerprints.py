@@ -1,12 +1,11 @@
 """What a run's model and data hold, by hash: a run is named by them, not by the places where they lie."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hype.checkpoints import file_sha256
+from hype.checkpoints import joint_sha256, model_sha256
 from hype.errors import InputError
 from hype.tasks import TASKS, SplitSource
 
@@ -57,11 +56,7 @@ class Fingerprints:
 def model_fingerprint(name: str) -> str:
     """Hash the weights and the configuration of a model folder; a hub name stands for itself."""
     folder = Path(name).expanduser()
-    if not folder.is_dir():
-        return name
-    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+    return model_sha256(folder) if folder.is_dir() else name
 
 
 @cache
@@ -71,7 +66,7 @@ def data_fingerprint(folder: str | None, task: str) -> str:
         return "hub"
     sources = [TASKS[task].sources[split] for split in TRAINED_ON if split in TASKS[task].sources]
     paths = [Path(folder) / path for source in sources for path in _paths(source)]
-    return hashlib.sha256("".join(file_sha256(path) for path in paths if path.is_file()).encode()).hexdigest()
+    return joint_sha256([path for path in paths if path.is_file()])
 
 
 def _paths(source: SplitSource) -> list[str]:
