@@ -92,7 +92,10 @@ class Job:
             logger.warning("%s", note)
         # Seeded here, so that the head of a run does not depend on what was done before.
         set_seed(training.seed)
-        self.model = modeling.load_model(arguments.model, self.config, tokenizer)
+        self.model, new = modeling.load_model(arguments.model, self.config, tokenizer)
+        self.untrained = [] if training.do_train else new
+        if self.untrained and self.is_first:
+            logger.warning("%s", untrained_text(arguments.model.model_name_or_path, self.untrained))
         self.trainer = HyPeTrainer(
             model=self.model,
             args=training,
@@ -122,7 +125,7 @@ class Job:
             "label": records.method_label(self.arguments, [technique.name for technique in self.techniques]),
             "sample": splits.sample_text,
             "data": records.describe_data(splits),
-            "model": {**self.model_description, "parameter_count": parameters},
+            "model": {**self.model_description, "parameter_count": parameters, "untrained": self.untrained},
             "label_names": self.label_names,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "world_size": training.world_size,
@@ -236,6 +239,14 @@ class Job:
         """Write run.json, on the first process."""
         if self.is_first:
             write_json(self.folder / RECORD, self.record)
+
+
+def untrained_text(model: str, parameters: list[str]) -> str:
+    """Say that a model is used without ever having been fine-tuned."""
+    return (
+        f"{model} has no {', '.join(parameters)}: random here, and not trained, so that scores and predictions mean "
+        "nothing; pass --do_train, or the folder of a fine-tuned model"
+    )
 
 
 def hype_options(arguments: Arguments) -> dict | None:

@@ -86,7 +86,8 @@ def load_tokenizer(model: ModelArguments):
 def load_model(model: ModelArguments, config, tokenizer):
     """Load the weights under a classification head, which is new where the checkpoint has none.
 
-    The head is initialised from torch's global generator.
+    What is new is initialised from torch's global generator. Returns the model and the sorted names of its new
+    parameters.
 
     Raises:
         InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings.
@@ -95,7 +96,7 @@ def load_model(model: ModelArguments, config, tokenizer):
     named = getattr(config, "transformers_weights", None)
     if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
         raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
-    loaded = _load(
+    loaded, info = _load(
         AutoModelForSequenceClassification,
         model.checkpoint_dir or model.model_name_or_path,
         model,
@@ -103,6 +104,7 @@ def load_model(model: ModelArguments, config, tokenizer):
         dtype=dtype,
         ignore_mismatched_sizes=model.ignore_mismatched_sizes,
         use_safetensors=None if model.allow_pickle_weights else True,
+        output_loading_info=True,
     )
     embeddings = loaded.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:
@@ -111,7 +113,7 @@ def load_model(model: ModelArguments, config, tokenizer):
             "give the model's own tokenizer (--tokenizer_name)"
         )
     loaded.config.pad_token_id = tokenizer.pad_token_id
-    return loaded
+    return loaded, sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
 
 
 def _load(auto_class, name: str, model: ModelArguments, **options):

@@ -15,7 +15,7 @@ from hype.card import write_card
 from hype.errors import DivergedError, EnvironmentFault, InputError, RunError
 from hype.folder import RECORD, locked, require_space, write_failure
 from hype.interruption import stopping_between_steps
-from hype.job import Job
+from hype.job import Job, untrained_text
 from hype.parsing import Arguments
 
 logger = logging.getLogger(__name__)
@@ -117,6 +117,8 @@ def summary(record: dict) -> str:
         lines.append(line if majority is None else f"{line} (majority class {100 * majority:.2f})")
     if record["sample"]:
         lines.append(f"  {record['sample']}")
+    if untrained := record["model"].get("untrained"):  # records of older commits have none
+        lines.append(f"  {untrained_text(record['model']['name'], untrained)}")
     lines += [f"  {path}" for path in record.get("predictions", ())]
     lines.append(f"  {Path(folder) / RECORD}")
     return "\n".join(lines)

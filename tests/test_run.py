@@ -197,6 +197,19 @@ def test_a_checkpoint_that_knows_the_labels_keeps_their_order(argv, tiny_folder,
     assert "eval_accuracy_mm" in record["metrics"]["eval"]
 
 
+def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(argv, tiny_folder, tmp_path, caplog):
+    raw = run(parse(argv("do_eval", "do_predict")))
+    assert raw["model"]["untrained"] == ["classifier.bias", "classifier.weight"]
+    told = f"{tiny_folder} has no classifier.bias, classifier.weight: random here, and not trained"
+    assert told in caplog.text and told in summary(raw)
+
+    tuned = run(parse(argv(*TRAIN, output_dir=tmp_path / "tuned")))
+    again = run(parse(argv("do_eval", model_name_or_path=tmp_path / "tuned", output_dir=tmp_path / "again")))
+    for record in (tuned, again):
+        assert record["model"]["untrained"] == [] and "not trained" not in summary(record)
+    assert again["score"] == tuned["score"]
+
+
 @pytest.mark.parametrize(
     ("task", "files"),
     [

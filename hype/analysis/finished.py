@@ -50,7 +50,8 @@ class FinishedRun:
     @cached_property
     def model(self):
         """The classification model, in evaluation mode."""
-        return modeling.load_model(self._arguments, self._config, self.tokenizer).eval().to(self.device)
+        model, _ = modeling.load_model(self._arguments, self._config, self.tokenizer)
+        return model.eval().to(self.device)
 
     def tokenised(self, splits: Splits, cache_dir: str | None = None) -> dict[str, Dataset]:
         """Tokenise as the run did; what was cut is added to `splits.notes`."""
