@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import signal
 import sys
 from collections import Counter
 from datetime import timedelta
@@ -21,7 +23,12 @@ def main(argv: list[str]) -> int:
         options = parser().parse_args(argv)
         if not any(getattr(options, action) for action in ACTIONS):
             raise InputError("say what to do: --run, --show, --commands, --dry_run or --report")
-        return _act(options)
+        exit_code = _act(options)
+        sys.stdout.flush()
+        return exit_code
+    except BrokenPipeError:  # the reader has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
