@@ -7,7 +7,7 @@ import pandas as pd
 
 from hype.reproduction.expansion import Cell
 from hype.reproduction.experiments import CONTROL
-from hype.reproduction.sheets import Entry, Sheet
+from hype.reproduction.sheets import Entry, Sheet, titled
 from hype.reproduction.state import FINISHED, State
 
 COLUMNS = ["model", "task", "method", "variant", "learning_rate", "seed", "hype_type", "hype_eps", "share", "gain"]
@@ -67,7 +67,7 @@ def changes_sheets(changes: pd.DataFrame) -> list[Sheet]:
         texts = [*names[:3], names[3] or "-", str(len(group)), spread(100 * group["share"], ".2f")]
         rows.append([Entry(text) for text in [*texts, spread(group["gain"], "+.2f")]])
     columns = ["model", "task", "method", "variant", "pairs", "predictions that differ, %", "score difference"]
-    return [Sheet("What the noise changes", NOTE, columns, rows)]
+    return [titled(Sheet("What the noise changes", NOTE, columns, rows))]
 
 
 def spread(values: pd.Series, form: str) -> str:

@@ -51,8 +51,9 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run. variant: the grid point for people; argv: for main.py; folder: named by what determines the result.
+    """One run. model: as a report names it; variant: the grid point for people; argv: for main.py.
 
+    folder: named by what determines the result.
     keeps_model: asked for; an analysis needs the model, too, until it is made.
     """
 
@@ -111,7 +112,7 @@ def expand(
             flags = _flags(experiment, narrowing, model, task, method, point)
             flags |= {"learning_rate": rate, "seed": seed, "save_model": keep_models or bool(experiment.targets)}
             flags["output_dir"] = str(folder := results_dir / "runs" / _folder_name(flags, method, point, narrowing))
-            names = (model.name, task, method.name, variant_text(point))
+            names = (narrowing.model_label(model.name), task, method.name, variant_text(point))
             analysis = _analysis(experiment, narrowing, task, folder)
             cells.append(Cell(*names, rate, seed, _argv(flags), folder, keep_models, analysis))
     return cells

@@ -41,6 +41,11 @@ class Narrowing:
         """Return the learning rates of a task's runs; None: the experiment's."""
         return self.learning_rates.get(task) if isinstance(self.learning_rates, dict) else self.learning_rates
 
+    def model_label(self, name: str) -> str:
+        """Name a row's model as what it is: the one that is read in the place of the experiment's."""
+        path = (self.models or {}).get(name)
+        return f"{_short(path)} for {name}" if path else name
+
     def layer_count(self, model: str) -> int | None:
         """Return how many layers a model has that is read in the place of the experiment's."""
         return self.fingerprints.layer_count if self.fingerprints else layer_count(model)

@@ -102,8 +102,8 @@ def _text(sheet: Sheet, labels: Sequence[str]) -> str:
     rows = [list(sheet.columns), *([entry.text for entry in row] for row in sheet.rows)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(sheet.columns))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    head = " ".join([sheet.title, *(f"[{label}]" for label in labels)])
-    return "\n".join([head, "-" * len(head), *lines])
+    head = [sheet.title, *(f"[{label}]" for label in labels)]
+    return "\n".join([*(textwrap.fill(line, TERMINAL_WIDTH) for line in head), "-" * len(lines[0]), *lines])
 
 
 def _markdown(contents: Contents) -> str:

@@ -1,7 +1,7 @@
 """A report's tables as text, made once for the terminal, Markdown and HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -74,6 +74,15 @@ class Sheet:
     columns: Sequence[str]
     rows: Sequence[Sequence[Entry]]
     anchor: str = ""
+
+
+def titled(sheet: Sheet) -> Sheet:
+    """Take a model that is the same in every row out of the rows, into the title."""
+    models = {row[0].text for row in sheet.rows}
+    if len(models) != 1:
+        return sheet
+    title = f"{sheet.title}: {models.pop()}"
+    return replace(sheet, title=title, columns=sheet.columns[1:], rows=[row[1:] for row in sheet.rows])
 
 
 def points_text(value: float | None, sign: bool = False) -> str:
@@ -160,7 +169,7 @@ def grid_sheet(table: PaperTable, points: list[GridPoint], cells: dict) -> Sheet
         entries = [Entry(text) for text in texts]
         entries[8] = Entry(by_seed, anchor_of(table, p.model, p.method, p.task))
         rows.append(entries)
-    return Sheet("All learning rates and variants", GRID_NOTE, columns, rows)
+    return titled(Sheet("All learning rates and variants", GRID_NOTE, columns, rows))
 
 
 def difference_sheets(table: PaperTable, differences: list[Difference]) -> list[Sheet]:
@@ -169,7 +178,7 @@ def difference_sheets(table: PaperTable, differences: list[Difference]) -> list[
     sheets = []
     for reference in dict.fromkeys(d.reference for d in differences):
         rows = [_difference_row(d) for d in differences if d.reference == reference]
-        sheets.append(Sheet(f"Paired differences to {reference}", DIFFERENCE_NOTE, columns, rows))
+        sheets.append(titled(Sheet(f"Paired differences to {reference}", DIFFERENCE_NOTE, columns, rows)))
     return sheets
 
 

@@ -33,7 +33,7 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
         title += f" (scores: the runs on their dev sets; {where})"
         printed, averages, gains = {}, {}, {}
     else:
-        printed, averages, gains = _printed(experiment)
+        printed, averages, gains = _printed(experiment, narrowing)
     return PaperTable(
         name=experiment.name,
         title=title,
@@ -102,14 +102,16 @@ def _model_name(experiment: Experiment, model: str, task: str) -> str:
     return f"{model}, trained on {task}" if set(others) & set(experiment.targets[task]) else model
 
 
-def _printed(experiment: Experiment) -> tuple[dict, dict, dict]:
+def _printed(experiment: Experiment, narrowing: Narrowing) -> tuple[dict, dict, dict]:
     """Return the printed scores, averages and gains, by (model, method, task) and (model, method)."""
     printed, averages, gains = {}, {}, {}
     if experiment.printed is None:
         return printed, averages, gains
     rows = reported(experiment.printed)["rows"]
     for model, task, method in itertools.product(experiment.models, experiment.tasks, experiment.methods):
-        name = _model_name(experiment, model.name, task) if experiment.targets else model.name
+        name = narrowing.model_label(model.name)
+        if experiment.targets:
+            name = _model_name(experiment, name, task)
         # Tables of one model leave its name out; table 7 has a part for each training set.
         part = rows.get(model.name, rows.get(f"train={task}", rows))
         row = part.get(method.name)

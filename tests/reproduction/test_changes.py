@@ -42,9 +42,8 @@ def test_share_and_gain_are_those_of_the_pairs():
     assert changes["gain"].tolist() == pytest.approx([0, 10] * 3)
     (sheet,) = changes_sheets(changes)
     texts = [[entry.text for entry in row] for row in sheet.rows]
-    assert texts[1] == [
-        "bert-large", "cola", "hype-n 1e-3", "-", "2", "12.50 (0.00 to 25.00)", "+5.00 (+0.00 to +10.00)"
-    ]  # fmt: skip
+    assert sheet.title == "What the noise changes: bert-large"
+    assert texts[1] == ["cola", "hype-n 1e-3", "-", "2", "12.50 (0.00 to 25.00)", "+5.00 (+0.00 to +10.00)"]
 
 
 def test_runs_that_differ_by_more_than_the_noise_are_no_pair():

@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -51,6 +53,15 @@ def test_commands_are_one_shell_line_per_run_that_main_takes(tmp_path, model, ca
         assert parse(argv).training.output_dir == str(cell.folder)
 
 
+def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback():
+    command = [sys.executable, "-m", "hype.reproduction", "table_1", "--commands"]  # more than a pipe holds
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "main.py" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
 def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model, capsys):
     from hype.run import run
 
@@ -64,6 +75,8 @@ def test_run_shows_the_table_and_says_that_it_is_narrowed(tmp_path, model, capsy
     captured = capsys.readouterr()
     assert "table_8: 4 runs: 4 finished" in captured.err
     assert "narrowed, not the paper's experiment" in captured.out and "n 2" in captured.out
+    stand_in = f"{'/'.join(model.parts[-2:])} for bert-large"
+    assert f"\n{stand_in}\n" in captured.out and "\nbert-large\n" not in captured.out
     assert main(argv_of(tmp_path, model, "--show")) == 0
     assert capsys.readouterr().out == captured.out
     assert main(argv_of(tmp_path, model, "--report")) == 0
@@ -72,6 +85,7 @@ def test_run_shows_the_table_and_says_that_it_is_narrowed(tmp_path, model, capsy
     for path in written:
         if path.suffix in (".md", ".html"):
             assert "not the paper" in path.read_text(encoding="utf-8")
+            assert stand_in in path.read_text(encoding="utf-8")
 
 
 def test_missing_runs_show_as_a_dash(tmp_path, model, capsys):

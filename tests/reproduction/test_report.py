@@ -6,6 +6,7 @@ import math
 import re
 from html.parser import HTMLParser
 
+import markupsafe
 import pandas as pd
 import pytest
 
@@ -102,9 +103,20 @@ def test_table_without_any_run_shows_what_is_planned_and_no_differences():
 def test_differences_of_few_seeds_give_their_reason_instead_of_a_p_value():
     lines = squeezed(show(contents_of(small_table(), small_runs())))
     # Differences 1, 3, 3 points.
-    (line,) = [x for x in lines if x.startswith("bert rte hype-n eps 1e-05 3 3 of 3 +2.33")]
+    (line,) = [x for x in lines if x.startswith("rte hype-n eps 1e-05 3 3 of 3 +2.33")]
     assert line.endswith("- (n < 5) - (n < 5)")
-    assert "bert rte hype-n eps 1e-05 2 2 of 3 +15.00 - (n < 3) - (n < 5) - (n < 5)" in lines
+    assert "rte hype-n eps 1e-05 2 2 of 3 +15.00 - (n < 3) - (n < 5) - (n < 5)" in lines
+
+
+def test_one_model_stands_in_the_titles_and_several_stand_in_the_rows():
+    differences = [line for line in squeezed(show(contents_of(small_table(), small_runs()))) if "hype-n" in line]
+    assert "Paired differences to vanilla: bert" in show(contents_of(small_table(), small_runs()))
+    two = pd.concat([small_runs(), small_runs().replace({"model": {"bert": "roberta"}})])
+    both = squeezed(show(contents_of(small_table(models=["bert", "roberta"]), two)))
+    assert "Paired differences to vanilla" in both
+    for model in ("bert", "roberta"):
+        assert any(line.startswith(f"{model} rte hype-n eps 1e-05 3 3 of 3 +2.33") for line in both)
+    assert not any(line.startswith("bert ") for line in differences)
 
 
 def test_average_is_compared_with_what_the_printed_scores_give():
@@ -154,7 +166,8 @@ def test_hostile_names_stay_text_in_html_markdown_and_figures(tmp_path):
     write_report(contents_of(table, small_runs().replace(changes)), tmp_path)
     page = Page((tmp_path / "table_1.html").read_text(encoding="utf-8"))
     assert not {"script", "img", "b"} & set(page.tags)
-    assert HOSTILE in page.cells and '"><img src=x>' in page.cells
+    assert task in page.cells and '"><img src=x>' in page.cells
+    assert f": {markupsafe.escape(HOSTILE)}</h" in (tmp_path / "table_1.html").read_text(encoding="utf-8")
     markdown = (tmp_path / "table_1.md").read_text(encoding="utf-8")
     assert "<script" not in markdown
     widths = {line.replace("\\|", "").count("|") for line in markdown.splitlines() if line.startswith("| method")}
