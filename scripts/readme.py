@@ -87,20 +87,22 @@ def section(name: str) -> Contents:
 
 
 def controls() -> str:
-    """Set what removing dropout does beside what the noise adds, a column for each task."""
-    controls, dropout = section("controls"), section("controls_dropout")
-    tasks = controls.table.tasks
+    """Set what removing dropout does beside what the noise adds, a column for each task that was run."""
+    full, small, dropout = (section(name) for name in ("full", "controls", "controls_dropout"))
+    columns = {f"all of {task}": (full, full, task) for task in full.table.tasks}
+    columns |= {f"1,000 of {task}": (small, dropout, task) for task in small.table.tasks}
+    columns = {name: column for name, column in columns.items() if _score(column[0], column[2]) != "-"}
     rows = {
-        f"{CONTROL}: score": [_score(controls, task) for task in tasks],
-        f"{CONTROL}, over vanilla": [_difference(controls, task, CONTROL, VANILLA) for task in tasks],
-        f"HyPe-N 1e-5, over {CONTROL}": [_difference(controls, task, "hype-n", CONTROL) for task in tasks],
-        f"HyPe-U 1e-5, over {CONTROL}": [_difference(controls, task, "hype-u", CONTROL) for task in tasks],
+        f"{CONTROL}: score": [_score(c, task) for c, _, task in columns.values()],
+        f"{CONTROL}, over vanilla": [_difference(c, task, CONTROL, VANILLA) for c, _, task in columns.values()],
+        f"HyPe-N 1e-5, over {CONTROL}": [_difference(c, task, "hype-n", CONTROL) for c, _, task in columns.values()],
+        f"HyPe-U 1e-5, over {CONTROL}": [_difference(c, task, "hype-u", CONTROL) for c, _, task in columns.values()],
         "HyPe-N 1e-5 with dropout, over vanilla": [
-            _difference(dropout, task, "hype-n+dropout", VANILLA) for task in tasks
+            _difference(d, task, "hype-n+dropout", VANILLA) for _, d, task in columns.values()
         ],
-        "dev predictions that HyPe-N 1e-5 changes, %": [_changed(controls, task, "hype-n") for task in tasks],
+        "dev predictions that HyPe-N 1e-5 changes, %": [_changed(c, task, "hype-n") for c, _, task in columns.values()],
     }
-    lines = ["| " + " | ".join(["points, paired by seed", *tasks]) + " |", "|---" * (len(tasks) + 1) + "|"]
+    lines = ["| " + " | ".join(["points, paired by seed", *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
     return "\n".join([*lines, *(f"| {name} | {' | '.join(texts)} |" for name, texts in rows.items())])
 
 
@@ -114,9 +116,10 @@ def _score(contents: Contents, task: str) -> str:
 
 def _difference(contents: Contents, task: str, method: str, reference: str) -> str:
     key = (task, method, reference)
-    (found,) = [d for d in contents.differences if (d.task, d.method, d.reference) == key]
-    if not found.n:
+    of_pairs = [d for d in contents.differences if (d.task, d.method, d.reference) == key and d.n]
+    if not of_pairs:
         return "-"
+    (found,) = of_pairs
     interval = "" if found.low is None else f"{found.low:+.2f} to {found.high:+.2f}, "
     return f"{found.mean:+.2f} ({interval}n {found.n})"
 
