@@ -24,6 +24,10 @@ def require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
+# transformers takes the name of a kernel on the hub, too, and runs its code.
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
+
 @dataclass
 class ModelArguments:
     """Which pre-trained model to fine-tune, and how it is loaded."""
@@ -51,6 +55,11 @@ class ModelArguments:
     )
     all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
     dtype: str = flag("float32", "Weights are loaded as float32, bfloat16, float16, or auto (the checkpoint's).")
+    attn_implementation: str | None = flag(
+        None,
+        f"How attention is computed: {', '.join(ATTENTIONS)}. The noise is no part of it. flash_attention works in "
+        "half precision: pass --bf16 with it. Unset: transformers' choice, mostly sdpa.",
+    )
 
     def __post_init__(self):
         require(self.model_name_or_path != "", "--model_name_or_path is missing: give a model folder or a hub name")
@@ -58,6 +67,10 @@ class ModelArguments:
         require(
             self.dtype in ("float32", "bfloat16", "float16", "auto"),
             f"--dtype {self.dtype}: give float32, bfloat16, float16 or auto",
+        )
+        require(
+            self.attn_implementation in (None, *ATTENTIONS),
+            f"--attn_implementation {self.attn_implementation}: give {', '.join(ATTENTIONS)}",
         )
         for name in ("dropout_rate", "all_dropout_rate"):
             rate = getattr(self, name)

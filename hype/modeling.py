@@ -18,6 +18,8 @@ LOADING_ERRORS = (
     UnpicklingError,
 )  # fmt: skip
 NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformers that there is none
+# In its messages that a way to compute attention is not there.
+NO_ATTENTION = ("FlashAttention", "Flash Attention", "attention implementation")
 PICKLE_REMEDY = (
     "weights are loaded from safetensors alone, since a pickle file (pytorch_model.bin) may run code; convert them, or "
     "pass --allow_pickle_weights if you trust their author"
@@ -96,6 +98,7 @@ def load_model(model: ModelArguments, config, tokenizer):
     named = getattr(config, "transformers_weights", None)
     if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
         raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
+    attention = {"attn_implementation": model.attn_implementation} if model.attn_implementation else {}
     loaded, info = _load(
         AutoModelForSequenceClassification,
         model.checkpoint_dir or model.model_name_or_path,
@@ -105,6 +108,7 @@ def load_model(model: ModelArguments, config, tokenizer):
         ignore_mismatched_sizes=model.ignore_mismatched_sizes,
         use_safetensors=None if model.allow_pickle_weights else True,
         output_loading_info=True,
+        **attention,
     )
     embeddings = loaded.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:
@@ -151,6 +155,8 @@ def _first_line(error: Exception) -> str:
 def _remedy(message: str, folder: Path) -> str:
     if NO_SAFETENSORS in message and any(folder.glob("pytorch_model*.bin")):
         return PICKLE_REMEDY
+    if any(name in message for name in NO_ATTENTION):
+        return "pass another --attn_implementation, or none"
     if "size mismatch" in message or "mismatched" in message:
         return "a head of another size: pass --ignore_mismatched_sizes for a new head"
     if "trust_remote_code" in message:

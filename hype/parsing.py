@@ -25,6 +25,12 @@ class Arguments:
     techniques: TechniqueArguments
     training: RunArguments
 
+    def __post_init__(self):
+        attention = self.model.attn_implementation
+        is_float32 = self.model.dtype == "float32" and not (self.training.bf16 or self.training.fp16)
+        if is_float32 and attention in ("flash_attention_2", "flash_attention_3"):
+            raise InputError(f"--attn_implementation {attention} computes in half precision alone: pass --bf16 with it")
+
     def as_dict(self) -> dict[str, dict]:
         """Return the arguments as JSON-ready dictionaries, one per group, without secrets."""
         groups = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -34,6 +34,7 @@ BAD_FLAGS = [
     ({"evaluation_strategy": "steps"}, ["--evaluation_strategy", "--eval_strategy"]),
     ({"per_gpu_train_batch_size": 8}, ["--per_device_train_batch_size"]),
     ({"hype_eps": -1e-5}, ["--hype_eps -1e-05", "at least 0"]),
+    ({"attn_implementation": "someone/kernel"}, ["--attn_implementation someone/kernel", "eager, sdpa"]),
     ({"hype_eps": "nan"}, ["--hype_eps nan", "finite"]),
     ({"hype_eps": "inf"}, ["--hype_eps inf", "finite"]),
     ({"hype_type": "normal", "hype_eps": 1e38}, ["--hype_eps 1e+38", "overflow"]),
@@ -80,6 +81,14 @@ def test_help_goes_to_stdout(capsys):
     with pytest.raises(SystemExit) as end:
         main.main(["--help"])
     assert end.value.code == 0 and "--hype_eps" in capsys.readouterr().out
+
+
+def test_an_attention_that_is_not_installed_or_fits_no_float32_is_refused(argv, capsys):
+    asked = {"attn_implementation": "flash_attention_2"}
+    code, line = fails(capsys, argv("do_train", **asked))
+    assert code == 2 and "--attn_implementation flash_attention_2" in line and "--bf16" in line
+    code, line = fails(capsys, argv("do_train", "bf16", **asked))
+    assert code == 2 and "installed" in line and "pass another --attn_implementation" in line
 
 
 def test_a_run_with_nothing_to_do_is_refused(argv, capsys):

@@ -210,6 +210,16 @@ def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(ar
     assert again["score"] == tuned["score"]
 
 
+def test_attention_is_computed_as_asked_to_the_same_loss(argv, tmp_path):
+    losses = {}
+    for name in ("eager", "sdpa"):
+        flags = {"attn_implementation": name, "output_dir": tmp_path / name, "max_steps": 3}
+        record = run(parse(argv(*TRAIN, all_dropout_rate=0, **NOISE, **flags)))
+        assert record["identity"]["attn_implementation"] == name
+        losses[name] = [record["metrics"]["train"]["train_loss"], record["metrics"]["eval"]["eval_loss"]]
+    assert losses["eager"] == pytest.approx(losses["sdpa"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("task", "files"),
     [
