@@ -38,8 +38,8 @@ def protocol_note(table: PaperTable) -> str:
 
 
 GRID_NOTE = (
-    "Every learning rate and variant, nothing left out. Collapsed: a finished run that scores as the majority class "
-    "does (Matthews: 0), or without a score because its predictions are constant."
+    "Every learning rate and variant, nothing left out. Collapsed: a finished run that predicts one label for all "
+    "dev examples; where a record has no predictions, one that scores as the majority class does, or has no score."
 )
 DIFFERENCE_NOTE = (
     "Pairs of runs with the same seed, model, task and learning rate; mean over all learning rates, nothing selected. "

@@ -15,10 +15,12 @@ from hype.errors import InputError
 
 # One row of `runs` is one cell of an experiment. status: finished, diverged, failed or missing; score: 0..1 or NaN
 # (Matthews: -1..1); variant: the grid point for people ("eps 1e-05", or ""); majority_score: NaN where undefined;
-# dev_score: by which grid points are selected, the run's own, whatever score is shown.
+# dev_score: by which grid points are selected, the run's own, whatever score is shown; is_constant: "yes" or "no",
+# whether all dev examples got one label, "" where the record does not tell.
 IDENTITY = ["model", "task", "method", "variant", "learning_rate", "seed"]
-RUN_COLUMNS = [*IDENTITY, "status", "score", "majority_score", "train_s", "dev_score", "run_id", "folder", "command"]
-TEXT_COLUMNS = ["variant", "run_id", "folder", "command"]
+RUN_COLUMNS = [*IDENTITY, "status", "score", "majority_score", "train_s", "dev_score", "is_constant", "run_id",
+               "folder", "command"]  # fmt: skip
+TEXT_COLUMNS = ["variant", "is_constant", "run_id", "folder", "command"]
 STATUSES = ("finished", "diverged", "failed", "missing")
 ALL_TASKS = "all tasks"
 DDOF = 1  # The paper does not name its own. ddof 0 stands beside it in the CSV file.
@@ -161,9 +163,14 @@ def checked(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def collapsed(runs: pd.DataFrame) -> pd.Series:
-    """Say which finished runs score as the majority class does (Matthews: 0), or have no score (constant output)."""
+    """Say which finished runs gave every dev example the same label.
+
+    Where a record does not tell (regression, older ones): which score as the majority class does (Matthews: 0), though
+    mixed predictions may, too, or have no score (constant output).
+    """
     at_majority = np.isclose(runs["score"].astype(float), runs["majority_score"].astype(float), rtol=0, atol=1e-9)
-    return (runs["status"] == "finished") & (at_majority | runs["score"].isna())
+    by_score = (runs["is_constant"] == "") & (at_majority | runs["score"].isna())
+    return (runs["status"] == "finished") & ((runs["is_constant"] == "yes") | by_score)
 
 
 def grid_points(runs: pd.DataFrame, table: PaperTable) -> list[GridPoint]:

@@ -70,8 +70,14 @@ def runs_table(experiment: Experiment, cells: list[Cell], states: list[State]) -
             names = [model, task, cell.method, cell.variant, cell.learning_rate, cell.seed, status]
             numbers = [*score, record.get("timings", {}).get("train_s"), scored[0]]
             floats = [float("nan") if number is None else number for number in numbers]
-            rows.append([*names, *floats, record.get("run_id", ""), str(cell.folder), cell.command])
+            # On another set a run may predict otherwise.
+            constant = _constant_text(record.get("validation_labels")) if target is None else ""
+            rows.append([*names, *floats, constant, record.get("run_id", ""), str(cell.folder), cell.command])
     return pd.DataFrame(rows, columns=RUN_COLUMNS)
+
+
+def _constant_text(labels: str | None) -> str:
+    return "" if not labels else "yes" if len(set(labels)) == 1 else "no"
 
 
 def layers_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:

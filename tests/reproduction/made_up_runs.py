@@ -22,6 +22,7 @@ def run(method="vanilla", score=0.5, seed=1, **changes) -> dict:
         "score": math.nan if score is None else score,
         "majority_score": 0.25,
         "train_s": 1.5,
+        "is_constant": "",
         "run_id": "0123456789abcdef",
         "folder": "runs/a",
         "command": "python main.py --seed 1",

@@ -80,7 +80,13 @@ def test_smallest_learning_rate_wins_among_equals():
     assert cells_of(*rows)["bert", "vanilla", "rte"].best.learning_rate == 1e-5
 
 
-def test_collapsed_runs_score_the_majority_or_matthews_zero_or_nothing():
+def test_a_run_of_mixed_predictions_is_not_collapsed_though_it_scores_as_the_majority_does():
+    rows = [run(score=0.25, seed=seed, is_constant=told) for seed, told in enumerate(("no", "yes", "no"), 1)]
+    (point,) = grid_points(runs_of(*rows, run(score=0.4, seed=4, is_constant="yes")), paper_table())
+    assert point.collapsed == 2
+
+
+def test_collapsed_runs_without_recorded_predictions_score_the_majority_or_nothing():
     rows = [
         *seeds("vanilla", [0.25, 0.26, 0.25]),
         *seeds("vanilla", [0.0, 0.1], task="cola", majority_score=0.0),
