@@ -25,7 +25,7 @@ from hype.benchmark.techniques import table  # noqa: E402
 from hype.checkpoints import write_text  # noqa: E402
 from hype.compare import compare  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
-from hype.reproduction.changes import spread  # noqa: E402
+from hype.reproduction.changes import ANOTHER_SEED, spread  # noqa: E402
 from hype.reproduction.contents import Contents, contents_of_section  # noqa: E402
 from hype.reproduction.experiments import CONTROL, VANILLA  # noqa: E402
 from hype.reproduction.options import parser  # noqa: E402
@@ -101,6 +101,9 @@ def controls() -> str:
             _difference(d, task, "hype-n+dropout", VANILLA) for _, d, task in columns.values()
         ],
         "dev predictions that HyPe-N 1e-5 changes, %": [_changed(c, task, "hype-n") for c, _, task in columns.values()],
+        "dev predictions that another seed changes, %": [
+            _changed(c, task, ANOTHER_SEED) for c, _, task in columns.values()
+        ],
     }
     lines = ["| " + " | ".join(["points, paired by seed", *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
     return "\n".join([*lines, *(f"| {name} | {' | '.join(texts)} |" for name, texts in rows.items())])

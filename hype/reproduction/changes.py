@@ -1,7 +1,10 @@
 """What the noise changes at all: dev predictions that differ from the paired run without it.
 
 Two runs of one seed share the initial head, the order of the data and everything else, so a difference is the noise's.
+What another seed changes stands beside it, as the measure of such a difference.
 """
+
+from itertools import combinations
 
 import pandas as pd
 
@@ -11,23 +14,26 @@ from hype.reproduction.sheets import Entry, Sheet, titled
 from hype.reproduction.state import FINISHED, State
 
 COLUMNS = ["model", "task", "method", "variant", "learning_rate", "seed", "hype_type", "hype_eps", "share", "gain"]
+ANOTHER_SEED = "another seed, no noise"
 NOTE = (
     f"Runs with noise, without dropout, against {CONTROL}: pairs of equal model, task, learning rate and seed, which "
     "differ by the noise alone. Share of the dev examples whose predicted label differs; difference of the scores "
-    "x 100. Mean over the pairs, smallest to largest. Regression has no labels to compare and is left out."
+    "x 100. Mean over the pairs, smallest to largest. Regression has no labels to compare and is left out. "
+    f"{ANOTHER_SEED}: the runs of {CONTROL} against each other, the difference of their scores without sign."
 )
 
 
 def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
     """Return a row for each finished run with noise and no other difference to its finished control: COLUMNS.
 
-    share: of predicted labels that differ, 0 to 1. gain: score over the control's, in points.
+    share: of predicted labels that differ, 0 to 1. gain: score over the control's, in points. Behind them a row of
+    `ANOTHER_SEED` for every two of these controls, its gain without sign, its scale of noise NaN.
     """
     records = {
         cell: state.record for cell, state in zip(cells, states, strict=True) if state.status == FINISHED
     }  # fmt: skip
     controls = {_pair(cell): record for cell, record in records.items() if cell.method == CONTROL}
-    rows = []
+    rows, compared = [], {}
     for cell, record in records.items():
         control = controls.get(_pair(cell))
         if control is None or cell.method == CONTROL or not differ_by_noise(record, control):
@@ -35,7 +41,18 @@ def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
         noise = record["identity"]["hype_type"], record["identity"]["hype_eps"]
         names = [cell.model, cell.task, cell.method, cell.variant, cell.learning_rate, cell.seed]
         rows.append([*names, *noise, *share_and_gain(record, control)])
-    return pd.DataFrame(rows, columns=COLUMNS)
+        compared[_pair(cell)] = control
+    return pd.DataFrame([*rows, *_seed_rows(compared)], columns=COLUMNS)
+
+
+def _seed_rows(controls: dict[tuple, dict]) -> list[list]:
+    rows = []
+    for (pair, control), (other_pair, other) in combinations(controls.items(), 2):
+        if pair[:-1] == other_pair[:-1]:
+            model, task, learning_rate, seed = pair
+            share, gain = share_and_gain(other, control)
+            rows.append([model, task, ANOTHER_SEED, "", learning_rate, seed, "none", float("nan"), share, abs(gain)])
+    return rows
 
 
 def _pair(cell: Cell) -> tuple:

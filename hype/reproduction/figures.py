@@ -133,6 +133,7 @@ def dose_plots(changes: pd.DataFrame, table: PaperTable) -> list[Figure]:
     """
     if changes.empty or changes["hype_eps"].nunique() < 3:
         return []
+    changes = changes[changes["hype_eps"].notna()]  # another seed has no scale
     return [_dose_plot(group, table, str(model)) for model, group in changes.groupby("model", sort=False)]
 
 

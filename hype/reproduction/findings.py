@@ -10,7 +10,7 @@ def findings(
 ) -> list[str]:
     """Say what removing dropout does, what each method adds to that, and what this cannot tell."""
     sentences = [text for model in table.models for text in _of_model(table, differences, model)]
-    sentences += [text for text in (_changes_text(changes), *_layer_texts(layers, table)) if text]
+    sentences += [*_changes_texts(changes), *_layer_texts(layers, table)]
     if sentences and table.narrowing_text:
         sentences.append("As narrowed, this says nothing of the paper's models, data and grids.")
     return sentences
@@ -43,12 +43,13 @@ def _interval(d: Difference) -> str:
     return f"{d.mean:+.2f} ({interval}n {d.n})"
 
 
-def _changes_text(changes: pd.DataFrame) -> str:
-    if changes.empty:
-        return ""
-    shares = changes.groupby(["method", "variant"], sort=False)["share"]
-    parts = [f"{' '.join(filter(None, names))} {100 * share:.2f} %" for names, share in shares.mean().items()]
-    return f"Share of the dev predictions that the noise changes: {'; '.join(parts)}."
+def _changes_texts(changes: pd.DataFrame) -> list[str]:
+    texts = []
+    for task, of_task in changes.groupby("task", sort=False) if len(changes) else ():
+        shares = of_task.groupby(["method", "variant"], sort=False)["share"].mean()
+        parts = [f"{' '.join(filter(None, names))} {100 * share:.2f} %" for names, share in shares.items()]
+        texts.append(f"Share of the dev predictions that change, {task}: {'; '.join(parts)}.")
+    return texts
 
 
 def _layer_texts(layers: pd.DataFrame, table: PaperTable) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hype.reproduction.changes import changes_sheets, changes_table
+from hype.reproduction.changes import ANOTHER_SEED, changes_sheets, changes_table
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import CONTROL, load
 from hype.reproduction.figures import dose_plots
@@ -39,11 +39,26 @@ def test_share_and_gain_are_those_of_the_pairs():
     changes = changes_table(*made_up())
     by_method = changes.groupby("hype_eps")["share"].apply(list)
     assert by_method.to_dict() == {1e-5: [0, 0], 1e-3: [0, 0.25], 1e-1: [1, 1]}
-    assert changes["gain"].tolist() == pytest.approx([0, 10] * 3)
+    assert changes["gain"].tolist() == pytest.approx([0, 10] * 3 + [0])
     (sheet,) = changes_sheets(changes)
     texts = [[entry.text for entry in row] for row in sheet.rows]
     assert sheet.title == "What the noise changes: bert-large"
     assert texts[1] == ["cola", "hype-n 1e-3", "-", "2", "12.50 (0.00 to 25.00)", "+5.00 (+0.00 to +10.00)"]
+
+
+def test_another_seed_is_the_measure_and_counts_each_two_controls_once():
+    cells, states = made_up()
+    outcomes = {1: ("0000", 0.5), 2: ("0111", 0.3)}
+    for place, cell in enumerate(cells):
+        if cell.method == CONTROL:
+            states[place] = record_of(cell, *outcomes[cell.seed])
+    changes = changes_table(cells, states)
+    rows = changes[changes["method"] == ANOTHER_SEED]
+    assert rows[["share", "gain"]].to_numpy().tolist() == [[0.75, pytest.approx(20)]]
+    (sheet,) = changes_sheets(changes)
+    last = [entry.text for entry in sheet.rows[-1]]
+    assert last == ["cola", ANOTHER_SEED, "-", "1", "75.00 (75.00 to 75.00)", "+20.00 (+20.00 to +20.00)"]
+    assert len(dose_plots(changes, paper_table(models=["bert-large"], tasks=["cola"]))) == 1
 
 
 def test_runs_that_differ_by_more_than_the_noise_are_no_pair():

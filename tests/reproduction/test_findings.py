@@ -41,7 +41,7 @@ def test_a_narrowed_table_says_what_it_cannot_tell_and_an_empty_one_nothing():
 
 
 def test_changed_predictions_and_distances_of_layers_are_means_over_seeds():
-    changes = pd.DataFrame({"method": ["n"] * 2, "variant": ["eps 1"] * 2, "share": [0.1, 0.3]})
+    changes = pd.DataFrame({"task": ["cola"] * 2, "method": ["n"] * 2, "variant": ["eps 1"] * 2, "share": [0.1, 0.3]})
     names = {"model": "bert", "task": "rte", "variant": "", "learning_rate": 1e-5, "analysis": "probing"}
     values = {
         ("vanilla", 0): (0.1, 0.3),
@@ -58,4 +58,4 @@ def test_changed_predictions_and_distances_of_layers_are_means_over_seeds():
     plain = contents_of(paper_table(), runs_of(*runs), Extras(layers=pd.DataFrame(rows)))
     assert f"Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 20.00." in plain.findings
     shown = replace(plain, changes=changes).findings
-    assert "Share of the dev predictions that the noise changes: n eps 1 20.00 %." in shown
+    assert "Share of the dev predictions that change, cola: n eps 1 20.00 %." in shown
