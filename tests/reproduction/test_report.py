@@ -199,7 +199,7 @@ def test_narrowing_and_sample_data_are_said_in_titles_beside_tables_and_captions
     text = (tmp_path / "table_1.html").read_text(encoding="utf-8")
     assert f"<title>Table 1 [{narrowing}] [{sample}]</title>" in text
     tables = text.split('<div class="screen">')[0].count("<table>")
-    assert text.count(f'<p class="label">{narrowing}</p>') == tables + 1 == 5
+    assert text.count(f'<p class="label">{narrowing}</p>') == tables + 2 == 6
     for caption in re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL):
         assert narrowing in caption and sample in caption
     assert all(narrowing in row["label"] for row in read_csv(tmp_path / "table_1_runs.csv"))
