@@ -28,6 +28,7 @@ from hype.reproduction import scale  # noqa: E402
 from hype.reproduction.changes import ANOTHER_SEED, spread  # noqa: E402
 from hype.reproduction.contents import Contents, contents_of_section  # noqa: E402
 from hype.reproduction.experiments import CONTROL, VANILLA  # noqa: E402
+from hype.reproduction.findings import interval_text  # noqa: E402
 from hype.reproduction.options import parser  # noqa: E402
 from hype.reproduction.sections import sections_of  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
@@ -122,9 +123,7 @@ def _difference(contents: Contents, task: str, method: str, reference: str) -> s
     of_pairs = [d for d in contents.differences if (d.task, d.method, d.reference) == key and d.n]
     if not of_pairs:
         return "-"
-    (found,) = of_pairs
-    interval = "" if found.low is None else f"{found.low:+.2f} to {found.high:+.2f}, "
-    return f"{found.mean:+.2f} ({interval}n {found.n})"
+    return interval_text(*of_pairs)
 
 
 def _changed(contents: Contents, task: str, method: str) -> str:

@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from hype.reproduction.statistics import ALL_TASKS, LEAST_FOR_INTERVAL, Difference, PaperTable
+from hype.reproduction.statistics import ALL_TASKS, LEAST_FOR_TEST, Difference, PaperTable
+
+LEVEL = 0.05  # of the p values corrected after Holm; five values cannot reach it, six can
 
 
 def findings(
@@ -21,13 +23,15 @@ def _of_model(table: PaperTable, differences: list[Difference], model: str) -> l
     found = [d for d in differences if d.model == model and d.task == task and d.n]
     of_dropout = [d for d in found if d.method == table.control]
     to_control = [d for d in found if d.reference == table.control]
-    sentences = [f"Dropout's part: {table.control} minus {table.vanilla} is {_interval(d)}." for d in of_dropout]
+    sentences = [f"Dropout's part: {table.control} minus {table.vanilla} is {interval_text(d)}." for d in of_dropout]
     if to_control:
+        # By the test alone: an interval from so few values is too narrow to decide.
+        tested = [d for d in to_control if d.p_holm is not None]
         groups = {
-            "higher": [d for d in to_control if d.low is not None and d.low > 0],
-            "lower": [d for d in to_control if d.high is not None and d.high < 0],
-            "not told apart": [d for d in to_control if d.low is not None and d.low <= 0 <= d.high],
-            f"fewer than {LEAST_FOR_INTERVAL} values, so nothing follows": [d for d in to_control if d.low is None],
+            "higher": [d for d in tested if d.p_holm < LEVEL and d.mean > 0],
+            "lower": [d for d in tested if d.p_holm < LEVEL and d.mean < 0],
+            "not told apart": [d for d in tested if d.p_holm >= LEVEL],
+            f"fewer than {LEAST_FOR_TEST} values, so nothing follows": [d for d in to_control if d.p_holm is None],
         }
         parts = [f"{name}: {'; '.join(map(_named, of))}" for name, of in groups.items() if of]
         sentences.append(f"Beyond that, points over {table.control}: {'. '.join(parts)}.")
@@ -35,12 +39,13 @@ def _of_model(table: PaperTable, differences: list[Difference], model: str) -> l
 
 
 def _named(d: Difference) -> str:
-    return f"{d.method}{f' ({d.variant})' if d.variant else ''} {_interval(d)}"
+    return f"{d.method}{f' ({d.variant})' if d.variant else ''} {interval_text(d)}"
 
 
-def _interval(d: Difference) -> str:
+def interval_text(d: Difference) -> str:
+    """Write a mean difference with its interval, n and the p value corrected after Holm, so far as there are any."""
     interval = "" if d.low is None else f"{d.low:+.2f} to {d.high:+.2f}, "
-    return f"{d.mean:+.2f} ({interval}n {d.n})"
+    return f"{d.mean:+.2f} ({interval}n {d.n}{'' if d.p_holm is None else f', p {d.p_holm:.2g}'})"
 
 
 def _changes_texts(changes: pd.DataFrame) -> list[str]:

@@ -14,23 +14,27 @@ def sentences(*rows, extras=None, **changes) -> list[str]:
     return contents_of(paper_table(**changes), runs_of(*rows), *([extras] if extras else [])).findings
 
 
-def test_dropout_and_noise_are_told_apart_with_intervals_and_n():
-    control, noise = [s + 0.04 for s in VANILLA], [s + 0.03 for s in VANILLA]
-    text = " ".join(sentences(*seeds("vanilla", VANILLA), *seeds(CONTROL, control), *seeds("hype-n", noise)))
-    assert f"Dropout's part: {CONTROL} minus vanilla is +4.00 (+4.00 to +4.00, n 3)." in text
-    assert f"points over {CONTROL}: lower: hype-n -1.00 (-1.00 to -1.00, n 3)." in text
+def test_dropout_and_noise_are_told_apart_with_intervals_n_and_p():
+    vanilla = [0.50 + seed / 100 for seed in range(8)]
+    control, noise = [s + 0.04 for s in vanilla], [s + 0.03 for s in vanilla]
+    text = " ".join(sentences(*seeds("vanilla", vanilla), *seeds(CONTROL, control), *seeds("hype-n", noise)))
+    # Of 2^8 signs two are as extreme; three tests are made: 3 * 2 / 256.
+    assert f"Dropout's part: {CONTROL} minus vanilla is +4.00 (+4.00 to +4.00, n 8, p 0.023)." in text
+    assert f"points over {CONTROL}: lower: hype-n -1.00 (-1.00 to -1.00, n 8, p 0.023)." in text
     assert "higher" not in text and "not told apart" not in text
 
 
-def test_an_interval_around_zero_tells_nothing_apart():
-    noise = [0.49, 0.52, 0.53]
-    (text,) = [s for s in sentences(*seeds(CONTROL, VANILLA), *seeds("hype-n", noise)) if s.startswith("Beyond")]
-    assert text.startswith(f"Beyond that, points over {CONTROL}: not told apart: hype-n +0.33 (")
+def test_five_equal_differences_are_no_finding_whatever_their_interval():
+    control = [0.50, 0.52, 0.51, 0.53, 0.50]
+    texts = sentences(*seeds(CONTROL, control), *seeds("hype-n", [score + 0.03 for score in control]))
+    assert texts == [
+        f"Beyond that, points over {CONTROL}: not told apart: hype-n +3.00 (+3.00 to +3.00, n 5, p 0.062)."
+    ]
 
 
-def test_two_seeds_say_that_nothing_follows():
-    (text,) = sentences(*seeds(CONTROL, VANILLA[:2]), *seeds("hype-n", [0.9, 0.9]))
-    assert text.endswith("fewer than 3 values, so nothing follows: hype-n +39.00 (n 2).")
+def test_four_seeds_say_that_nothing_follows():
+    (text,) = sentences(*seeds(CONTROL, [0.5] * 4), *seeds("hype-n", [0.9] * 4))
+    assert text.endswith("fewer than 5 values, so nothing follows: hype-n +40.00 (+40.00 to +40.00, n 4).")
 
 
 def test_a_narrowed_table_says_what_it_cannot_tell_and_an_empty_one_nothing():
