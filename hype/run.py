@@ -76,7 +76,10 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
     except BaseException as error:
         status = "diverged" if isinstance(error, DivergedError) else "failed"
         job.record.update(status=status, error=f"{type(error).__name__}: {error}")
-        job.write_record()
+        try:
+            job.write_record()
+        except RuntimeError:  # torch raises the death of a loader process from a signal handler too, once, anywhere
+            job.write_record()
         raise
     job.record["timings"]["total_s"] = time.perf_counter() - started
     job.record["peak_memory_bytes"] = records.peak_memory_bytes(arguments.training.device)

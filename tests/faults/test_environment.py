@@ -9,6 +9,7 @@ import torch
 from transformers import DataCollatorWithPadding
 
 import main
+from hype import job
 from hype.folder import write_failure
 from hype.parsing import parse
 from hype.run import run
@@ -30,6 +31,22 @@ def test_a_run_on_local_files_opens_no_connection(argv, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     run(parse(argv(*ALL, max_steps=2, **NOISE)))
     assert asked == []
+
+
+def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(argv, tmp_path, monkeypatch):
+    write, raised = job.write_json, []
+
+    def interrupted(path, content):
+        if content["status"] == "failed" and not raised:
+            raised.append("DataLoader worker (pid 1) is killed by signal")
+            raise RuntimeError(raised[0])
+        write(path, content)
+
+    monkeypatch.setattr(job, "write_json", interrupted)
+    monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(parse(argv("do_train")))
+    assert raised and status(tmp_path) == "failed"
 
 
 def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, monkeypatch):
