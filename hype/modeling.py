@@ -98,7 +98,6 @@ def load_model(model: ModelArguments, config, tokenizer):
     named = getattr(config, "transformers_weights", None)
     if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
         raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
-    attention = {"attn_implementation": model.attn_implementation} if model.attn_implementation else {}
     loaded, info = _load(
         AutoModelForSequenceClassification,
         model.checkpoint_dir or model.model_name_or_path,
@@ -108,7 +107,7 @@ def load_model(model: ModelArguments, config, tokenizer):
         ignore_mismatched_sizes=model.ignore_mismatched_sizes,
         use_safetensors=None if model.allow_pickle_weights else True,
         output_loading_info=True,
-        **attention,
+        attn_implementation=model.attn_implementation,
     )
     embeddings = loaded.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:

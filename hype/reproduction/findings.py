@@ -4,7 +4,7 @@ import pandas as pd
 
 from hype.reproduction.statistics import ALL_TASKS, LEAST_FOR_TEST, Difference, PaperTable
 
-LEVEL = 0.05  # of the p values corrected after Holm; five values cannot reach it, six can
+LEVEL = 0.05  # of the p values corrected after Holm; five values never reach it
 
 
 def findings(
