@@ -19,11 +19,12 @@ def main(argv: list[str]) -> int:
         arguments = parse(argv)  # before the other imports: --help and a wrong flag wait for nothing
         # Libraries print progress and metrics to stdout, which is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            from hype.run import run, summary
+            from hype.run import leave_process_group, run, summary
 
             gc.freeze()  # what is imported stays: Trainer, who collects at every start, need not look there
             gc.enable()
             record = run(arguments)
+            leave_process_group()
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130

@@ -1,5 +1,6 @@
 """One run: arguments in, record out. Loads, measures the noise, trains, saves, evaluates, predicts."""
 
+import gc
 import logging
 import math
 import time
@@ -107,6 +108,17 @@ def _require_finite(scores: dict) -> None:
         shown = f"the evaluation's {bad[0]} is {scores[bad[0]]}: the model has diverged"
         scores.update(dict.fromkeys(bad))
         raise DivergedError(shown)
+
+
+def leave_process_group() -> None:
+    """Leave the process group of torchrun once a finished run is written; without one do nothing.
+
+    The Trainer's cycles hold the group, and with it gloo's threads, beyond its end: a thread that lets go of its last
+    tensor while the interpreter shuts down aborts the process, and a finished run ends in SIGABRT.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def summary(record: dict) -> str:

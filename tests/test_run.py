@@ -1,6 +1,8 @@
 """Whole runs in one process: what they leave behind, what they repeat, and what they refuse."""
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.errors import DivergedError, InputError
 from hype.parsing import parse
-from hype.run import run, summary
+from hype.run import leave_process_group, run, summary
 from hype.trainer import HyPeTrainer
 from tests.tiny import SAMPLE
 
@@ -264,3 +266,19 @@ def test_secrets_are_not_recorded(argv, tmp_path):
     run(parse(argv("do_train", token="hf_secret")))
     written = [path.read_bytes() for path in (tmp_path / "run").rglob("*.json")]
     assert written and not any(b"hf_secret" in content for content in written)
+
+
+def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
+    """Where it lives on, its threads do too, and abort some processes while the interpreter shuts down."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    gc.disable()  # as main.py may have it at any moment
+    try:
+        cycle = {"group": torch.distributed.group.WORLD}
+        cycle["self"] = cycle
+        group = weakref.ref(cycle["group"])
+        del cycle
+        leave_process_group()
+        assert group() is None and not torch.distributed.is_initialized()
+    finally:
+        gc.enable()
+    leave_process_group()  # where there is none, nothing happens

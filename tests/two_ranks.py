@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
+from hype.run import leave_process_group
 from tests.test_distributed import LENGTHS, TRAININGS, build
 from tests.training import padded, rows_of_lengths, weights
 
@@ -54,4 +55,4 @@ def main(folder: Path) -> None:
 
 
 main(Path(sys.argv[1]))
-torch.distributed.destroy_process_group()
+leave_process_group()

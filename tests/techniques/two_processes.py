@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from hype.run import leave_process_group
 from tests.techniques.runs import weights_of
 from tests.techniques.test_two_processes import COMPARED, DRAWING, MASKED, run
 
@@ -27,4 +28,4 @@ def main(folder: Path) -> None:
 
 
 main(Path(sys.argv[1]))
-torch.distributed.destroy_process_group()
+leave_process_group()
