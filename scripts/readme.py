@@ -91,7 +91,9 @@ def controls() -> str:
     """Set what removing dropout does beside what the noise adds, a column for each task that was run."""
     small, dropout = section("controls"), section("controls_dropout")
     columns = {f"all of {task}": (found := section(f"full_{task}"), found, task) for task in ("cola", "rte")}
-    columns |= {f"1,000 of {task}": (small, dropout, task) for task in small.table.tasks}
+    drawn = section("low_resource")
+    columns |= {f"random 1,000 of {task}": (drawn, drawn, task) for task in drawn.table.tasks}
+    columns |= {f"first 1,000 of {task}": (small, dropout, task) for task in small.table.tasks}
     columns = {name: column for name, column in columns.items() if _score(column[0], column[2]) != "-"}
     rows = {
         f"{CONTROL}: score": [_score(c, task) for c, _, task in columns.values()],

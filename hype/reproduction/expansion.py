@@ -17,6 +17,7 @@ from hype.reproduction.narrowing import (
     chosen,
     chosen_models,
     points_of,
+    scaled_number,
     variant_text,
     with_scale,
 )
@@ -137,7 +138,7 @@ def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str
     depth = narrowing.layer_count(flags["model_name_or_path"]) if narrowing.models else None
     for name in LAYER_COUNTS if depth else ():
         if name in flags:
-            flags[name] = max(1, round(flags[name] * depth / experiment.layer_count))
+            flags[name] = scaled_number(experiment, flags[name], depth)
     if narrowing.max_train_samples is not None:
         flags["max_train_samples"] = min(narrowing.max_train_samples, flags.get("max_train_samples", sys.maxsize))
     data_dir = (narrowing.nli_dir if task in NLI_NAMES else None) or narrowing.data_dir

@@ -5,12 +5,14 @@ import pandas as pd
 from hype.reproduction.statistics import ALL_TASKS, LEAST_FOR_TEST, Difference, PaperTable
 
 LEVEL = 0.05  # of the p values corrected after Holm; five values never reach it
+NOT_TOLD_APART = "not told apart"
+TOO_FEW = f"fewer than {LEAST_FOR_TEST} values, so nothing follows"
 
 
 def findings(
     table: PaperTable, differences: list[Difference], layers: pd.DataFrame, changes: pd.DataFrame
 ) -> list[str]:
-    """Say what removing dropout does, what each method adds to that, and what this cannot tell."""
+    """Say what removing dropout does, what each method adds to its like in dropout, and what this cannot tell."""
     sentences = [text for model in table.models for text in _of_model(table, differences, model)]
     sentences += [*_changes_texts(changes), *_layer_texts(layers, table)]
     if sentences and table.narrowing_text:
@@ -21,21 +23,30 @@ def findings(
 def _of_model(table: PaperTable, differences: list[Difference], model: str) -> list[str]:
     task = ALL_TASKS if len(table.tasks) > 1 else table.tasks[0]
     found = [d for d in differences if d.model == model and d.task == task and d.n]
-    of_dropout = [d for d in found if d.method == table.control]
-    to_control = [d for d in found if d.reference == table.control]
-    sentences = [f"Dropout's part: {table.control} minus {table.vanilla} is {interval_text(d)}." for d in of_dropout]
-    if to_control:
-        # By the test alone: an interval from so few values is too narrow to decide.
-        tested = [d for d in to_control if d.p_holm is not None]
-        groups = {
-            "higher": [d for d in tested if d.p_holm < LEVEL and d.mean > 0],
-            "lower": [d for d in tested if d.p_holm < LEVEL and d.mean < 0],
-            "not told apart": [d for d in tested if d.p_holm >= LEVEL],
-            f"fewer than {LEAST_FOR_TEST} values, so nothing follows": [d for d in to_control if d.p_holm is None],
-        }
-        parts = [f"{name}: {'; '.join(map(_named, of))}" for name, of in groups.items() if of]
-        sentences.append(f"Beyond that, points over {table.control}: {'. '.join(parts)}.")
+    sentences = [_dropout_text(d) for d in found if d.method == table.control]
+    for reference in (table.control, table.vanilla):
+        others = [d for d in found if d.method != table.control and d.reference == reference]
+        if own := [d for d in others if table.counterpart(d.method) == reference]:
+            sentences.append(f"Points over {reference}: {_grouped(own)}.")
     return [f"{model}: {text}" if len(table.models) > 1 else text for text in sentences]
+
+
+def _dropout_text(d: Difference) -> str:
+    is_decided = d.p_holm is not None
+    nothing = "" if is_decided and d.p_holm < LEVEL else f", {NOT_TOLD_APART if is_decided else TOO_FEW}"
+    return f"Dropout's part: {d.method} minus {d.reference} is {interval_text(d)}{nothing}."
+
+
+def _grouped(differences: list[Difference]) -> str:
+    """Name the differences by what the test says: an interval from so few values is too narrow to decide."""
+    tested = [d for d in differences if d.p_holm is not None]
+    groups = {
+        "higher": [d for d in tested if d.p_holm < LEVEL and d.mean > 0],
+        "lower": [d for d in tested if d.p_holm < LEVEL and d.mean < 0],
+        NOT_TOLD_APART: [d for d in tested if d.p_holm >= LEVEL],
+        TOO_FEW: [d for d in differences if d.p_holm is None],
+    }
+    return ". ".join(f"{name}: {'; '.join(map(_named, of))}" for name, of in groups.items() if of)
 
 
 def _named(d: Difference) -> str:

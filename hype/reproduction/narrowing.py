@@ -72,10 +72,15 @@ def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
         parts.append(f"hype_eps {narrowing.hype_eps:g} in all noise")
     layer_counts = {name: narrowing.layer_count(path) for name, path in (narrowing.models or {}).items() if path}
     for name, count in layer_counts.items():
-        if count not in (None, experiment.layer_count) and _has_layer_counts(experiment, narrowing.methods):
-            parts.append(f"numbers of layers scaled from {experiment.layer_count} to the {count} of {name}'s model")
+        numbers = _numbers_of_layers(experiment, narrowing.methods)
+        if numbers and count not in (None, experiment.layer_count):
+            scaled = ", ".join(f"{number} are {scaled_number(experiment, number, count)}" for number in numbers)
+            depths = f"from {experiment.layer_count} to the {count} of {name}'s model"
+            parts.append(f"numbers of layers scaled {depths}: {scaled}")
     if narrowing.max_train_samples is not None:
-        parts.append(f"at most {narrowing.max_train_samples} training examples")
+        is_drawn = experiment.flags.get("low_resource")
+        which = "at most" if is_drawn else "at most the first"  # a file may be sorted by source
+        parts.append(f"{which} {narrowing.max_train_samples} training examples")
     if narrowing.max_analysis_samples is not None:
         parts.append(f"analysed on the first {narrowing.max_analysis_samples} examples of each set")
     return f"narrowed, not the paper's experiment: {'. '.join(parts)}" if parts else ""
@@ -140,6 +145,11 @@ def variant_text(point: dict) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in point.items())
 
 
-def _has_layer_counts(experiment: Experiment, methods: tuple[str, ...] | None) -> bool:
+def _numbers_of_layers(experiment: Experiment, methods: tuple[str, ...] | None) -> list[int]:
     kept = [m for m in experiment.methods if methods is None or m.name in methods]
-    return any(name in method.flags for method in kept for name in LAYER_COUNTS)
+    return sorted({method.flags[name] for method in kept for name in LAYER_COUNTS if name in method.flags})
+
+
+def scaled_number(experiment: Experiment, number: int, layer_count: int) -> int:
+    """Return the number of layers that is the same share of a model of another depth, at least one."""
+    return max(1, round(number * layer_count / experiment.layer_count))

@@ -44,6 +44,7 @@ class PaperTable:
         narrowing_text: how the runs were narrowed, "" at full scale.
         data_text: what the data is where it is not the benchmark's ("sample data written for this project"), else "".
         notes: what a reader must know of this table, a sentence or two each.
+        with_dropout: the methods that are trained with vanilla's dropout, so that vanilla is what they add to.
         combinations: (technique, method alone, method with HyPe) of figure 2.
         is_selected_elsewhere: the scores are not the dev scores by which grid points are selected (tables 6 and 7).
     """
@@ -62,8 +63,13 @@ class PaperTable:
     data_text: str = ""
     notes: Sequence[str] = ()
     vanilla: str = "vanilla"
+    with_dropout: Sequence[str] = ()
     combinations: Sequence[tuple[str, str, str]] = ()
     is_selected_elsewhere: bool = False
+
+    def counterpart(self, method: str) -> str:
+        """Return what the method adds to, vanilla or the control: that which has the same hidden dropout."""
+        return self.vanilla if method in self.with_dropout else self.control
 
 
 @dataclass(frozen=True)

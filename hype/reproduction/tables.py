@@ -9,7 +9,7 @@ from hype.analysis.layers import layer_table
 from hype.data import SAMPLE_MARKER
 from hype.folder import read_record
 from hype.reproduction.expansion import Cell
-from hype.reproduction.experiments import CONTROL, Experiment, reported
+from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, reported
 from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, State
 from hype.reproduction.statistics import RUN_COLUMNS, PaperTable
@@ -34,6 +34,7 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
         printed, averages, gains = {}, {}, {}
     else:
         printed, averages, gains = _printed(experiment, narrowing)
+    flags = {method.name: method.flags for method in experiment.methods}
     return PaperTable(
         name=experiment.name,
         title=title,
@@ -48,6 +49,7 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
         narrowing_text=narrowing_text(experiment, narrowing),
         data_text=_data_text(narrowing.data_dir),
         notes=experiment.notes,
+        with_dropout=tuple(m for m in flags if flags[m].get("dropout_rate") == flags[VANILLA]["dropout_rate"]),
         combinations=experiment.combinations,
         is_selected_elsewhere=experiment.analysis in ACCURACIES,
     )

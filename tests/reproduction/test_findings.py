@@ -20,21 +20,29 @@ def test_dropout_and_noise_are_told_apart_with_intervals_n_and_p():
     text = " ".join(sentences(*seeds("vanilla", vanilla), *seeds(CONTROL, control), *seeds("hype-n", noise)))
     # Of 2^8 signs two are as extreme; three tests are made: 3 * 2 / 256.
     assert f"Dropout's part: {CONTROL} minus vanilla is +4.00 (+4.00 to +4.00, n 8, p 0.023)." in text
-    assert f"points over {CONTROL}: lower: hype-n -1.00 (-1.00 to -1.00, n 8, p 0.023)." in text
+    assert f"Points over {CONTROL}: lower: hype-n -1.00 (-1.00 to -1.00, n 8, p 0.023)." in text
     assert "higher" not in text and "not told apart" not in text
 
 
 def test_five_equal_differences_are_no_finding_whatever_their_interval():
     control = [0.50, 0.52, 0.51, 0.53, 0.50]
     texts = sentences(*seeds(CONTROL, control), *seeds("hype-n", [score + 0.03 for score in control]))
-    assert texts == [
-        f"Beyond that, points over {CONTROL}: not told apart: hype-n +3.00 (+3.00 to +3.00, n 5, p 0.062)."
-    ]
+    assert texts == [f"Points over {CONTROL}: not told apart: hype-n +3.00 (+3.00 to +3.00, n 5, p 0.062)."]
 
 
 def test_four_seeds_say_that_nothing_follows():
     (text,) = sentences(*seeds(CONTROL, [0.5] * 4), *seeds("hype-n", [0.9] * 4))
     assert text.endswith("fewer than 5 values, so nothing follows: hype-n +40.00 (+40.00 to +40.00, n 4).")
+
+
+def test_a_method_with_dropout_is_held_against_vanilla_which_has_it_too():
+    rows = [*seeds("vanilla", [0.5] * 3), *seeds(CONTROL, [0.6] * 3), *seeds("r-drop", [0.52] * 3)]
+    methods = ["vanilla", CONTROL, "r-drop"]
+    texts = sentences(*rows, methods=methods, with_dropout=["vanilla", "r-drop"])
+    assert [text.partition(":")[0] for text in texts] == ["Dropout's part", "Points over vanilla"]
+    assert "nothing follows: r-drop +2.00 (" in texts[1] and texts[0].endswith(
+        "n 3), fewer than 5 values, so nothing follows."
+    )
 
 
 def test_a_narrowed_table_says_what_it_cannot_tell_and_an_empty_one_nothing():

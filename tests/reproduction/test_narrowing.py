@@ -89,7 +89,7 @@ def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path
     assert half[half.index("--hype_low_layers") + 1] == "3"
     assert quarter[quarter.index("--hype_top_layers") + 1] == "2"  # 1.5, rounded
     text = narrowing_text(load("table_18"), narrowing)
-    assert "numbers of layers scaled from 24 to the 6 of bert-large's model" in text
+    assert "numbers of layers scaled from 24 to the 6 of bert-large's model: 6 are 2, 12 are 3" in text
 
 
 def test_an_nli_set_is_trained_on_from_the_nli_folder():
