@@ -101,7 +101,7 @@ def _present(options: argparse.Namespace) -> None:
     if options.report:
         folder = results_dir_of(options)
         paths = [path for one in contents for path in write_report(one, folder / "reports")]
-        if options.experiment in STUDIES:
+        if options.experiment in STUDIES and not options.sections:  # a part does not replace the whole
             paths += write_study(load_study(options.experiment), contents, folder)
         print("\n".join(map(str, paths)))
 

@@ -53,9 +53,21 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
 
 
 def results_dir_of(options: argparse.Namespace) -> Path:
-    """Return where the records lie; those of a study have a folder of their own."""
+    """Return where the records lie; those of a study have a folder of their own.
+
+    Raises:
+        InputError: it is no folder, or cannot be read.
+    """
     own = options.experiment if options.experiment in STUDIES else ""
-    return options.results_dir or Path("results") / own
+    folder = options.results_dir or Path("results") / own
+    for place in (folder, folder / "runs"):
+        try:
+            next(place.iterdir(), None)
+        except FileNotFoundError:
+            pass  # made by the first run
+        except OSError as error:
+            raise InputError(f"--results_dir {place}: {error.strerror}; name a folder that you can read") from None
+    return folder
 
 
 def _of_study(study: Study, options: argparse.Namespace, is_to_run: bool) -> list[Section]:
