@@ -25,34 +25,35 @@ WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 
 @contextmanager
-def locked(folder: Path):
-    """Hold the folder, made if need be, for this process.
+def locked(folder: Path, name: str = LOCK):
+    """Hold the folder, made if need be, for this process. name: of the lock's file.
 
     Raises:
         LockedError: another live process holds it; a dead one's lock is free again.
         EnvironmentFault: the folder cannot be made or written.
     """
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise LockedError(
-            f"--output_dir {folder}: another run is in it ({_holder(folder)}); wait for it or choose another folder"
+            f"--output_dir {folder}: another run is in it ({_holder(folder / name)}); wait for it or choose another "
+            "folder"
         ) from None
     except OSError as error:
         raise EnvironmentFault(f"--output_dir {folder}: {error.strerror}; choose a folder you can write") from error
     try:
         start = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_json(folder / f"{LOCK}.json", {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
+        write_json(folder / f"{name}.json", {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
         yield
     finally:
         lock.release()
 
 
-def _holder(folder: Path) -> str:
+def _holder(lock: Path) -> str:
     try:
-        holder = json.loads((folder / f"{LOCK}.json").read_text(encoding="utf-8"))
+        holder = json.loads(lock.with_name(f"{lock.name}.json").read_text(encoding="utf-8"))
         return f"process {holder['pid']} on {holder['host']} since {holder['start']}"
     except (OSError, ValueError, KeyError):
         return "its holder is not known"
@@ -93,8 +94,8 @@ class Plan:
     changed: dict | None = None
 
 
-def read_record(path: Path) -> dict:
-    """Read a run.json.
+def read_record(path: Path, remedy: str = "move it away, or pass --overwrite_output_dir") -> dict:
+    """Read a run.json. remedy: said of a damaged one.
 
     Raises:
         InputError: it cannot be read or is no record.
@@ -105,9 +106,7 @@ def read_record(path: Path) -> dict:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the folder of a run") from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(
-            f"{path}: damaged or no record of a run; move it away, or pass --overwrite_output_dir"
-        ) from None
+        raise InputError(f"{path}: damaged or no record of a run; {remedy}") from None
     if record.get("schema", SCHEMA) != SCHEMA:
         raise InputError(f"{path}: written by another version (schema {record['schema']}, here {SCHEMA}); use that one")
     return record

@@ -3,7 +3,9 @@
 from hype.analysis import adversarial, probing, similarity, transfer
 from hype.analysis.finished import FinishedRun
 from hype.analysis.record import Options
+from hype.errors import InputError
 from hype.reproduction.expansion import Cell
+from hype.reproduction.state import NEEDED_OF_ANALYSIS, read_whole
 
 MODULES = {"adversarial": adversarial, "probing": probing, "similarity": similarity, "transfer": transfer}
 
@@ -14,9 +16,17 @@ def analyse_run(cell: Cell) -> None:
     Raises:
         RunError: see `hype.analysis`.
     """
-    if cell.analysis is None or cell.analysis.is_done:
-        return
-    run = FinishedRun(cell.folder)
-    for target in cell.analysis.targets:
+    missing = [] if cell.analysis is None else [t for t in cell.analysis.targets if not cell.analysis.path(t).exists()]
+    run = FinishedRun(cell.folder) if missing else None
+    for target in missing:
         options = Options(output=cell.analysis.path(target), **dict(cell.analysis.options))
         MODULES[cell.analysis.name].analyse(run, target, options)
+
+
+def remove_damaged(cell: Cell) -> None:
+    """Remove the records of analyses that cannot be read, so that they are made anew."""
+    for target in cell.analysis.targets if cell.analysis else ():
+        try:
+            read_whole(cell.analysis.path(target), NEEDED_OF_ANALYSIS)
+        except InputError:
+            cell.analysis.path(target).unlink()

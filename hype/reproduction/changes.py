@@ -11,7 +11,7 @@ import pandas as pd
 from hype.reproduction.expansion import Cell
 from hype.reproduction.experiments import CONTROL
 from hype.reproduction.sheets import Entry, Sheet, titled
-from hype.reproduction.state import FINISHED, State
+from hype.reproduction.state import State
 
 COLUMNS = ["model", "task", "method", "variant", "learning_rate", "seed", "hype_type", "hype_eps", "share", "gain"]
 ANOTHER_SEED = "another seed, no noise"
@@ -29,9 +29,7 @@ def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
     share: of predicted labels that differ, 0 to 1. gain: score over the control's, in points. Behind them a row of
     `ANOTHER_SEED` for every two of these controls, its gain without sign, its scale of noise NaN.
     """
-    records = {
-        cell: state.record for cell, state in zip(cells, states, strict=True) if state.status == FINISHED
-    }  # fmt: skip
+    records = {cell: state.record for cell, state in zip(cells, states, strict=True) if state.is_run_finished}
     controls = {_pair(cell): record for cell, record in records.items() if cell.method == CONTROL}
     rows, compared = [], {}
     for cell, record in records.items():

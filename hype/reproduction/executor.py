@@ -12,16 +12,19 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
+from hype.checkpoints import write_json
 from hype.errors import DivergedError, LockedError, RunError
 from hype.folder import locked
 from hype.parsing import parse
-from hype.reproduction.analyses import analyse_run
+from hype.reproduction.analyses import analyse_run, remove_damaged
 from hype.reproduction.expansion import Cell
-from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, MODEL_MISSING, state_of, write_failure
+from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, State, state_of, write_failure
 from hype.run import run
 
 logger = logging.getLogger(__name__)
 LOCKED = "locked"
+# Of the whole attempt: the lock of the run itself is free again before its analyses.
+ATTEMPT_LOCK = ".attempt"
 LOG_TAIL_LINES = 20
 POLL_S = 2.0
 # Loggers that have handlers of their own, beside the root logger.
@@ -41,21 +44,22 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
 
     Written beside the run's folder: its log and, if it fails, a file that says why.
     """
-    state = state_of(cell)
-    if state.status == FINISHED or not (state.is_open or retry):
-        return Outcome(state.status, state.error)
-    # A damaged record, or a finished run whose model was not kept, is made anew; so is what never came to a record.
-    is_anew = state.status in (DAMAGED, MODEL_MISSING) or (retry and state.record is None)
+    if outcome := _known(state_of(cell), retry):
+        return outcome
     # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
     gc.freeze()
     try:
-        # Asked before anything is logged: a driver that waits for another asks often.
-        with locked(cell.folder):
-            pass
-        with _logged_to(cell):
-            outcome = _attempt(cell, [*cell.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])])
-            logger.info("ended: %s", outcome.status)
-        _settle(cell, outcome)
+        with locked(cell.folder, ATTEMPT_LOCK):
+            state = state_of(cell)  # another driver may have been at it since
+            if outcome := _known(state, retry):
+                return outcome
+            # Asked before anything is logged: a driver that waits for another asks often.
+            with locked(cell.folder):
+                pass
+            with _logged_to(cell):
+                outcome = _attempt(cell, state)
+                logger.info("ended: %s", outcome.status)
+            _settle(cell, outcome)
     except LockedError as error:
         return Outcome(LOCKED, str(error))
     except OSError as error:
@@ -67,10 +71,21 @@ def execute(cell: Cell, retry: bool = False) -> Outcome:
     return outcome
 
 
-def _attempt(cell: Cell, argv: list[str]) -> Outcome:
+def _known(state: State, retry: bool) -> Outcome | None:
+    """Return how a run that is not to be done ended, else None."""
+    is_to_be_done = state.status != FINISHED and (state.is_open or retry)
+    return None if is_to_be_done else Outcome(state.status, state.error)
+
+
+def _attempt(cell: Cell, state: State) -> Outcome:
+    argv = [*cell.argv, *(["--overwrite_output_dir", "true"] if state.is_anew else [])]
     try:
         cell.failure_path.unlink(missing_ok=True)
+        if state.is_anew and state.is_run_finished:
+            cell.kept_record_path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(cell.kept_record_path, state.record)
         run(parse(argv))
+        remove_damaged(cell)
         analyse_run(cell)
         return Outcome(FINISHED)
     except LockedError as error:
@@ -86,6 +101,7 @@ def _attempt(cell: Cell, argv: list[str]) -> Outcome:
 
 def _settle(cell: Cell, outcome: Outcome) -> None:
     if outcome.status == FINISHED:
+        cell.kept_record_path.unlink(missing_ok=True)
         for checkpoint in cell.folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint, ignore_errors=True)
     elif outcome.status != LOCKED:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hype.reproduction.experiments import Experiment, Method, Model
-from hype.reproduction.fingerprints import data_fingerprint, model_fingerprint
+from hype.reproduction.fingerprints import PREDICTED, data_fingerprint, file_fingerprint, model_fingerprint
 from hype.reproduction.narrowing import (
     LAYER_COUNTS,
     Narrowing,
@@ -39,15 +39,13 @@ class Analysis:
     targets: tuple[str, ...]
     folder: Path
     options: tuple[tuple[str, str | int | None], ...]
+    digests: tuple[str, ...]  # of the data of each target
 
     def path(self, target: str) -> Path:
-        """Name the record of a target. It lies apart from the run, which may be made anew."""
+        """Name the record of a target, by its data too. It lies apart from the run, which may be made anew."""
         count = dict(self.options).get("max_eval_samples")
-        return self.folder / f"{self.name}-{target}{f'-first_{count}' if count else ''}.json"
-
-    @property
-    def is_done(self) -> bool:
-        return all(self.path(target).exists() for target in self.targets)
+        digest = self.digests[self.targets.index(target)][:8]
+        return self.folder / f"{self.name}-{target}{f'-first_{count}' if count else ''}-{digest}.json"
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,11 @@ class Cell:
     def log_path(self) -> Path:
         """Return the file of the run's log, which all attempts are appended to."""
         return self.folder.parent.parent / "logs" / f"{self.folder.name}.log"
+
+    @property
+    def kept_record_path(self) -> Path:
+        """Return where the record of a finished run lies while the run is done anew for its model."""
+        return self.folder.parent.parent / "kept" / f"{self.folder.name}.json"
 
     @property
     def failure_path(self) -> Path:
@@ -125,7 +128,21 @@ def _analysis(experiment: Experiment, narrowing: Narrowing, task: str, run_folde
     options = {name: getattr(narrowing, name) for name in ("data_dir", "nli_dir", "adv_file")}
     options["max_eval_samples"] = narrowing.max_analysis_samples
     folder = run_folder.parent.parent / "analyses" / run_folder.name
-    return Analysis(experiment.analysis, tuple(experiment.targets[task]), folder, tuple(options.items()))
+    targets = tuple(experiment.targets[task])
+    digests = tuple(_digest_of_target(experiment.analysis, target, narrowing) for target in targets)
+    return Analysis(experiment.analysis, targets, folder, tuple(options.items()), digests)
+
+
+def _digest_of_target(analysis: str, target: str, narrowing: Narrowing) -> str:
+    known = narrowing.fingerprints
+    if analysis == "adversarial":
+        return (known.file_of if known else file_fingerprint)(narrowing.adv_file)
+    task = target.removesuffix("-mm")  # both dev sets of MNLI
+    return (known.data_of if known else data_fingerprint)(_data_dir(narrowing, task), task)
+
+
+def _data_dir(narrowing: Narrowing, task: str) -> str | None:
+    return (narrowing.nli_dir if task in NLI_NAMES else None) or narrowing.data_dir
 
 
 def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str, method: Method, point: dict) -> dict:
@@ -141,8 +158,7 @@ def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str
             flags[name] = scaled_number(experiment, flags[name], depth)
     if narrowing.max_train_samples is not None:
         flags["max_train_samples"] = min(narrowing.max_train_samples, flags.get("max_train_samples", sys.maxsize))
-    data_dir = (narrowing.nli_dir if task in NLI_NAMES else None) or narrowing.data_dir
-    if data_dir is not None:
+    if (data_dir := _data_dir(narrowing, task)) is not None:
         flags["data_dir"] = data_dir
     return {name: value for name, value in flags.items() if value is not None}
 
@@ -154,7 +170,8 @@ def _argv(flags: dict) -> tuple[str, ...]:
 def _written(value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def _folder_name(flags: dict, method: Method, point: dict, narrowing: Narrowing) -> str:
@@ -164,6 +181,8 @@ def _folder_name(flags: dict, method: Method, point: dict, narrowing: Narrowing)
     model, data = flags["model_name_or_path"], (flags.get("data_dir"), flags["task_name"])
     content["model"] = known.model_of(model) if known else model_fingerprint(model)
     content["data"] = known.data_of(*data) if known else data_fingerprint(*data)
+    if flags.get("do_predict"):
+        content["test_data"] = data_fingerprint(*data, PREDICTED)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     # Sorted: two experiments may order the flags of one run differently.
     told = {

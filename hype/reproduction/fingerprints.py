@@ -10,13 +10,14 @@ from hype.errors import InputError
 from hype.tasks import TASKS, SplitSource
 
 TRAINED_ON = ("train", "validation", "validation_mismatched")
+PREDICTED = ("test", "test_mismatched")
 
 
 @dataclass(frozen=True)
 class Fingerprints:
     """The model and the data that a study is made with, so that its records are found where neither is at hand.
 
-    model: hash; layer_count: of the model; data: task -> hash.
+    model: hash; layer_count: of the model; data: task -> hash; "advglue": of AdvGLUE's file.
     """
 
     model: str
@@ -42,6 +43,11 @@ class Fingerprints:
         found = data_fingerprint(folder, task) if Path(folder).is_dir() else self.data[task]
         return self._same(self.data[task], found, f"{folder}, {task}")
 
+    def file_of(self, path: str) -> str:
+        """Return the hash of AdvGLUE's file; errors as in `data_of`."""
+        found = file_fingerprint(path) if Path(path).is_file() else self.data["advglue"]
+        return self._same(self.data["advglue"], found, path)
+
     @staticmethod
     def _same(known: str, found: str, place: str) -> str:
         if found != known:
@@ -60,13 +66,19 @@ def model_fingerprint(name: str) -> str:
 
 
 @cache
-def data_fingerprint(folder: str | None, task: str) -> str:
+def data_fingerprint(folder: str | None, task: str, splits: tuple[str, ...] = TRAINED_ON) -> str:
     """Hash the files of a task that a run trains on or evaluates; without a folder the data is the hub's."""
     if folder is None:
         return "hub"
-    sources = [TASKS[task].sources[split] for split in TRAINED_ON if split in TASKS[task].sources]
+    sources = [TASKS[task].sources[split] for split in splits if split in TASKS[task].sources]
     paths = [Path(folder) / path for source in sources for path in _paths(source)]
     return joint_sha256([path for path in paths if path.is_file()])
+
+
+@cache
+def file_fingerprint(path: str | None) -> str:
+    """Hash one file; without one the data is the hub's. An absent one has the hash of nothing: reading it tells."""
+    return "hub" if path is None else joint_sha256([Path(path)] if Path(path).is_file() else [])
 
 
 def _paths(source: SplitSource) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from hype.checkpoints import write_json
 from hype.errors import InputError
@@ -15,48 +16,82 @@ MISSING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED, NOT_ANALYSED, MODEL_M
 )  # fmt: skip
 
 
+# What reports read of a finished run and of an analysis, and what it is.
+NUMBER = (int, float, type(None))
+NEEDED_OF_RUN = {"run_id": str, "identity": dict, "timings": dict, "score": NUMBER, "majority_score": NUMBER}
+NEEDED_OF_ANALYSIS = {"run_id": str, "identity": dict, "results": dict}
+
+
 @dataclass(frozen=True)
 class State:
     """status: one of the above. The last two: the run is finished, but its analysis is not made, and without the model
-    of the run cannot be."""
+    of the run cannot be.
+
+    record: the newest that is known, of a finished run the whole one. is_anew: what lies in the folder is overwritten.
+    """
 
     status: str
     record: dict | None = None
     error: str | None = None
+    is_anew: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether the run is to be done, without being asked to retry."""
         return self.status in (MISSING, INTERRUPTED, NOT_ANALYSED, MODEL_MISSING)
 
+    @property
+    def is_run_finished(self) -> bool:
+        """Whether the run itself is, so that its score is known, whatever is missing besides."""
+        return self.record is not None and self.record["status"] == FINISHED
+
 
 def state_of(cell: Cell) -> State:
     """Read what the files of a run say; nothing is changed."""
     failure = _failure(cell)
-    if not (cell.folder / RECORD).exists():
-        return failure or State(MISSING)
     try:
-        record = read_record(cell.folder / RECORD)
+        record = read_whole(cell.folder / RECORD, NEEDED_OF_RUN)
+        kept = read_whole(cell.kept_record_path, NEEDED_OF_RUN)
     except InputError as error:
-        return State(DAMAGED, error=str(error))
+        return State(DAMAGED, error=str(error), is_anew=True)
+    if record is None:
+        # What never came to a record may have left anything.
+        is_anew = failure is not None or kept is not None
+        status = failure.status if failure else MODEL_MISSING if kept else MISSING
+        return State(status, kept, failure and failure.error, is_anew)
     if record["status"] == FINISHED:
         return _state_of_finished(cell, record, failure)
     if failure is not None:
-        return State(failure.status, record, failure.error)
-    error = record.get("error", "")
+        return State(failure.status, kept or record, failure.error)
+    error = record.get("error") or ""
     if record["status"] in (FAILED, DIVERGED) and not error.startswith(INTERRUPTIONS):
-        return State(record["status"], record, error)
-    return State(INTERRUPTED, record)
+        return State(record["status"], kept or record, error)
+    return State(INTERRUPTED, kept or record)
 
 
 def _state_of_finished(cell: Cell, record: dict, failure: State | None) -> State:
-    is_analysed = cell.analysis is None or cell.analysis.is_done
+    paths = [] if cell.analysis is None else map(cell.analysis.path, cell.analysis.targets)
     has_model = any(cell.folder.glob("model*.safetensors"))
+    try:
+        is_analysed = all([read_whole(path, NEEDED_OF_ANALYSIS) for path in paths])
+    except InputError as error:
+        return State(DAMAGED, record, str(error), is_anew=not has_model)
     if is_analysed and (has_model or not cell.keeps_model):
         return State(FINISHED, record)
     if failure is not None:
-        return State(failure.status, record, failure.error)
-    return State(NOT_ANALYSED if has_model else MODEL_MISSING, record)
+        return State(failure.status, record, failure.error, is_anew=not has_model)
+    return State(NOT_ANALYSED if has_model else MODEL_MISSING, record, is_anew=not has_model)
+
+
+def read_whole(path: Path, needed: dict) -> dict | None:
+    """Read a record, None without one; a damaged one, or a finished one that lacks something, raises InputError."""
+    if not path.exists():
+        return None
+    record = read_record(path, remedy="--retry_failed makes it anew")
+    wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
+    if record["status"] == FINISHED and wrong:
+        raise InputError(f"{path}: damaged ({wrong[0]} is missing or no such value); --retry_failed makes it anew")
+    return record
 
 
 def write_failure(cell: Cell, status: str, error: str, log_tail: list[str]) -> None:
@@ -80,7 +115,7 @@ def estimated_seconds(cells: list[Cell], states: list[State]) -> dict[Cell, floa
     same model and task; None without either."""
     times: dict[tuple, list[float]] = {}
     for cell, state in zip(cells, states, strict=True):
-        if state.status == FINISHED:
+        if state.status == FINISHED and "total_s" in state.record["timings"]:
             for key in ((cell.model, cell.task), (cell.model, cell.task, cell.method)):
                 times.setdefault(key, []).append(state.record["timings"]["total_s"])
     estimates = {}

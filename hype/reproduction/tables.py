@@ -7,17 +7,17 @@ import pandas as pd
 
 from hype.analysis.layers import layer_table
 from hype.data import SAMPLE_MARKER
-from hype.folder import read_record
+from hype.errors import InputError
 from hype.reproduction.expansion import Cell
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, reported
 from hype.reproduction.narrowing import Narrowing, narrowing_text
-from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, State
+from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, NEEDED_OF_ANALYSIS, State, read_whole
 from hype.reproduction.statistics import RUN_COLUMNS, PaperTable
 
 # The analyses whose numbers are accuracies; the others give a value for each layer.
 ACCURACIES = ("adversarial", "transfer")
-# Of a state, as a report counts it. What is open is missing; a finished run without its model still has its score.
-STATUS_OF = {FINISHED: FINISHED, DIVERGED: DIVERGED, FAILED: FAILED, DAMAGED: FAILED}
+# Of a run without a score, as a report counts it; what is open is missing.
+STATUS_OF = {DIVERGED: DIVERGED, FAILED: FAILED, DAMAGED: FAILED}
 
 
 def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing) -> PaperTable:
@@ -62,15 +62,13 @@ def runs_table(experiment: Experiment, cells: list[Cell], states: list[State]) -
     """
     rows = []
     for cell, state in zip(cells, states, strict=True):
-        status = STATUS_OF.get(state.status, "missing")
-        record = state.record if status == FINISHED else {}
-        scored = [record.get(name) for name in ("score", "majority_score")]
         for model, task, target in _places(experiment, cell):
-            score = scored
-            if target is not None:
-                score = [read_record(cell.analysis.path(target))["results"]["accuracy"] if record else None, None]
+            record, score = state.record, _scores(cell, state, target)
+            if score is None:
+                record, score = {}, [None, None]
+            status = FINISHED if record else STATUS_OF.get(state.status, "missing")
             names = [model, task, cell.method, cell.variant, cell.learning_rate, cell.seed, status]
-            numbers = [*score, record.get("timings", {}).get("train_s"), scored[0]]
+            numbers = [*score, record.get("timings", {}).get("train_s"), record.get("score")]
             floats = [float("nan") if number is None else number for number in numbers]
             # On another set a run may predict otherwise.
             constant = _constant_text(record.get("validation_labels")) if target is None else ""
@@ -86,13 +84,33 @@ def layers_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
     """Return a row for each finished run, analysed set and layer: figures 3 and 4. Values as in `layer_table`."""
     parts = []
     for cell, state in zip(cells, states, strict=True):
-        if cell.analysis is None or cell.analysis.name in ACCURACIES or state.status != FINISHED:
+        if cell.analysis is None or cell.analysis.name in ACCURACIES or not state.is_run_finished:
             continue
         for target in cell.analysis.targets:
-            part = layer_table([read_record(cell.analysis.path(target))])
+            if (analysis := _analysis_record(cell, target)) is None:
+                continue
+            part = layer_table([analysis])
             names = {name: getattr(cell, name) for name in ("model", "task", "method", "variant", "learning_rate")}
             parts.append(part.assign(target=target, analysis=cell.analysis.name, **names))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _scores(cell: Cell, state: State, target: str | None) -> list | None:
+    """Return score and majority score of a finished run, or its accuracy on the set of an analysis; None: not known."""
+    if not state.is_run_finished:
+        return None
+    if target is None:
+        return [state.record.get("score"), state.record.get("majority_score")]
+    analysis = _analysis_record(cell, target)
+    return analysis and [analysis["results"].get("accuracy"), None]
+
+
+def _analysis_record(cell: Cell, target: str) -> dict | None:
+    """Read the record of an analysis; None where there is none, or a damaged one, which the run's state tells of."""
+    try:
+        return read_whole(cell.analysis.path(target), NEEDED_OF_ANALYSIS)
+    except InputError:
+        return None
 
 
 def _places(experiment: Experiment, cell: Cell) -> list[tuple[str, str, str | None]]:

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from hype.reproduction import executor
 from hype.reproduction.__main__ import main
 from hype.reproduction.analyses import analyse_run
 from hype.reproduction.executor import execute
@@ -106,7 +108,46 @@ def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model,
     assert execute(cell).status == "failed"
     state = state_of(cell)
     assert state.status == "failed" and "no model" in state.error
-    assert runs_table(load("figure_3"), [cell], [state])["score"].isna().all()
+    assert runs_table(load("figure_3"), [cell], [state])["score"].tolist() == [state.record["score"]]
+    # Where the model is gone since, asking to retry trains it again.
+    (cell.folder / "model.safetensors").unlink()
+    assert execute(cell, retry=True).status == "finished"
+
+
+def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(tmp_path, model, monkeypatch):
+    cell = cells_of_figure_3(tmp_path, model)[0]
+    execute(cell)
+    path = cell.analysis.path("rte")
+    for content in ("", '{"status": "finished", "identity": {}, "run_id": "a"}'):
+        path.write_text(content)
+        outcome = execute(cell)
+        assert outcome.status == "damaged" and str(path) in outcome.error and "--retry_failed" in outcome.error
+        assert path.read_text() == content
+        assert set(layers_table([cell], [state_of(cell)])["target"]) == {"mrpc", "stsb", "cola"}
+        monkeypatch.setattr("hype.job.Job.train", lambda *args: pytest.fail("trained again"))
+        assert execute(cell, retry=True).status == "finished"
+
+
+def test_an_analysis_of_other_data_is_another(tmp_path, model, adv_file):
+    shutil.copytree(SAMPLE, tmp_path / "glue")
+    narrowing = Narrowing(
+        models={"bert-large": str(model)}, tasks=("rte",), methods=("vanilla",), seeds=(1,), learning_rates=(1e-3,),
+        data_dir=str(tmp_path / "glue"), adv_file=str(adv_file),
+    )  # fmt: skip
+    other_file = tmp_path / "dev.json"
+    other_file.write_text(adv_file.read_text().replace("claim", "other claim"))
+    one, other = (
+        expand(load("table_6"), replace(narrowing, adv_file=str(file)), tmp_path) for file in (adv_file, other_file)
+    )
+    assert one[0].folder == other[0].folder and one[0].analysis.path("rte") != other[0].analysis.path("rte")
+
+
+def test_an_attempt_is_held_until_its_analyses_are_made(tmp_path, model, monkeypatch):
+    cell = cells_of_figure_3(tmp_path, model)[0]
+    seen = []
+    monkeypatch.setattr(executor, "analyse_run", lambda cell: seen.append(execute(cell).status))
+    execute(cell)
+    assert seen == ["locked"]
 
 
 def test_layers_come_from_the_records(tmp_path, model):

@@ -19,7 +19,8 @@ SCALES = {"hype-n 1e-5": 1e-5, "hype-n 1e-3": 1e-3, "hype-n 1e-1": 1e-1}
 def record_of(cell, labels, score, **identity):
     noise = {"hype_type": "normal", "hype_eps": SCALES[cell.method]} if cell.method in SCALES else {}
     identity = {"hype_type": "none", "hype_eps": 1e-5, "dropout_rate": 0.0, "seed": cell.seed} | noise | identity
-    return State("finished", {"validation_labels": labels, "score": score, "identity": identity})
+    record = {"status": "finished", "validation_labels": labels, "score": score, "identity": identity}
+    return State("finished", record)
 
 
 def made_up(**identity):

@@ -17,6 +17,7 @@ from hype.reproduction.executor import execute, in_turn
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.state import state_of
+from hype.reproduction.tables import runs_table
 from tests.reproduction.small_runs import ROOT, argv_of, cells_in, lasting, narrowing, write_tiny_model
 
 
@@ -178,7 +179,14 @@ def test_a_stopped_run_is_no_failed_one(tmp_path, model, straight, monkeypatch):
     assert lasting(cell.folder) == straight[cell.folder.name]
 
 
-@pytest.mark.parametrize("content", ['{"status": "fin', "", "[]", "\x00\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"status": "fin', "", "[]", "\x00\x00", '{"status": "finished", "identity": {}}',
+        '{"status": "finished", "identity": {}, "run_id": "a", "timings": null}',
+        '{"status": "finished", "identity": {}, "run_id": "a", "timings": {}, "score": "x"}',
+    ],
+)  # fmt: skip
 def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, model, straight, content):
     cell = cells_in(tmp_path, model)[0]
     cell.folder.mkdir(parents=True)
@@ -191,6 +199,13 @@ def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, mod
         assert execute(cell, retry=True).status == "finished"
         record, expected = lasting(cell.folder), straight[cell.folder.name]
         assert record["score"] == expected["score"] and record["metrics"] == expected["metrics"]
+
+
+def test_a_failed_record_that_says_nothing_is_gone_on_with(tmp_path, model):
+    cell = cells_in(tmp_path, model)[0]
+    cell.folder.mkdir(parents=True)
+    (cell.folder / "run.json").write_text('{"status": "failed", "identity": {}, "error": null}')
+    assert state_of(cell).status == "failed" and execute(cell).status == "failed"
 
 
 def test_files_of_a_process_killed_at_its_first_write_do_not_stand_in_the_way(tmp_path, model):
@@ -210,6 +225,23 @@ def test_a_model_that_is_asked_for_is_made_where_it_was_not_kept(tmp_path, model
     assert (cell.folder / "model.safetensors").exists()
     assert lasting(cell.folder)["score"] == straight[cell.folder.name]["score"]
     assert execute(cell).status == "finished" and (cell.folder / "model.safetensors").exists(), "and it stays"
+
+
+def test_a_finished_record_outlives_a_remake_that_fails(tmp_path, model, monkeypatch):
+    cell = cells_in(tmp_path, model)[0]
+    execute(cell)
+    score = state_of(cell).record["score"]
+    needed = replace(cell, keeps_model=True, argv=tuple("true" if a == "false" else a for a in cell.argv))
+    with monkeypatch.context() as context:
+        context.setattr("hype.job.Job.train", lambda *args: (_ for _ in ()).throw(RuntimeError("a bug")))
+        assert execute(needed).status == "failed"
+    for asked in (cell, needed):
+        state = state_of(asked)
+        assert state.status == "failed" and state.record["score"] == score
+        table = runs_table(load("table_8"), [asked], [state])
+        assert table["status"].tolist() == ["finished"] and table["score"].tolist() == [score]
+    assert execute(needed, retry=True).status == "finished"
+    assert (cell.folder / "model.safetensors").exists() and not cell.kept_record_path.exists()
 
 
 def test_a_full_disk_fails_each_run_with_one_line(tmp_path, model, monkeypatch):

@@ -1,12 +1,17 @@
 """Fingerprints: what names a run's model and data, and what stands for them where they are not at hand."""
 
 import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 
 from hype.errors import InputError
-from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, model_fingerprint
-from tests.reproduction.small_runs import SAMPLE, write_tiny_model
+from hype.reproduction.expansion import expand
+from hype.reproduction.experiments import load
+from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, file_fingerprint, model_fingerprint
+from hype.reproduction.narrowing import Narrowing
+from tests.reproduction.small_runs import SAMPLE, cells_in, write_tiny_model
 
 TASKS = ("rte", "cola")
 
@@ -50,3 +55,34 @@ def test_other_data_and_another_model_are_refused_by_their_place(known, tmp_path
 def test_a_task_that_the_study_does_not_have_is_refused(known):
     with pytest.raises(InputError, match="mrpc: the study has no data of this task; it has rte, cola"):
         known.data_of(str(SAMPLE), "mrpc")
+
+
+def test_advglues_file_is_compared_where_it_is_at_hand(tmp_path):
+    file = tmp_path / "dev.json"
+    file.write_text("{}")
+    known = Fingerprints("", 3, {"advglue": file_fingerprint(str(file))})
+    assert known.file_of(str(file)) == known.file_of("path/to/none")
+    file.write_text('{"rte": []}')
+    file_fingerprint.cache_clear()
+    with pytest.raises(InputError, match=r"dev.json: not what the study was made with"):
+        known.file_of(str(file))
+
+
+def folder_of(**changes) -> str:
+    (cell,) = cells_in(Path("results"), Path("some/model"), methods=("vanilla",), seeds=(1,), **changes)
+    return cell.folder.name
+
+
+def test_rates_that_differ_in_the_seventh_digit_are_two_runs():
+    assert folder_of(learning_rates=(1e-5,)) != folder_of(learning_rates=(1.0000001e-5,))
+
+
+def test_where_a_run_predicts_the_test_set_is_part_of_it(tmp_path):
+    shutil.copytree(SAMPLE, tmp_path / "glue")
+    cells = [expand(load("table_12"), Narrowing(tasks=("rte",), data_dir=str(tmp_path / "glue")))[0].folder]
+    plain = folder_of(data_dir=str(tmp_path / "glue"))
+    test_file = tmp_path / "glue" / "RTE" / "test.tsv"
+    test_file.write_text(test_file.read_text().replace("a", "b"))
+    data_fingerprint.cache_clear()
+    cells.append(expand(load("table_12"), Narrowing(tasks=("rte",), data_dir=str(tmp_path / "glue")))[0].folder)
+    assert cells[0] != cells[1] and folder_of(data_dir=str(tmp_path / "glue")) == plain

@@ -62,6 +62,23 @@ def test_one_command_does_every_run_once_and_reports_without_a_place_of_this_mac
             assert anchor in Page(source.read_text(encoding="utf-8")).ids
 
 
+def test_a_part_of_a_study_does_not_replace_the_report_of_the_whole(tmp_path, capsys):
+    line = ["small", "--results_dir", str(tmp_path / "r"), "--report"]
+    assert main(line) == 0
+    whole = (tmp_path / "r" / "report.md").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*line, "--sections", "layers"]) == 0
+    assert (tmp_path / "r" / "report.md").read_text(encoding="utf-8") == whole
+    written = capsys.readouterr().out
+    assert "reports/layers.md" in written and "report.md" not in written.replace("reports/", "")
+
+
+def test_a_folder_of_results_that_is_none_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["table_1", "--dry_run", "--results_dir", str(tmp_path / "file")]) == 2
+    assert f"--results_dir {tmp_path / 'file'}: Not a directory" in capsys.readouterr().err
+
+
 def test_what_was_run_is_shown_where_neither_model_nor_data_is(tmp_path, capsys, monkeypatch):
     line = ["small", "--results_dir", str(tmp_path / "r"), "--show"]
     assert main([*line, "--run", "--data_dir", str(SAMPLE)]) == 0
