@@ -5,7 +5,14 @@ import pytest
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import load
 from hype.reproduction.narrowing import Narrowing
-from hype.reproduction.scale import MODELS, layer_parameters, memory_bytes, operations, updates_and_examples
+from hype.reproduction.scale import (
+    MODELS,
+    largest_memory_bytes,
+    layer_parameters,
+    memory_bytes,
+    operations,
+    updates_and_examples,
+)
 
 
 def first(name, **wanted):
@@ -36,3 +43,14 @@ def test_memory_is_that_of_weights_and_activations():
     assert memory_bytes("bert-large") == 16 * parameters + activations
     used = {c.model for name in ("table_1", "table_4") for c in expand(load(name), Narrowing(data_dir=None))}
     assert used <= set(MODELS)
+
+
+def test_an_experiments_memory_is_that_of_its_largest_run_with_its_own_batch():
+    parameters = 12 * 24 * 1024**2 + 32000 * 1024
+    activations = 24 * 64 * 128 * (68 * 1024 + 10 * 16 * 128)  # XLNet on CoLA: 64 texts
+    cells = expand(load("table_1"), Narrowing(data_dir=None))
+    assert largest_memory_bytes(cells) == 16 * parameters + activations == 23_072_866_304
+    electra = [c for c in cells if c.model == "electra-large"]
+    parameters = 12 * 24 * 1024**2 + 30522 * 1024
+    activations = 24 * 32 * 128 * (68 * 1024 + 10 * 16 * 128)
+    assert largest_memory_bytes(electra) == 16 * parameters + activations
