@@ -31,6 +31,10 @@ def _flags(cell: Cell) -> dict[str, str]:
     return dict(zip(cell.argv[::2], cell.argv[1::2], strict=True))
 
 
+def _passes(cell: Cell) -> int:
+    return 2 if any(f"--{name}" in cell.argv for name in TWICE) else 1
+
+
 def updates_and_examples(cell: Cell) -> tuple[int, int]:
     """Return a run's optimiser updates and the training examples that it passes, repeats counted."""
     flags = _flags(cell)
@@ -50,10 +54,9 @@ def operations(cell: Cell) -> float:
     Attention's own products, a few per cent at 128 tokens, are left out.
     """
     _, examples = updates_and_examples(cell)
-    passes = 2 if any(f"--{name}" in cell.argv for name in TWICE) else 1
     sources = TASKS[cell.task].sources
     dev_rows = sum(sources[split].row_count for split in ("validation", "validation_mismatched") if split in sources)
-    return layer_parameters(cell.model) * LENGTH * (6.0 * passes * examples + 2.0 * dev_rows)
+    return layer_parameters(cell.model) * LENGTH * (6.0 * _passes(cell) * examples + 2.0 * dev_rows)
 
 
 def memory_bytes(model: str, batch: int = 16) -> int:
@@ -70,8 +73,12 @@ def memory_bytes(model: str, batch: int = 16) -> int:
 
 
 def largest_memory_bytes(cells: list[Cell]) -> int:
-    """Return the memory of the run that needs most, each with its own batch: XLNet's on CoLA is of 64 texts."""
-    return max(memory_bytes(cell.model, int(_flags(cell)["--per_device_train_batch_size"])) for cell in cells)
+    """Return the memory of the run that needs most, each with its own batch: XLNet's on CoLA is of 64 texts.
+
+    Two forwards count as twice the batch: their loss is one, so the activations of both wait for its backward.
+    """
+    batches = [_passes(cell) * int(_flags(cell)["--per_device_train_batch_size"]) for cell in cells]
+    return max(memory_bytes(cell.model, batch) for cell, batch in zip(cells, batches, strict=True))
 
 
 def table() -> str:

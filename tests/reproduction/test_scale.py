@@ -54,3 +54,12 @@ def test_an_experiments_memory_is_that_of_its_largest_run_with_its_own_batch():
     parameters = 12 * 24 * 1024**2 + 30522 * 1024
     activations = 24 * 32 * 128 * (68 * 1024 + 10 * 16 * 128)
     assert largest_memory_bytes(electra) == 16 * parameters + activations
+
+
+def test_two_forwards_hold_the_activations_of_twice_the_batch():
+    vanilla = first("table_5", method="vanilla", task="rte")
+    assert largest_memory_bytes([vanilla]) == memory_bytes("bert-large", 16)
+    parameters = 12 * 24 * 1024**2 + 28996 * 1024
+    activations = 24 * 2 * 16 * 128 * (68 * 1024 + 10 * 16 * 128)
+    r_drop = first("table_5", method="r-drop", task="rte")
+    assert largest_memory_bytes([vanilla, r_drop]) == 16 * parameters + activations
