@@ -14,7 +14,7 @@ def findings(
 ) -> list[str]:
     """Say what removing dropout does, what each method adds to its like in dropout, and what this cannot tell."""
     sentences = [text for model in table.models for text in _of_model(table, differences, model)]
-    sentences += [*_changes_texts(changes), *_layer_texts(layers, table)]
+    sentences += [*_changes_texts(changes, table), *_layer_texts(layers, table)]
     if sentences and table.narrowing_text:
         sentences.append("As narrowed, this says nothing of the paper's models, data and grids.")
     return sentences
@@ -28,7 +28,11 @@ def _of_model(table: PaperTable, differences: list[Difference], model: str) -> l
         others = [d for d in found if d.method != table.control and d.reference == reference]
         if own := [d for d in others if table.counterpart(d.method) == reference]:
             sentences.append(f"Points over {reference}: {_grouped(own)}.")
-    return [f"{model}: {text}" if len(table.models) > 1 else text for text in sentences]
+    return [_prefixed(table, model, text) for text in sentences]
+
+
+def _prefixed(table: PaperTable, model: str, text: str) -> str:
+    return f"{model}: {text}" if len(table.models) > 1 else text
 
 
 def _dropout_text(d: Difference) -> str:
@@ -59,12 +63,13 @@ def interval_text(d: Difference) -> str:
     return f"{d.mean:+.2f} ({interval}n {d.n}{'' if d.p_holm is None else f', p {d.p_holm:.2g}'})"
 
 
-def _changes_texts(changes: pd.DataFrame) -> list[str]:
+def _changes_texts(changes: pd.DataFrame, table: PaperTable) -> list[str]:
     texts = []
-    for task, of_task in changes.groupby("task", sort=False) if len(changes) else ():
-        shares = of_task.groupby(["method", "variant"], sort=False)["share"].mean()
+    for (model, task), group in changes.groupby(["model", "task"], sort=False) if len(changes) else ():
+        shares = group.groupby(["method", "variant"], sort=False)["share"].mean()
         parts = [f"{' '.join(filter(None, names))} {100 * share:.2f} %" for names, share in shares.items()]
-        texts.append(f"Share of the dev predictions that change, {task}: {'; '.join(parts)}.")
+        text = f"Share of the dev predictions that change, {task}: {'; '.join(parts)}."
+        texts.append(_prefixed(table, model, text))
     return texts
 
 
@@ -72,10 +77,12 @@ def _layer_texts(layers: pd.DataFrame, table: PaperTable) -> list[str]:
     """Say how far each method's mean over the seeds is from the control's, in the layer where it is farthest."""
     if layers.empty or table.control not in set(layers["method"]):
         return []
-    means = layers.groupby(["analysis", "target", "method", "layer"])["score"].mean().unstack("method")
+    keys = ["model", "analysis", "target"]
+    means = layers.groupby([*keys, "method", "layer"])["score"].mean().unstack("method").dropna(subset=[table.control])
     apart = means.drop(columns=table.control).sub(means[table.control], axis=0).abs()
     texts = []
-    for (analysis, target), group in apart.groupby(level=["analysis", "target"], sort=False):
-        parts = [f"{method} {value:.2f}" for method, value in group.max().items()]
-        texts.append(f"Greatest distance of a layer from {table.control}, {analysis} on {target}: {'; '.join(parts)}.")
+    for (model, analysis, target), group in apart.groupby(level=keys, sort=False):
+        parts = [f"{method} {value:.2f}" for method, value in group.max().dropna().items()]
+        text = f"Greatest distance of a layer from {table.control}, {analysis} on {target}: {'; '.join(parts)}."
+        texts.append(_prefixed(table, model, text))
     return texts

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from hype.reproduction.contents import Extras, contents_of
+from hype.reproduction.findings import findings
 from tests.reproduction.made_up_runs import CONTROL, paper_table, runs_of, seeds
 
 VANILLA = [0.50, 0.52, 0.51]
@@ -12,6 +13,11 @@ VANILLA = [0.50, 0.52, 0.51]
 
 def sentences(*rows, extras=None, **changes) -> list[str]:
     return contents_of(paper_table(**changes), runs_of(*rows), *([extras] if extras else [])).findings
+
+
+def changes_of(model, *shares):
+    names = {"model": model, "task": "cola", "method": "n", "variant": "eps 1"}
+    return pd.DataFrame([{**names, "share": share} for share in shares])
 
 
 def test_dropout_and_noise_are_told_apart_with_intervals_n_and_p():
@@ -53,7 +59,7 @@ def test_a_narrowed_table_says_what_it_cannot_tell_and_an_empty_one_nothing():
 
 
 def test_changed_predictions_and_distances_of_layers_are_means_over_seeds():
-    changes = pd.DataFrame({"task": ["cola"] * 2, "method": ["n"] * 2, "variant": ["eps 1"] * 2, "share": [0.1, 0.3]})
+    changes = changes_of("bert", 0.1, 0.3)
     names = {"model": "bert", "task": "rte", "variant": "", "learning_rate": 1e-5, "analysis": "probing"}
     values = {
         ("vanilla", 0): (0.1, 0.3),
@@ -71,3 +77,25 @@ def test_changed_predictions_and_distances_of_layers_are_means_over_seeds():
     assert f"Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 20.00." in plain.findings
     shown = replace(plain, changes=changes).findings
     assert "Share of the dev predictions that change, cola: n eps 1 20.00 %." in shown
+
+
+def test_changes_and_distances_of_several_models_are_never_averaged_and_name_the_model():
+    table = paper_table(models=["bert", "roberta"])
+    changes = pd.concat([changes_of("bert", 0.1, 0.3), changes_of("roberta", 0.5)])
+    of_model = pd.DataFrame({"analysis": "probing", "target": "rte", "layer": 0, "seed": 1}, index=range(2))
+    of_model = of_model.assign(method=["vanilla", CONTROL])
+    layers = [of_model.assign(model=m, score=s) for m, s in {"bert": [70.0, 60.0], "roberta": [95.0, 90.0]}.items()]
+    assert findings(table, [], pd.concat(layers), changes) == [
+        "bert: Share of the dev predictions that change, cola: n eps 1 20.00 %.",
+        "roberta: Share of the dev predictions that change, cola: n eps 1 50.00 %.",
+        f"bert: Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 10.00.",
+        f"roberta: Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 5.00.",
+    ]
+
+
+def test_a_model_without_its_control_yet_has_no_distances_of_layers():
+    rows = [("bert", "vanilla", 70.0), ("roberta", "vanilla", 95.0), ("roberta", CONTROL, 90.0)]
+    layers = pd.DataFrame(rows, columns=["model", "method", "score"])
+    layers = layers.assign(analysis="probing", target="rte", layer=0, seed=1)
+    (text,) = findings(paper_table(models=["bert", "roberta"]), [], layers, pd.DataFrame())
+    assert text.startswith("roberta: ")
