@@ -157,12 +157,18 @@ def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
             axes.set_xlabel("scale of the noise (eps)")
             axes.xaxis.set_major_formatter("{x:g}")  # the default writes powers of ten as formulas
         panels[0][0].legend()
-        pairs = sorted(set(changes.groupby(["task", "method", "variant"]).size()))
         caption = (
             f"{table.title}: {model}. Each run with noise beside the run of the same seed without noise, neither with "
-            f"dropout. Line: mean over {_seeds_text(pairs)}; small marks: the seeds."
+            f"dropout. Line: mean over {_runs_text(changes)}; small marks: the runs."
         )
         return Figure(f"{table.name}_dose_{model}", _svg(canvas, caption), _labelled(caption, table))
+
+
+def _runs_text(changes: pd.DataFrame) -> str:
+    """Count the seeds behind each point of a line, and its runs where a seed has several (learning rates)."""
+    points = changes.groupby(["task", "hype_type", "hype_eps"])["seed"].agg(["nunique", "size"])
+    seeds, runs = (sorted(set(points[name])) for name in ("nunique", "size"))
+    return _seeds_text(seeds) + ("" if (points["nunique"] == points["size"]).all() else f" ({_range_text(runs)} runs)")
 
 
 def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
@@ -218,8 +224,12 @@ def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
 
 
 def _seeds_text(counts: Sequence[int]) -> str:
-    shown = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    shown = _range_text(counts)
     return f"n = {shown} seed{'' if shown == '1' else 's'}"
+
+
+def _range_text(counts: Sequence[int]) -> str:
+    return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
 
 
 def _labelled(caption: str, table: PaperTable) -> str:

@@ -23,10 +23,10 @@ def record_of(cell, labels, score, **identity):
     return State("finished", record)
 
 
-def made_up(**identity):
+def made_up(narrowing=NARROWING, **identity):
     """Controls predict 0000; noise of 1e-5 changes nothing, of 1e-3 one label of seed 2, of 1e-1 all."""
     labels = {"hype-n 1e-5": ("0000", "0000"), "hype-n 1e-3": ("0000", "0010"), "hype-n 1e-1": ("1111", "1111")}
-    cells = [c for c in expand(load("dose"), NARROWING) if c.method in (*labels, CONTROL)]
+    cells = [c for c in expand(load("dose"), narrowing) if c.method in (*labels, CONTROL)]
     states = []
     for cell in cells:
         if cell.method == CONTROL:
@@ -87,6 +87,16 @@ def test_the_dose_figure_names_axes_seeds_and_scale():
     ):
         assert text in figure.svg
     assert ">0.001<" in figure.svg and "mathdefault" not in figure.svg
-    assert "n = 2 seeds" in figure.caption and "narrowed to two seeds" in figure.caption
+    assert "n = 2 seeds; small marks: the runs." in figure.caption and "narrowed to two seeds" in figure.caption
     few = changes_table(*made_up()).query("hype_eps < 1e-2")
     assert dose_plots(few, table) == []
+
+
+def test_learning_rates_of_one_seed_are_runs_of_the_dose_figure_not_seeds():
+    table = paper_table(models=["bert-large"], tasks=["cola"])
+    changes = changes_table(*made_up(replace(NARROWING, learning_rates=(1e-5, 2e-5))))
+    (figure,) = dose_plots(changes, table)
+    assert "Line: mean over n = 2 seeds (4 runs); small marks: the runs." in figure.caption
+    is_missing = (changes["hype_eps"] == 1e-1) & (changes["seed"] == 2)
+    (figure,) = dose_plots(changes[~is_missing], table)
+    assert "n = 1 to 2 seeds (2 to 4 runs);" in figure.caption
