@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 INK = "#010203"  # Stands for the page's text colour until the SVG is written.
 LAYER_LABELS = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
+NOTE_SIZE = 9  # px, of a figure 500 px wide
+LETTER_WIDTH = 0.6  # of its size, at most, on the average of a line; sans-serif is whatever font the reader has
+LINE_HEIGHT = 1.3
+POINTS_PER_INCH = 72
 STYLE = {
     "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif",
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
@@ -78,7 +83,7 @@ def _seed_plot(points: list[GridPoint], cells: dict, table: PaperTable, model: s
             f"{table.title}: {model}. One mark per run; filled: the learning rate and variant that the paper's "
             f"protocol selects on the dev set; hollow: all others. {_seeds_text(counts)} per grid point."
         )
-        return Figure(f"{table.name}_seeds_{model}", _svg(canvas, caption), _labelled(caption, table))
+        return _figure(f"{table.name}_seeds_{model}", canvas, caption, _label(table))
 
 
 def combination_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
@@ -114,7 +119,7 @@ def _combination_plot(cells: dict, table: PaperTable, model: str) -> Figure | No
             f"{table.title}: {model}. Mean over {_seeds_text(sorted({p.n for p in best.values()}))}, error bars one "
             f"standard deviation (ddof {DDOF}), selected on the dev set. The axes do not start at 0."
         )
-        return Figure(f"{table.name}_bars_{model}", _svg(canvas, caption), _labelled(caption, table))
+        return _figure(f"{table.name}_bars_{model}", canvas, caption, _label(table))
 
 
 def _start_near(points: list[GridPoint], axes) -> None:
@@ -161,7 +166,7 @@ def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
             f"{table.title}: {model}. Each run with noise beside the run of the same seed without noise, neither with "
             f"dropout. Line: mean over {_runs_text(changes)}; small marks: the runs."
         )
-        return Figure(f"{table.name}_dose_{model}", _svg(canvas, caption), _labelled(caption, table))
+        return _figure(f"{table.name}_dose_{model}", canvas, caption, _label(table))
 
 
 def _runs_text(changes: pd.DataFrame) -> str:
@@ -173,7 +178,6 @@ def _runs_text(changes: pd.DataFrame) -> str:
 
 def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
     """Draw figures 3 and 4: per model and set, the selected runs' values by layer. layers: values x 100."""
-    labels = " ".join(text for text in (table.narrowing_text, table.data_text) if text)
     groups = [] if layers.empty else layers.groupby(["model", "analysis", "target"], sort=False)
     return [
         layer_plot(
@@ -181,7 +185,7 @@ def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
             f"{table.name}_{target}_{model}",
             f"{table.name.replace('_', ' ').capitalize()}: {analysis}, {target}",
             LAYER_LABELS[analysis],
-            f"Model: {model}. {labels}",
+            f"Model: {model}. {_label(table)}".strip(),
         )
         for (model, analysis, target), group in groups
     ]
@@ -193,7 +197,7 @@ def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note
     Args:
         data: columns layer (0: embeddings), score, method, seed.
         score_label: the vertical axis with its unit.
-        note: narrowing or data text, added to the caption.
+        note: model, narrowing and data, below the plot and in the caption.
     """
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(6.4, 3.6), layout="constrained")
@@ -209,7 +213,7 @@ def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note
         axes.legend()
         counts = sorted(set(data.groupby(["method", "layer"])["seed"].nunique()))
         caption = f"{title}. Line: mean over {_seeds_text(counts)}; band: smallest to largest."
-        return Figure(name, _svg(canvas, caption), " ".join([caption, note]).strip())
+        return _figure(name, canvas, caption, note)
 
 
 def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
@@ -232,8 +236,26 @@ def _range_text(counts: Sequence[int]) -> str:
     return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
 
 
-def _labelled(caption: str, table: PaperTable) -> str:
-    return " ".join(text for text in (caption, table.narrowing_text, table.data_text) if text)
+def _label(table: PaperTable) -> str:
+    """Say what the numbers are where they are not the paper's experiment."""
+    return " ".join(f"{text.rstrip('.')}." for text in (table.narrowing_text, table.data_text) if text)
+
+
+def _figure(name: str, canvas: Canvas, caption: str, note: str) -> Figure:
+    """Finish a figure. The note is part of the picture, too, which may be shown without its caption."""
+    if note:
+        _write_below(canvas, note)
+    described = f"{caption} {note}".strip()
+    return Figure(name, _svg(canvas, described), described)
+
+
+def _write_below(canvas: Canvas, note: str) -> None:
+    """Make the canvas higher by the lines of a note, whose letters are NOTE_SIZE where the figure is 500 px wide."""
+    width, height = canvas.get_size_inches()
+    size = NOTE_SIZE * width * POINTS_PER_INCH / 500
+    lines = textwrap.wrap(note, int(500 / (NOTE_SIZE * LETTER_WIDTH)), break_on_hyphens=False)
+    canvas.set_size_inches(width, height + len(lines) * LINE_HEIGHT * size / POINTS_PER_INCH)
+    canvas.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=LINE_HEIGHT)
 
 
 def _svg(canvas: Canvas, description: str) -> str:
