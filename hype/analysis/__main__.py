@@ -14,7 +14,7 @@ HELP = {
     "transfer": "accuracy of a run on MNLI or SNLI on other sets (table 7)",
     "adversarial": "accuracy on AdvGLUE's dev sets (table 6)",
 }
-FIGURES = {"probing": "figure 3: probing", "similarity": "figure 4: similarity"}
+BY_LAYER = ("probing", "similarity")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--max_train_samples", type=_positive, help="train heads on the first n examples")
         if name == "transfer":
             command.add_argument("--nli_dir", help="folder with SNLI/, SICK/, SciTail/; unset: as --data_dir")
-        if name in FIGURES:
+        if name in BY_LAYER:
             command.add_argument("--figure_dir", type=Path, help="also draw each set's values by layer, as SVG")
     return top
 
@@ -89,7 +89,10 @@ def draw(records: list[dict], folder: Path) -> None:
         data = layer_table(chosen)
         data["score"] *= 100
         name = f"{analysis}-{target}"
-        figure = layer_plot(data, name, f"{FIGURES[analysis]} on {target}", LAYER_LABELS[analysis])
+        # Of whatever runs these are: not the paper's figure.
+        notes = {f"{record['task']}: {record['model']['name']}" for record in chosen}
+        notes |= {record["sample"] for record in chosen if record["sample"]}
+        figure = layer_plot(data, name, f"{analysis} on {target}", LAYER_LABELS[analysis], "; ".join(sorted(notes)))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".{name}.svg"

@@ -81,7 +81,10 @@ def test_several_runs_make_one_picture_for_each_set(tmp_path, folder):
     runs = [str(folder), str(other)]
     assert main(["similarity", *runs, "--tasks", "rte", "cola", *LIMITS, "--figure_dir", str(pictures)]) == 0
     assert sorted(path.name for path in pictures.iterdir()) == ["similarity-cola.svg", "similarity-rte.svg"]
-    assert "HyPe-N 1e-05, dropout 0" in (pictures / "similarity-rte.svg").read_text(encoding="utf-8")
+    picture = (pictures / "similarity-rte.svg").read_text(encoding="utf-8")
+    name = json.loads((folder / "run.json").read_text())["model"]["name"]
+    assert "HyPe-N 1e-05, dropout 0" in picture and f"rte: {name}" in picture
+    assert "figure 4" not in picture, "whatever runs these are, they are not the paper's"
 
 
 def test_one_file_takes_one_record(tmp_path, folder, capsys):
