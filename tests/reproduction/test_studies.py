@@ -92,7 +92,7 @@ def test_what_was_run_is_shown_where_neither_model_nor_data_is(tmp_path, capsys,
 def test_one_section_can_be_asked_for(tmp_path, capsys):
     assert main(["small", "--sections", "layers", "--dry_run", "--results_dir", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("layers: By layer") and "2 runs: 2 missing" in text and "first" not in text
+    assert text.startswith("layers: By layer") and "2 runs: 2 missing" in text and "The <first>" not in text
 
 
 @pytest.mark.parametrize(
