@@ -65,7 +65,7 @@ def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
         kept = getattr(narrowing, name)
         if kept is not None and set(kept) != set(values):
             parts.append(f"{name}: {'; '.join(map(str, kept))} (full: {len(values)})")
-    parts += _learning_rates_text(experiment, narrowing.learning_rates)
+    parts += _learning_rates_text(experiment, narrowing)
     if narrowing.variants is not None:
         parts.append(f"of the grids: {'; '.join(narrowing.variants)}")
     if narrowing.hype_eps is not None:
@@ -86,14 +86,30 @@ def narrowing_text(experiment: Experiment, narrowing: Narrowing) -> str:
     return f"narrowed, not the paper's experiment: {'. '.join(parts)}" if parts else ""
 
 
-def _learning_rates_text(experiment: Experiment, kept: tuple | dict | None) -> list[str]:
+def _learning_rates_text(experiment: Experiment, narrowing: Narrowing) -> list[str]:
+    kept = narrowing.learning_rates
+    if kept is None:
+        return []
+    models = chosen_models(experiment, narrowing.models)
+    full = {model.name: {*experiment.learning_rates, *model.more_learning_rates} for model in models}
+    by_task = list(kept.values()) if isinstance(kept, dict) else [kept]
+    if all(set(rates) == of_model for rates in by_task for of_model in full.values()):
+        return []
     if isinstance(kept, dict):
         shown = [f"{task} {', '.join(f'{rate:g}' for rate in rates)}" for task, rates in kept.items()]
-    elif kept is None or set(kept) == set(experiment.learning_rates):
-        return []
     else:
         shown = [f"{rate:g}" for rate in kept]
-    return [f"learning rates: {'; '.join(shown)} (full: {len(experiment.learning_rates)})"]
+    return [f"learning rates: {'; '.join(shown)} (full: {_counts_text(full)})"]
+
+
+def _counts_text(full: dict[str, set]) -> str:
+    """Count what each model has in full: one number where it is that of all."""
+    names: dict[int, list[str]] = {}
+    for name, values in full.items():
+        names.setdefault(len(values), []).append(name)
+    if len(names) == 1:
+        return str(next(iter(names)))
+    return "; ".join(f"{count} of {', '.join(those)}" for count, those in names.items())
 
 
 def _short(path: str) -> str:

@@ -107,3 +107,18 @@ def test_a_learning_rate_may_be_one_tasks_own():
     assert rates == {("rte", 1e-4), ("cola", 2e-4), ("cola", 3e-4)}
     text = narrowing_text(load("table_1"), narrowing)
     assert "learning rates: rte 0.0001; cola 0.0002, 0.0003 (full: 4)" in text
+
+
+def test_learning_rates_are_narrowed_where_a_chosen_model_has_others():
+    """Of table 4's models two have eight rates; four of them are not all."""
+    four, eight = (1e-5, 2e-5, 3e-5, 4e-5), (1e-6, 3e-6, 5e-6, 8e-6, 1e-5, 2e-5, 3e-5, 4e-5)
+    small, large = {"base": None, "large": None}, {"xl": None}
+
+    def text(rates, models=None):
+        return narrowing_text(load("table_4"), replace(FULL, models=models, learning_rates=rates))
+
+    assert "(full: 4 of base, large; 8 of xl, xxl)" in text(four)
+    assert "learning rates" not in text(four, small) and "learning rates" not in text(eight, large)
+    assert "(full: 8)" in text(four, large) and "(full: 4)" in text(eight, small)
+    assert "learning rates" not in text({"rte": four[::-1]}, small)
+    assert "learning rates: rte 1e-05 (full: 4)" in text({"rte": four[:1]}, small)
