@@ -135,9 +135,9 @@ def chosen_models(experiment: Experiment, wanted: dict[str, str | None] | None) 
 
 
 def _with_checkpoints(model: Model, wanted: dict[str, str | None]) -> Model:
-    """Replace a model's checkpoints; another start without one of its own begins from the one given for the model."""
+    """Replace a model's checkpoints; another start that is not named begins from the one given for the model."""
     old = model.checkpoints
-    paths = {name: wanted.get(name) or wanted.get(model.name) or path for name, path in old.items()}
+    paths = {name: wanted.get(name, wanted.get(model.name)) or path for name, path in old.items()}
     starts = {start: {**at, "checkpoint": paths[f"{model.name}-{start}"]} for start, at in model.starts.items()}
     return replace(model, checkpoint=paths[model.name], starts=starts)
 

@@ -45,6 +45,14 @@ def test_another_model_in_the_place_of_a_papers_model_is_a_narrowing():
     assert {parse(list(c.argv)).model.model_name_or_path for c in alone[::12]} == {"other/model"}
 
 
+def test_another_start_that_is_named_without_a_path_is_its_own():
+    narrowing = replace(FULL, models={"base": "other/model", "base-mnli": None})
+    cells = cells_of("table_4", narrowing)
+    paths = {c.task: c.argv[c.argv.index("--model_name_or_path") + 1] for c in cells}
+    assert (paths["cola"], paths["rte"]) == ("other/model", "microsoft/deberta-base-mnli")
+    assert "models: base read from other/model, base-mnli. " in narrowing_text(load("table_4"), narrowing) + ". "
+
+
 def test_at_most_so_many_training_examples_never_means_more():
     narrowing = replace(FULL, max_train_samples=8000)
     cells = cells_of("table_7", narrowing)
