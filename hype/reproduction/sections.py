@@ -48,8 +48,21 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
     if options.sections:
         raise InputError("--sections: only a study has sections")
     experiment, narrowing = load(options.experiment), narrowing_of(options)
+    return [Section(experiment.name, None, experiment, narrowing, _cells(experiment, narrowing, options))]
+
+
+def _cells(experiment: Experiment, narrowing: Narrowing, options: argparse.Namespace) -> list[Cell]:
+    """List the runs of a section; what would stand in a table as several methods is not one run."""
     cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
-    return [Section(experiment.name, None, experiment, narrowing, cells)]
+    methods: dict[tuple, dict[str, None]] = {}
+    for cell in cells:
+        methods.setdefault((cell.model, cell.folder), {})[cell.method] = None
+    same = next((list(names) for names in methods.values() if len(names) > 1), None)
+    if same:
+        eps = narrowing.hype_eps
+        cause = "--models: so few layers make" if eps is None else f"--hype_eps {eps:g} makes"
+        raise InputError(f"{cause} one run of {', '.join(map(repr, same))}; keep one of them by --methods")
+    return cells
 
 
 def results_dir_of(options: argparse.Namespace) -> Path:
@@ -90,7 +103,7 @@ def _of_study(study: Study, options: argparse.Namespace, is_to_run: bool) -> lis
         # One model stands in for all of the paper's that the section is about: its first.
         models = {experiment.models[0].name: model}
         narrowing = dataclasses.replace(narrowing, models=models, fingerprints=study.fingerprints, **places)
-        cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
+        cells = _cells(experiment, narrowing, options)
         sections.append(Section(entry.name, entry.title, experiment, narrowing, cells))
     return sections
 

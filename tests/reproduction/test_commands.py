@@ -124,6 +124,8 @@ def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_p
         (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
         (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples 0: give a positive number"),
         (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
+        (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes one run of 'hype-n 1e-5', 'hype-n 1e-4', "),
+        (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1'; keep one of them by --methods"),
         (["table_1", "--sho"], "unrecognized arguments: --sho"),
     ],
 )
@@ -132,6 +134,18 @@ def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     assert captured.err.startswith("error: ") and message in captured.err
+
+
+def test_another_scale_is_taken_where_it_makes_no_two_methods_one(capsys):
+    for methods in (["hype-n 1e-5"], ["hype-n 1e-5", "hype-u 1e-5"]):
+        assert main(["table_8", "--dry_run", "--hype_eps", "0.1", "--methods", *methods]) == 0
+    assert main(["table_18", "--dry_run", "--hype_eps", "0.1"]) == 0
+
+
+def test_numbers_of_layers_that_become_equal_are_refused(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2}')
+    assert main(["table_18", "--dry_run", "--models", f"bert-large={tmp_path}"]) == 2
+    assert "so few layers make one run of 'lower 6', 'lower 12'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES)
