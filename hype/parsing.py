@@ -10,6 +10,7 @@ from transformers import HfArgumentParser
 
 from hype.arguments import REMOVED_FLAGS, DataArguments, HyPeArguments, ModelArguments, RunArguments
 from hype.errors import InputError, RunError
+from hype.flags import NEGATIVE_NUMBER
 from hype.techniques import TechniqueArguments
 
 SECRETS = ("token", "hub_token", "push_to_hub_token")
@@ -55,8 +56,7 @@ def parser() -> HfArgumentParser:
     built = _Parser(
         groups, prog="main.py", allow_abbrev=False, description="Fine-tune one model on one task with HyPe."
     )
-    # argparse itself takes -1e-5 for a flag.
-    built._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+    built._negative_number_matcher = NEGATIVE_NUMBER
     return built
 
 

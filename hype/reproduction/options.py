@@ -1,9 +1,12 @@
 """The command line of `python -m hype.reproduction`: its flags, and what of them narrows an experiment."""
 
 import argparse
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 from hype.errors import InputError
+from hype.flags import NEGATIVE_NUMBER
 from hype.reproduction.experiments import NAMES
 from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.studies import STUDIES
@@ -23,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
         description="Do the runs of an experiment or a study, show what is there, write its report.",
         allow_abbrev=False,
     )
+    line._negative_number_matcher = NEGATIVE_NUMBER
     line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
     actions = line.add_argument_group("what to do (at least one; they happen in this order)")
     actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")
@@ -50,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--keep_models", action="store_true", help="Keep the fine-tuned model of each run.")
     how.add_argument("--retry_failed", action="store_true", help="Try again what failed, diverged or is damaged.")
     how.add_argument("--executor", choices=("sequential", "ray"), default="sequential", help="Default: sequential.")
-    how.add_argument("--cpus_per_run", type=float, default=1, help="Asked of Ray (default: 1).")
-    how.add_argument("--gpus_per_run", type=float, help="Asked of Ray (default: 1 where the cluster has any).")
+    how.add_argument("--cpus_per_run", type=_cpus, default=1, help="Asked of Ray (default: 1).")
+    how.add_argument("--gpus_per_run", type=_gpus, help="Asked of Ray (default: 1 where the cluster has any).")
     return line
 
 
@@ -92,11 +96,31 @@ def _rate(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{text}: give numbers such as 2e-5, or TASK=2e-5") from None
 
 
+def _cpus(text: str) -> float:
+    return _amount(text, lambda amount: amount > 0, "give a positive number, such as 2 or 0.5")
+
+
+def _gpus(text: str) -> float:
+    # Ray shares one GPU, not several.
+    return _amount(text, lambda amount: 0 <= amount <= 1 or amount.is_integer(), "give 0, 0.5, 1, 2 ...")
+
+
+def _amount(text: str, is_allowed: Callable[[float], bool], remedy: str) -> float:
+    """Read how much a run asks of Ray, which counts in steps of 0.0001."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not (0 <= amount < math.inf and is_allowed(amount) and round(amount, 4) == amount):
+        raise argparse.ArgumentTypeError(f"{text}: {remedy}")
+    return amount
+
+
 def _rates(given: list[tuple[str, float]], tasks: list[str] | None) -> tuple[float, ...] | dict[str, tuple[float, ...]]:
     """Collect learning rates: those of all tasks, or of each."""
     bad = [rate for _, rate in given if not 0 < rate < 1]
     if bad:
-        raise InputError(f"--learning_rates {bad[0]:g}: give numbers between 0 and 1, such as 2e-5")
+        raise InputError(f"--learning_rates {bad[0]:g}: give positive numbers below 1, such as 2e-5")
     of_task: dict[str, list[float]] = {}
     for task, rate in dict.fromkeys(given):
         of_task.setdefault(task, []).append(rate)
