@@ -32,7 +32,7 @@ class Narrowing:
     hype_eps: float | None = None
     max_train_samples: int | None = None
     max_analysis_samples: int | None = None
-    data_dir: str | None = field(default_factory=lambda: os.environ.get("GLUE_DIR"))
+    data_dir: str | None = field(default_factory=lambda: os.environ.get("GLUE_DIR") or None)
     nli_dir: str | None = None
     adv_file: str | None = None
     fingerprints: Fingerprints | None = None

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,11 +64,9 @@ def narrowing_of(options: argparse.Namespace) -> Narrowing:
     """Collect the narrowing flags.
 
     Raises:
-        InputError: a number out of range, or a model without a name.
+        InputError: a number out of range, a model that is named twice or not there.
     """
-    models = None
-    if options.models:
-        models = {name: path or None for name, _, path in (given.partition("=") for given in options.models)}
+    models = options.models and _models(options.models)
     rates = options.learning_rates and _rates(options.learning_rates, options.tasks)
     bad = [seed for seed in options.seeds or () if seed < 0]
     if bad:
@@ -85,6 +84,22 @@ def narrowing_of(options: argparse.Namespace) -> Narrowing:
     if options.data_dir is not None:
         given["data_dir"] = options.data_dir
     return Narrowing(models=models, learning_rates=rates, **given)
+
+
+def _models(given: list[str]) -> dict[str, str | None]:
+    """Collect NAME[=PATH_OR_HUB_NAME]; what looks like a path is one, as for main.py."""
+    models = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        folder = os.path.expanduser(path)
+        if name in models:
+            raise InputError(f"--models {text}: {name} is given twice; give each name once")
+        if os.path.isfile(folder):
+            raise InputError(f"--models {text}: a file; give the folder of a model, or a hub name")
+        if not os.path.isdir(folder) and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+            raise InputError(f"--models {text}: no such folder; give the folder of a model, or a hub name")
+        models[name] = path or None
+    return models
 
 
 def _rate(text: str) -> tuple[str, float]:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ NARROWING_FLAGS = (
     "max_analysis_samples",
 )  # fmt: skip
 PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
+
+WANTED = {
+    **dict.fromkeys(("--data_dir", "GLUE_DIR"), "the one that holds CoLA/, RTE/ ..."),
+    "--nli_dir": "the one that holds SNLI/, SICK/, SciTail/",
+    "--adv_file": "AdvGLUE's dev.json",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,13 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
     """Return what the options ask for: one section for an experiment, one or more for a study.
 
     Raises:
-        InputError: unknown names, or flags that do not fit.
+        InputError: unknown names, places where nothing is, or flags that do not fit.
     """
-    if options.experiment in STUDIES:
+    is_study = options.experiment in STUDIES
+    # A study is shown by the hashes of its data, wherever these are.
+    if not is_study or is_to_run or options.dry_run:
+        _require_places(options)
+    if is_study:
         return _of_study(load_study(options.experiment), options, is_to_run)
     if options.sections:
         raise InputError("--sections: only a study has sections")
@@ -52,7 +63,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
 
 
 def _cells(experiment: Experiment, narrowing: Narrowing, options: argparse.Namespace) -> list[Cell]:
-    """List the runs of a section; what would stand in a table as several methods is not one run."""
+    """List the runs of a section, unless one would stand in its table as several methods."""
     cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
     methods: dict[tuple, dict[str, None]] = {}
     for cell in cells:
@@ -63,6 +74,19 @@ def _cells(experiment: Experiment, narrowing: Narrowing, options: argparse.Names
         cause = "--models: so few layers make" if eps is None else f"--hype_eps {eps:g} makes"
         raise InputError(f"{cause} one run of {', '.join(map(repr, same))}; keep one of them by --methods")
     return cells
+
+
+def _require_places(options: argparse.Namespace) -> None:
+    """Refuse what is not there: a run is named by what its data hold."""
+    places = {f"--{name}": getattr(options, name) for name in PLACES}
+    if options.data_dir is None:
+        places["GLUE_DIR"] = Narrowing().data_dir
+    for flag, place in places.items():
+        is_file = flag == "--adv_file"
+        if place is None or (os.path.isfile if is_file else os.path.isdir)(place):
+            continue
+        reason = "a file, not a folder" if os.path.isfile(place) else f"no such {'file' if is_file else 'folder'}"
+        raise InputError(f"{flag} {place}: {reason}; give {WANTED[flag]}")
 
 
 def results_dir_of(options: argparse.Namespace) -> Path:

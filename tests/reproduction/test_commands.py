@@ -1,4 +1,4 @@
-"""The command line: what each action prints, what is refused, how runs are told to be done elsewhere."""
+"""The command line: what each action prints, how runs are told to be done elsewhere."""
 
 import os
 import shlex
@@ -14,7 +14,6 @@ from hype.parsing import parse
 from hype.reproduction import executor
 from hype.reproduction.__main__ import main
 from hype.reproduction.experiments import NAMES
-from hype.reproduction.options import parser
 from hype.reproduction.state import state_of
 from tests.reproduction.small_runs import ROOT, argv_of, cells_in, write_tiny_model
 
@@ -107,64 +106,6 @@ def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_p
     assert main(argv_of(tmp_path, model, "--run")) == 1, "what failed is left alone"
     assert "ZeroDivisionError" in capsys.readouterr().err, "and named again"
     assert main(argv_of(tmp_path, model, "--run", "--retry_failed")) == 0
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["table_1"], "say what to do: --run, --show"),
-        (["table_11", "--show"], "table_11: no such experiment; give one of table_1"),
-        (["table_1", "--show", "--tasks", "wnli"], "--tasks wnli: not in this experiment; give 'stsb'"),
-        (["table_1", "--show", "--models", "bart=x"], "--models bart: not in this experiment"),
-        (["table_1", "--show", "--learning_rates", "2"], "--learning_rates 2: give positive numbers below 1"),
-        (["table_1", "--show", "--learning_rates", "-1e-5"], "--learning_rates -1e-05: give positive numbers below 1"),
-        (["table_1", "--show", "--learning_rates", "rte=x"], "--learning_rates: rte=x: give numbers such as 2e-5"),
-        (
-            ["table_1", "--show", "--tasks", "rte", "cola", "--learning_rates", "rte=1e-5"],
-            "--learning_rates 'rte': name every task of --tasks: rte=RATE cola=RATE",
-        ),
-        (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
-        (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples 0: give a positive number"),
-        *[
-            (
-                ["table_1", "--run", "--executor", "ray", "--cpus_per_run", text],
-                f"--cpus_per_run: {text}: give a positive",
-            )
-            for text in ("-1", "0", "nan", "inf", "-1e-3", "0.00001", "x")
-        ],
-        *[
-            (["table_1", "--run", "--executor", "ray", "--gpus_per_run", text], f"--gpus_per_run: {text}: give 0, 0.5")
-            for text in ("-1", "-0.5", "nan", "1.5")
-        ],
-        (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
-        (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes one run of 'hype-n 1e-5', 'hype-n 1e-4', "),
-        (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1'; keep one of them by --methods"),
-        (["table_1", "--sho"], "unrecognized arguments: --sho"),
-    ],
-)
-def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
-    assert main(argv) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    assert captured.err.startswith("error: ") and message in captured.err
-
-
-@pytest.mark.parametrize("text", ["0", "0.25", "1", "2"])
-def test_a_run_may_ask_ray_for_a_part_of_a_gpu_or_none(text):
-    options = parser().parse_args(["table_1", "--gpus_per_run", text, "--cpus_per_run", "1.5"])
-    assert (options.gpus_per_run, options.cpus_per_run) == (float(text), 1.5)
-
-
-def test_another_scale_is_taken_where_it_makes_no_two_methods_one(capsys):
-    for methods in (["hype-n 1e-5"], ["hype-n 1e-5", "hype-u 1e-5"]):
-        assert main(["table_8", "--dry_run", "--hype_eps", "0.1", "--methods", *methods]) == 0
-    assert main(["table_18", "--dry_run", "--hype_eps", "0.1"]) == 0
-
-
-def test_numbers_of_layers_that_become_equal_are_refused(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2}')
-    assert main(["table_18", "--dry_run", "--models", f"bert-large={tmp_path}"]) == 2
-    assert "so few layers make one run of 'lower 6', 'lower 12'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -89,6 +89,15 @@ def test_what_was_run_is_shown_where_neither_model_nor_data_is(tmp_path, capsys,
     assert capsys.readouterr().out == shown
 
 
+def test_data_that_are_not_there_are_refused_where_they_are_needed_alone(tmp_path, capsys):
+    line = ["small", "--results_dir", str(tmp_path / "r"), "--data_dir", str(tmp_path / "absent")]
+    for action in ("--dry_run", "--commands", "--run"):
+        assert main([*line, action]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.startswith(f"error: --data_dir {tmp_path}/absent: no such folder")
+    assert main([*line, "--show"]) == 0
+
+
 def test_one_section_can_be_asked_for(tmp_path, capsys):
     assert main(["small", "--sections", "layers", "--dry_run", "--results_dir", str(tmp_path)]) == 0
     text = capsys.readouterr().out
