@@ -64,6 +64,9 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
 
 def _cells(experiment: Experiment, narrowing: Narrowing, options: argparse.Namespace) -> list[Cell]:
     """List the runs of a section, unless one would stand in its table as several methods."""
+    count = narrowing.max_analysis_samples
+    if count is not None and not experiment.targets:
+        raise InputError(f"--max_analysis_samples {count}: in {experiment.name} nothing is analysed; leave it out")
     cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
     methods: dict[tuple, dict[str, None]] = {}
     for cell in cells:

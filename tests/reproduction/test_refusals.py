@@ -41,6 +41,8 @@ def _own_variables(monkeypatch):
             for text in ("-1", "-0.5", "nan", "1.5")
         ],
         (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
+        (["table_1", "--run", "--max_analysis_samples", "3"], "3: in table_1 nothing is analysed; leave it out"),
+        (["table_12", "--dry_run", "--max_analysis_samples", "3"], "3: in table_12 nothing is analysed"),
         (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes one run of 'hype-n 1e-5', 'hype-n 1e-4', "),
         (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1'; keep one of them by --methods"),
         (["table_1", "--sho"], "unrecognized arguments: --sho"),
