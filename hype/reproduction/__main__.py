@@ -12,7 +12,7 @@ from hype.errors import InputError, RunError
 from hype.reproduction.expansion import Cell
 from hype.reproduction.options import ACTIONS, parser
 from hype.reproduction.sections import Section, results_dir_of, runs_of, sections_of
-from hype.reproduction.state import FINISHED, INTERRUPTED, State, estimated_seconds, state_of
+from hype.reproduction.state import FINISHED, INTERRUPTED, MODEL_MISSING, State, estimated_seconds, state_of
 from hype.reproduction.studies import STUDIES, load_study
 
 
@@ -43,12 +43,27 @@ def _act(options: argparse.Namespace) -> int:
     if options.dry_run:
         print("\n\n".join(plan_text(section, [state_of(cell) for cell in section.cells]) for section in sections))
     if options.commands:
-        print("\n".join(cell.absolute_command for cell in runs_of(sections)))
+        print_commands(runs_of(sections))
     if options.run:
         exit_code = _run(options.experiment, runs_of(sections), options)
     if options.run or options.show or options.report:
         _present(options)
     return exit_code
+
+
+def print_commands(cells: list[Cell]) -> None:
+    """Print a line per run and, on stderr, what these lines leave to --run."""
+    analyses = dict.fromkeys(cell.analysis.name for cell in cells if cell.analysis)
+    lost = {cell.folder for cell in cells if state_of(cell).status == MODEL_MISSING}
+    notes = []
+    if analyses:
+        notes.append(f"these lines make the runs, not their analyses ({', '.join(analyses)}); --run does afterwards")
+    if lost:
+        notes.append(f"{len(lost)} finished runs lack their model, their lines do nothing; --run makes it anew")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    # A run may stand here once for each of its analyses.
+    print("\n".join({cell.folder: cell.absolute_command for cell in cells}.values()))
 
 
 def plan_text(section: Section, states: list[State]) -> str:

@@ -74,8 +74,11 @@ class Cell:
 
     @property
     def absolute_command(self) -> str:
-        """Return the same for any shell on this machine: with this interpreter and the path of main.py."""
-        return shlex.join([sys.executable, str(MAIN), *self.argv])
+        """Return the same for any shell on this machine: from this folder, with this interpreter.
+
+        The paths among the flags stay as they are: the record of a run holds them, and names no machine.
+        """
+        return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([sys.executable, str(MAIN), *self.argv])}"
 
     @property
     def log_path(self) -> Path:

@@ -1,5 +1,6 @@
 """The command line: what each action prints, how runs are told to be done elsewhere."""
 
+import json
 import os
 import shlex
 import signal
@@ -12,10 +13,11 @@ import pytest
 
 from hype.parsing import parse
 from hype.reproduction import executor
-from hype.reproduction.__main__ import main
-from hype.reproduction.experiments import NAMES
+from hype.reproduction.__main__ import main, print_commands
+from hype.reproduction.expansion import expand
+from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.state import state_of
-from tests.reproduction.small_runs import ROOT, argv_of, cells_in, write_tiny_model
+from tests.reproduction.small_runs import ROOT, SAMPLE, argv_of, cells_in, narrowing, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +49,56 @@ def test_commands_are_one_shell_line_per_run_that_main_takes(tmp_path, model, ca
     cells = cells_in(tmp_path, model)
     assert len(lines) == len(cells) == 4
     for line, cell in zip(lines, cells, strict=True):
-        python, script, *argv = shlex.split(line)
+        change, folder, then, python, script, *argv = shlex.split(line)
+        assert (change, Path(folder), then) == ("cd", Path.cwd(), "&&")
         assert Path(python).exists() and Path(script) == ROOT / "main.py"
         assert tuple(argv) == cell.argv
         assert parse(argv).training.output_dir == str(cell.folder)
+
+
+@pytest.mark.slow
+def test_a_line_works_from_another_folder_by_xargs(tmp_path, model, monkeypatch, capsys):
+    """Its paths are relative: from elsewhere it once wrote a record where nothing looks for it."""
+    project, elsewhere = tmp_path / "it's a project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(project)
+    for name, target in (("model", model), ("glue", SAMPLE)):
+        Path(name).symlink_to(target)
+    line = argv_of("results", "./model", "--data_dir", "glue")
+    assert main([*line, "--commands"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    subprocess.run(["xargs", "-d", "\n", "-n", "1", "sh", "-c"], input=first, text=True, cwd=elsewhere, check=True)
+    assert main([*line, "--dry_run"]) == 0
+    assert "4 runs: 1 finished, 3 missing" in capsys.readouterr().out
+    assert not any(elsewhere.iterdir())
+
+
+def test_notes_say_what_the_lines_leave_undone(tmp_path, model, capsys):
+    line = ["figure_3", "--models", f"roberta-large={model}", "--methods", "vanilla", "--seeds", "1", "2"]
+    line += ["--learning_rates", "1e-3", "--data_dir", str(SAMPLE), "--results_dir", str(tmp_path), "--commands"]
+    assert main(line) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ("note: these lines make the runs, not their analyses (probing); --run does afterwards\n")
+    folder = Path(parse(shlex.split(captured.out.splitlines()[0])[5:]).training.output_dir)
+    folder.mkdir(parents=True)
+    finished = {"status": "finished", "run_id": "a", "identity": {}, "timings": {"total_s": 1.0}, "score": 0.5}
+    (folder / "run.json").write_text(json.dumps(finished))
+    assert main(line) == 0
+    again = capsys.readouterr()
+    assert "note: 1 finished runs lack their model, their lines do nothing; --run makes it anew\n" in again.err
+    assert again.out == captured.out, "a line for each run, finished or not"
+
+
+def test_a_run_of_which_two_analyses_are_made_is_one_line(tmp_path, model, capsys):
+    cells = []
+    for name, row in (("figure_4", "roberta-large"), ("table_6", "bert-large")):
+        left = narrowing(model, models={row: str(model)}, methods=("vanilla",), seeds=(1,))
+        cells += expand(load(name), left, tmp_path)
+    print_commands(cells)
+    captured = capsys.readouterr()
+    assert len(cells) == 2 and len(captured.out.splitlines()) == 1
+    assert "not their analyses (similarity, adversarial)" in captured.err
 
 
 def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback():
