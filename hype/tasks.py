@@ -1,5 +1,6 @@
 """GLUE's tasks and three NLI sets as data: texts, labels, files, metrics. `data` reads them, `metrics` scores."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -272,6 +273,19 @@ _NLI_SETS = (
 
 TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_NLI_SETS)}
 GLUE_NAMES, NLI_NAMES = (tuple(task.name for task in tasks) for tasks in (_GLUE, _NLI_SETS))
+
+
+def holds(folder: str, name: str) -> bool:
+    """Return whether a folder has any file of an NLI set, in whichever form."""
+    forms = [form for source in TASKS[name].sources.values() for form in source.forms]
+    return any(os.path.isfile(os.path.join(folder, path)) for form in forms for paths in form.paths for path in paths)
+
+
+def nli_folder(nli_dir: str | None, data_dir: str | None) -> str | None:
+    """Return the folder of the NLI sets: their own, else the GLUE folder where it holds SNLI; else None."""
+    if nli_dir is None and data_dir is not None:
+        return data_dir if holds(data_dir, "snli") else None
+    return nli_dir
 
 
 def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None) -> Task:

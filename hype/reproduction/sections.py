@@ -13,7 +13,9 @@ from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import Experiment, load
 from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.options import narrowing_of, parser
+from hype.reproduction.state import FINISHED, state_of
 from hype.reproduction.studies import STUDIES, Study, load_study
+from hype.tasks import nli_folder
 
 # A study's narrowing is its own. Where it is to be shown, not run, these stand for its data: a report names no machine.
 NARROWING_FLAGS = (
@@ -22,6 +24,7 @@ NARROWING_FLAGS = (
 )  # fmt: skip
 PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
 
+PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # of an analysis, besides data_dir
 WANTED = {
     **dict.fromkeys(("--data_dir", "GLUE_DIR"), "the one that holds CoLA/, RTE/ ..."),
     "--nli_dir": "the one that holds SNLI/, SICK/, SciTail/",
@@ -132,7 +135,21 @@ def _of_study(study: Study, options: argparse.Namespace, is_to_run: bool) -> lis
         narrowing = dataclasses.replace(narrowing, models=models, fingerprints=study.fingerprints, **places)
         cells = _cells(experiment, narrowing, options)
         sections.append(Section(entry.name, entry.title, experiment, narrowing, cells))
+        if is_to_run:
+            _require_place(study, sections[-1], options)
     return sections
+
+
+def _require_place(study: Study, section: Section, options: argparse.Namespace) -> None:
+    """Refuse a section if what it is still to do, or the lines to be printed, would need a place that is not given."""
+    name = PLACE_OF.get(section.experiment.analysis)
+    if name is None or getattr(section.narrowing, name) != PLACES[name]:
+        return
+    states = [state_of(cell) for cell in section.cells] if options.run else []
+    is_needed = any(s.is_open or (options.retry_failed and s.status != FINISHED) for s in states)
+    if is_needed or (options.commands and any(PLACES[name] in cell.argv for cell in section.cells)):
+        remedy = f"give {WANTED[f'--{name}']}, or leave it out by --sections"
+        raise InputError(f"--{name}: the section {section.name} of {study.name} needs it; {remedy}")
 
 
 def _places(study: Study, options: argparse.Namespace) -> dict[str, str]:
@@ -141,6 +158,7 @@ def _places(study: Study, options: argparse.Namespace) -> dict[str, str]:
     given["data_dir"] = given["data_dir"] or Narrowing().data_dir
     if given["data_dir"] is None:
         raise InputError(f"--data_dir: {study.name} needs the GLUE folder that it was made with (or variable GLUE_DIR)")
+    given["nli_dir"] = nli_folder(given["nli_dir"], given["data_dir"])
     return {name: given[name] or place for name, place in PLACES.items()}
 
 
