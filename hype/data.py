@@ -13,7 +13,7 @@ from datasets import Dataset, Features, Value
 from hype.arguments import DataArguments
 from hype.errors import InputError
 from hype.sources import Examples, file_examples, folder_examples, hub_examples, wanted_splits
-from hype.tasks import TASKS, Task
+from hype.tasks import NLI_NAMES, TASKS, Task, holds
 
 LOW_RESOURCE_SIZE = 1000  # paper, table 3
 # Our own: the released subset is gone (its file of indices is missing from the release).
@@ -61,8 +61,9 @@ def load_splits(
 ) -> Splits:
     """Read these of train, validation, validation_mismatched, test, test_mismatched; nothing else is read.
 
-    Own files win over --data_dir, that over the variable GLUE_DIR, that over the hub. The mismatched splits are
-    left out of tasks that lack them. label_names: see `sources.file_examples`.
+    Own files win over --data_dir, that over the variable GLUE_DIR, that over the hub, from which also come the NLI
+    sets that GLUE_DIR lacks. The mismatched splits are left out of tasks that lack them. label_names: see
+    `sources.file_examples`.
 
     Raises:
         InputError: a file or folder that is not what it should be; the message names row and remedy.
@@ -100,7 +101,9 @@ def _glue_folder(data) -> Path | None:
         if value:
             if not Path(value).is_dir():
                 raise InputError(f"{name} {value}: no such folder; give the one that holds CoLA/, RTE/ ...")
-            return Path(value)
+            # The GLUE folder of all tasks need not hold those that are not GLUE's.
+            is_elsewhere = name == "GLUE_DIR" and data.task_name in NLI_NAMES and not holds(value, data.task_name)
+            return None if is_elsewhere else Path(value)
     return None
 
 

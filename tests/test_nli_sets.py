@@ -178,6 +178,22 @@ def test_the_hubs_words_and_missing_labels_are_understood(monkeypatch):
     assert labels == {"snli": ["contradiction"], "sick": ["neutral"], "scitail": ["neutral", "entailment"]}
 
 
+def test_the_variables_folder_is_passed_over_for_a_set_that_is_not_glues(tmp_path, monkeypatch):
+    """GLUE_DIR is the folder of GLUE; one that is named by --data_dir is meant."""
+    asked = []
+    monkeypatch.setattr("hype.data.hub_examples", lambda task, *_: asked.append(task.name) or ({}, "hub"))
+    monkeypatch.setenv("GLUE_DIR", str(tmp_path))
+    load_splits(DataArguments(task_name="snli"), ["validation"])
+    assert asked == ["snli"]
+    for data in (DataArguments(task_name="rte"), DataArguments(task_name="snli", data_dir=str(tmp_path))):
+        with pytest.raises(InputError, match=str(tmp_path)):
+            load_splits(data, ["validation"])
+    (tmp_path / "SICK").mkdir()
+    (tmp_path / "SICK" / "SICK.txt").touch()
+    with pytest.raises(InputError, match=r"SICK\.txt"):
+        load_splits(DataArguments(task_name="sick"), ["validation"])
+
+
 # Label counts of the README beside the files: entailment, neutral, contradiction.
 REAL_COUNTS = {
     ("snli", "train"): (2981, 2994, 3024),

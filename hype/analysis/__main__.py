@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "probing":
             command.add_argument("--max_train_samples", type=_positive, help="train heads on the first n examples")
         if name == "transfer":
-            command.add_argument("--nli_dir", help="folder with SNLI/, SICK/, SciTail/; unset: as --data_dir")
+            text = "folder with SNLI/, SICK/, SciTail/; unset: that of --data_dir if it holds SNLI/, else the hub"
+            command.add_argument("--nli_dir", help=text)
         if name in BY_LAYER:
             command.add_argument("--figure_dir", type=Path, help="also draw each set's values by layer, as SVG")
     return top

@@ -16,6 +16,7 @@ from hype.checkpoints import write_json
 from hype.data import Splits, load_splits
 from hype.errors import EnvironmentFault, InputError
 from hype.folder import read_record
+from hype.tasks import NLI_NAMES, nli_folder
 
 logger = logging.getLogger(__name__)
 FOLDER = "analysis"
@@ -34,10 +35,11 @@ class Options:
     cache_dir: str | None = None
     batch_size: int = 32
 
-    def splits(self, task_name: str, names: list[str], data_dir: str | None = None) -> Splits:
-        """Read splits of a task from `data_dir`, else --data_dir, else as main.py does."""
+    def splits(self, task_name: str, names: list[str]) -> Splits:
+        """Read splits of a task: an NLI set from `nli_folder`, another from --data_dir, else as main.py does."""
+        folder = nli_folder(self.nli_dir, self.data_dir) if task_name in NLI_NAMES else self.data_dir
         limits = {"max_train_samples": self.max_train_samples, "max_eval_samples": self.max_eval_samples}
-        return load_splits(DataArguments(task_name, data_dir or self.data_dir, **limits), names, self.cache_dir)
+        return load_splits(DataArguments(task_name, folder, **limits), names, self.cache_dir)
 
 
 def analysed(

@@ -3,9 +3,9 @@
 from hype.analysis.finished import FinishedRun, confusion
 from hype.analysis.record import Options, analysed
 from hype.errors import InputError
-from hype.tasks import NLI, NLI_NAMES, TASKS
+from hype.tasks import NLI, TASKS
 
-# Set -> task and split. The first three are read from --nli_dir, the others from --data_dir.
+# Set -> task and split.
 TARGETS = {
     "snli": ("snli", "validation"),
     "sick": ("sick", "validation"),
@@ -36,7 +36,7 @@ def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     """Score a run on the dev set of `target`, by accuracy."""
     task_name, split = TARGETS[target]
-    splits = options.splits(task_name, [split], options.nli_dir if task_name in NLI_NAMES else None)
+    splits = options.splits(task_name, [split])
     label_map = LABEL_MAPS.get(target, SAME)
     gold = [TASKS[task_name].label_names[i] for i in splits.splits[split]["label"]]
 

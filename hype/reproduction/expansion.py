@@ -21,7 +21,6 @@ from hype.reproduction.narrowing import (
     variant_text,
     with_scale,
 )
-from hype.tasks import NLI_NAMES
 
 MAIN = Path(__file__).resolve().parent.parent.parent / "main.py"
 # These cannot change a result. Data and models are hashed by content, not by place.
@@ -141,11 +140,7 @@ def _digest_of_target(analysis: str, target: str, narrowing: Narrowing) -> str:
     if analysis == "adversarial":
         return (known.file_of if known else file_fingerprint)(narrowing.adv_file)
     task = target.removesuffix("-mm")  # both dev sets of MNLI
-    return (known.data_of if known else data_fingerprint)(_data_dir(narrowing, task), task)
-
-
-def _data_dir(narrowing: Narrowing, task: str) -> str | None:
-    return (narrowing.nli_dir if task in NLI_NAMES else None) or narrowing.data_dir
+    return (known.data_of if known else data_fingerprint)(narrowing.data_dir_of(task), task)
 
 
 def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str, method: Method, point: dict) -> dict:
@@ -161,7 +156,7 @@ def _flags(experiment: Experiment, narrowing: Narrowing, model: Model, task: str
             flags[name] = scaled_number(experiment, flags[name], depth)
     if narrowing.max_train_samples is not None:
         flags["max_train_samples"] = min(narrowing.max_train_samples, flags.get("max_train_samples", sys.maxsize))
-    if (data_dir := _data_dir(narrowing, task)) is not None:
+    if (data_dir := narrowing.data_dir_of(task)) is not None:
         flags["data_dir"] = data_dir
     return {name: value for name, value in flags.items() if value is not None}
 

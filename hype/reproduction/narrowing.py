@@ -8,6 +8,7 @@ from pathlib import Path
 from hype.errors import InputError
 from hype.reproduction.experiments import Experiment, Method, Model
 from hype.reproduction.fingerprints import Fingerprints, layer_count
+from hype.tasks import NLI_NAMES, nli_folder
 
 # Numbers of layers, which mean another share of a model of another depth.
 LAYER_COUNTS = ("hype_low_layers", "hype_top_layers", "top_k_layers")
@@ -40,6 +41,10 @@ class Narrowing:
     def learning_rates_of(self, task: str) -> tuple[float, ...] | None:
         """Return the learning rates of a task's runs; None: the experiment's."""
         return self.learning_rates.get(task) if isinstance(self.learning_rates, dict) else self.learning_rates
+
+    def data_dir_of(self, task: str) -> str | None:
+        """Return the folder of a task's data; None: the hub."""
+        return nli_folder(self.nli_dir, self.data_dir) if task in NLI_NAMES else self.data_dir
 
     def model_label(self, name: str) -> str:
         """Name a row's model as what it is: the one that is read in the place of the experiment's."""

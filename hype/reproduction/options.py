@@ -48,8 +48,9 @@ def parser() -> argparse.ArgumentParser:
     narrow.add_argument("--max_analysis_samples", type=int, help="Analyse on the first examples of each dev set alone.")
     narrow.add_argument("--sections", nargs="+", help="Of a study: these sections.")
     narrow.add_argument("--data_dir", help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")
-    narrow.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: as --data_dir).")
-    narrow.add_argument("--adv_file", help="Table 6: AdvGLUE's dev.json (default: the hub).")
+    narrow.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: that of "
+                        "--data_dir if it holds SNLI/, else the hub; a study knows no hub).")  # fmt: skip
+    narrow.add_argument("--adv_file", help="Table 6: AdvGLUE's dev.json (default: the hub; a study knows no hub).")
     how = line.add_argument_group("how to run")
     how.add_argument("--results_dir", type=Path, help="Default: results; of a study results/STUDY.")
     how.add_argument("--keep_models", action="store_true", help="Keep the fine-tuned model of each run.")

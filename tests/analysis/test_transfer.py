@@ -1,6 +1,7 @@
 """Label maps row by row, and scores of a model whose predictions are known."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,18 @@ def nli_folder(folder):
         "MNLI/dev_matched.tsv": mnli + "".join(tsv),
         "MNLI/dev_mismatched.tsv": mnli + "".join(tsv[:3]),
     })  # fmt: skip
+
+
+@pytest.mark.parametrize("held", [("SNLI", "SICK", "SciTail"), ()])
+def test_without_a_folder_of_their_own_the_three_sets_are_the_glue_folders_or_the_hubs(held, tmp_path, monkeypatch):
+    folder = nli_folder(tmp_path)
+    for name in {"SNLI", "SICK", "SciTail"} - set(held):
+        shutil.rmtree(folder / name)
+    asked = []
+    monkeypatch.setattr("hype.data.hub_examples", lambda task, *_: asked.append(task.name) or ({}, "hub"))
+    for name, split in dict.fromkeys(TARGETS.values()):
+        Options(data_dir=str(folder)).splits(name, [split])
+    assert asked == ([] if held else ["snli", "sick", "scitail"])
 
 
 def always(label, names):

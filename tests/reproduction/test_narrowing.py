@@ -105,7 +105,17 @@ def test_an_nli_set_is_trained_on_from_the_nli_folder():
     narrowing = replace(FULL, data_dir="glue", nli_dir="nli")
     folders = {c.task: parse(list(c.argv)).data.data_dir for c in cells_of("table_7", narrowing)}
     assert folders == {"mnli": "glue", "snli": "nli"}
-    assert {parse(list(c.argv)).data.data_dir for c in cells_of("table_7", replace(FULL, data_dir="glue"))} == {"glue"}
+
+
+@pytest.mark.parametrize(("held", "is_found"), [("SNLI/dev.tsv", 1), ("snli_1.0/dev.tsv", 1), ("RTE/dev.tsv", 0)])
+def test_without_a_folder_of_their_own_nli_sets_are_the_glue_folders_or_the_hubs(held, is_found, tmp_path):
+    (tmp_path / held).parent.mkdir()
+    (tmp_path / held).touch()
+    cells = cells_of("table_7", replace(FULL, data_dir=str(tmp_path)))
+    folders = {c.task: parse(list(c.argv)).data.data_dir for c in cells}
+    assert folders == {"mnli": str(tmp_path), "snli": str(tmp_path) if is_found else None}
+    from_the_hub = {c.folder for c in cells_of("table_7") if c.task == "snli"}
+    assert is_found or {c.folder for c in cells if c.task == "snli"} == from_the_hub
 
 
 def test_a_learning_rate_may_be_one_tasks_own():
