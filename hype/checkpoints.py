@@ -45,6 +45,12 @@ def model_sha256(folder: Path) -> str:
     return joint_sha256(sorted(path for pattern in patterns for path in folder.glob(pattern)))
 
 
+def tokenizer_sha256(folder: Path) -> str:
+    """Hash the files of the tokenizer in a model's folder, whichever kind it is."""
+    patterns = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model")
+    return joint_sha256(sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}))
+
+
 def joint_sha256(paths: list[Path]) -> str:
     """Hash the bytes of several files, in their order, names left out."""
     return hashlib.sha256("".join(map(file_sha256, paths)).encode()).hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hype.checkpoints import model_sha256
+from hype.checkpoints import model_sha256, tokenizer_sha256
 from hype.data import Splits
 from hype.folder import SCHEMA as SCHEMA
 from hype.parsing import Arguments
@@ -53,6 +53,9 @@ def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) 
             identity[name] = arguments.as_dict()["training"][name]
     identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})
     identity.update(model=model["fingerprint"], world_size=arguments.training.world_size)
+    # The name of one from the hub is among the settings.
+    folder = Path(arguments.model.tokenizer_name or arguments.model.model_name_or_path).expanduser()
+    identity["tokenizer"] = tokenizer_sha256(folder) if folder.is_dir() else None
     return json.loads(json.dumps(identity, default=str))
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 import weakref
 from pathlib import Path
 
@@ -282,3 +283,13 @@ def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
     finally:
         gc.enable()
     leave_process_group()  # where there is none, nothing happens
+
+
+def test_another_tokenizer_is_another_run(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    flags = {"model_name_or_path": model}
+    run(parse(argv(*TRAIN, **flags)))
+    path = model / "tokenizer.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("Lowercase", "NFD"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds another run \(tokenizer: "):
+        run(parse(argv(*TRAIN, **flags)))

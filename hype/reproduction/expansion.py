@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hype.reproduction.experiments import Experiment, Method, Model
-from hype.reproduction.fingerprints import PREDICTED, data_fingerprint, file_fingerprint, model_fingerprint
+from hype.reproduction.fingerprints import (
+    PREDICTED,
+    data_fingerprint,
+    file_fingerprint,
+    model_fingerprint,
+    tokenizer_fingerprint,
+)
 from hype.reproduction.narrowing import (
     LAYER_COUNTS,
     Narrowing,
@@ -177,7 +183,8 @@ def _folder_name(flags: dict, method: Method, point: dict, narrowing: Narrowing)
     content = {name: _written(value) for name, value in flags.items() if name not in WITHOUT_EFFECT}
     known = narrowing.fingerprints
     model, data = flags["model_name_or_path"], (flags.get("data_dir"), flags["task_name"])
-    content["model"] = known.model_of(model) if known else model_fingerprint(model)
+    content["model"] = (known.model_of if known else model_fingerprint)(model)
+    content["tokenizer"] = (known.tokenizer_of if known else tokenizer_fingerprint)(model)
     content["data"] = known.data_of(*data) if known else data_fingerprint(*data)
     if flags.get("do_predict"):
         content["test_data"] = data_fingerprint(*data, PREDICTED)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hype.checkpoints import joint_sha256, model_sha256
+from hype.checkpoints import joint_sha256, model_sha256, tokenizer_sha256
 from hype.errors import InputError
 from hype.tasks import TASKS, SplitSource
 
@@ -17,10 +17,11 @@ PREDICTED = ("test", "test_mismatched")
 class Fingerprints:
     """The model and the data that a study is made with, so that its records are found where neither is at hand.
 
-    model: hash; layer_count: of the model; data: task -> hash; "advglue": of AdvGLUE's file.
+    model, tokenizer: hashes; layer_count: of the model; data: task -> hash; "advglue": of AdvGLUE's file.
     """
 
     model: str
+    tokenizer: str
     layer_count: int
     data: dict[str, str]
 
@@ -31,6 +32,11 @@ class Fingerprints:
             InputError: `name` is the folder of another one.
         """
         return self._same(self.model, model_fingerprint(name), name) if Path(name).expanduser().is_dir() else self.model
+
+    def tokenizer_of(self, name: str) -> str:
+        """Return the hash of the tokenizer of the study's model; errors as in `model_of`."""
+        is_here = Path(name).expanduser().is_dir()
+        return self._same(self.tokenizer, tokenizer_fingerprint(name), name) if is_here else self.tokenizer
 
     def data_of(self, folder: str, task: str) -> str:
         """Return the hash of a task's files.
@@ -63,6 +69,13 @@ def model_fingerprint(name: str) -> str:
     """Hash the weights and the configuration of a model folder; a hub name stands for itself."""
     folder = Path(name).expanduser()
     return model_sha256(folder) if folder.is_dir() else name
+
+
+@cache
+def tokenizer_fingerprint(name: str) -> str:
+    """Hash the tokenizer in a model folder; a hub name stands for itself."""
+    folder = Path(name).expanduser()
+    return tokenizer_sha256(folder) if folder.is_dir() else name
 
 
 @cache

@@ -9,7 +9,13 @@ import pytest
 from hype.errors import InputError
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import load
-from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, file_fingerprint, model_fingerprint
+from hype.reproduction.fingerprints import (
+    Fingerprints,
+    data_fingerprint,
+    file_fingerprint,
+    model_fingerprint,
+    tokenizer_fingerprint,
+)
 from hype.reproduction.narrowing import Narrowing
 from tests.reproduction.small_runs import SAMPLE, cells_in, write_tiny_model
 
@@ -23,7 +29,8 @@ def model(tmp_path):
 
 @pytest.fixture
 def known(model):
-    return Fingerprints(model_fingerprint(str(model)), 3, {task: data_fingerprint(str(SAMPLE), task) for task in TASKS})
+    hashes = model_fingerprint(str(model)), tokenizer_fingerprint(str(model))
+    return Fingerprints(*hashes, 3, {task: data_fingerprint(str(SAMPLE), task) for task in TASKS})
 
 
 def test_a_model_is_the_hash_of_its_configuration_and_weights(model):
@@ -60,7 +67,7 @@ def test_a_task_that_the_study_does_not_have_is_refused(known):
 def test_advglues_file_is_compared_where_it_is_at_hand(tmp_path):
     file = tmp_path / "dev.json"
     file.write_text("{}")
-    known = Fingerprints("", 3, {"advglue": file_fingerprint(str(file))})
+    known = Fingerprints("", "", 3, {"advglue": file_fingerprint(str(file))})
     assert known.file_of(str(file)) == known.file_of("path/to/none")
     file.write_text('{"rte": []}')
     file_fingerprint.cache_clear()
@@ -75,6 +82,22 @@ def folder_of(**changes) -> str:
 
 def test_rates_that_differ_in_the_seventh_digit_are_two_runs():
     assert folder_of(learning_rates=(1e-5,)) != folder_of(learning_rates=(1.0000001e-5,))
+
+
+def test_another_tokenizer_is_another_run_whatever_else_is_in_the_folder(model, known):
+    def folder() -> str:
+        tokenizer_fingerprint.cache_clear()
+        (cell,) = cells_in(Path("results"), model, methods=("vanilla",), seeds=(1,))
+        return cell.folder.name
+
+    before = folder()
+    (model / "README.md").write_text("a card")
+    assert folder() == before
+    path = model / "tokenizer.json"
+    path.write_text(path.read_text().replace('"a"', '"ä"'))
+    assert folder() != before
+    with pytest.raises(InputError, match="not what the study was made with"):
+        known.tokenizer_of(str(model))
 
 
 def test_where_a_run_predicts_the_test_set_is_part_of_it(tmp_path):

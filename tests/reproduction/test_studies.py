@@ -9,7 +9,7 @@ import pytest
 
 from hype.reproduction import sections, studies
 from hype.reproduction.__main__ import main
-from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, model_fingerprint
+from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, model_fingerprint, tokenizer_fingerprint
 from hype.reproduction.options import parser
 from hype.reproduction.studies import STUDIES, Entry, Study, load_study
 from tests.reproduction.small_runs import ROOT, SAMPLE, write_tiny_model
@@ -31,7 +31,8 @@ def model(tmp_path_factory):
 def _small_study(tmp_path, monkeypatch, model):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GLUE_DIR", raising=False)
-    prints = Fingerprints(model_fingerprint(str(model)), 3, {"rte": data_fingerprint(str(SAMPLE), "rte")})
+    hashes = model_fingerprint(str(model)), tokenizer_fingerprint(str(model))
+    prints = Fingerprints(*hashes, 3, {"rte": data_fingerprint(str(SAMPLE), "rte")})
     small = Study("small", "A small study", "Two sections.", "tiny/model", prints, ENTRIES)
     monkeypatch.setattr(sections, "STUDIES", (*STUDIES, "small"))
     monkeypatch.setattr("hype.reproduction.__main__.STUDIES", (*STUDIES, "small"))

@@ -33,7 +33,7 @@ def _study(glue, monkeypatch):
     monkeypatch.delenv("GLUE_DIR", raising=False)
     data = {task: data_fingerprint(str(glue), task) for task in ("rte", "qqp", "mnli")}
     data |= {task: data_fingerprint(str(glue.parent / "nli"), task) for task in ("snli", "sick", "scitail")}
-    prints = Fingerprints("0" * 64, 3, data | {"advglue": "0" * 64})
+    prints = Fingerprints("0" * 64, "0" * 64, 3, data | {"advglue": "0" * 64})
     monkeypatch.setattr(sections, "STUDIES", ("small",))
     monkeypatch.setattr(
         sections, "load_study", lambda name: Study("small", "Small", "", "absent/model", prints, ENTRIES)
