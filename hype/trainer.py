@@ -152,6 +152,15 @@ class HyPeTrainer(Trainer):
         with _forked_streams():
             return super().predict(*args, **kwargs)
 
+    def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
+        # A score is of the whole set: only training drops the last, smaller batch.
+        is_dropping = self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = is_dropping and is_training
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = is_dropping
+
     def _get_eval_sampler(self, eval_dataset):
         order = self._eval_order(eval_dataset)
         return super()._get_eval_sampler(eval_dataset) if order is None else order.tolist()

@@ -62,6 +62,14 @@ def test_batches_hold_examples_of_like_length_the_longest_first(tmp_path):
     assert shapes == [(4, 12), (4, 7), (3, 4)]
 
 
+def test_only_training_drops_its_last_batch(tmp_path):
+    predicting = trainer(tmp_path, dataloader_drop_last=True, per_device_train_batch_size=3)
+    np.testing.assert_allclose(
+        predicting.predict(DATA).predictions, logits_one_by_one(predicting.model), rtol=0, atol=1e-5
+    )
+    assert len(predicting.get_train_dataloader()) == 2 and len(predicting.get_eval_dataloader()) == 3
+
+
 def test_predictions_that_are_kept_by_batch_come_from_batches_in_the_order_of_the_data(tmp_path):
     output = trainer(tmp_path, eval_do_concat_batches=False).predict(DATA)
     assert np.concatenate(output.label_ids).tolist() == DATA["labels"][:]
