@@ -28,6 +28,9 @@ class HyPeCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.remove()
+        if args.world_size > 1 and self.options.get("hype_stream") == "global":
+            # Trainer seeds all ranks alike.
+            raise ValueError("hype_stream global: all processes would add the same noise; use own, or HyPeTrainer")
         # Refuse at once what cannot work, but attach after this event: another callback may still raise in it.
         self._attached(args, model).remove()
         trainer = _running_trainer()

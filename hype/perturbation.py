@@ -49,7 +49,8 @@ class HyPe:
         hype_intermediate, hype_only_intermediate: noise also, or alone, after self-attention (appendix G, table 17).
         hype_layers_path: attribute path of the layer list of an architecture that is not in the table.
         hype_stream: "own" draws from (seed, rank, step), leaving torch's generators alone; "global" from torch's.
-        seed, rank: of the own stream. rank defaults to the process's in torch.distributed, else 0.
+        seed, rank: of the own stream. seed defaults to torch's (`torch.manual_seed`), rank to the process's in
+            torch.distributed, else 0. A new HyPe begins with the noise of step 0: see `set_step`.
 
     Raises:
         ValueError: a value out of its range, a model that cannot take HyPe, or one that has it already.
@@ -69,7 +70,7 @@ class HyPe:
         hype_only_intermediate: bool = False,
         hype_layers_path: str | None = None,
         hype_stream: str = "own",
-        seed: int = 0,
+        seed: int | None = None,
         rank: int | None = None,
     ):
         if (hype_type, hype_uniform_support) not in FILLS:
@@ -79,10 +80,10 @@ class HyPe:
         if hype_stream not in ("own", "global"):
             raise ValueError(f"hype_stream {hype_stream}: give own or global")
         self.fill, self.eps = FILLS[hype_type, hype_uniform_support], hype_eps
-        self.own_stream, self.seed = hype_stream == "own", seed
+        self.own_stream, self.seed = hype_stream == "own", torch.initial_seed() if seed is None else seed
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
-        self.enabled, self.step, self.draw_count = True, 0, 0
+        self.enabled, self.step, self.draw_count, self.is_removed = True, 0, 0, False
         self.observer = None  # called with every state and its noised version; see diagnostics
         self.hooks: list[NoiseHook] = []
         self._handles = []
@@ -153,13 +154,16 @@ class HyPe:
             self.enabled = before
 
     def remove(self) -> None:
-        """Detach every hook; a second call does nothing."""
+        """Detach every hook, for good; a second call does nothing."""
+        self.is_removed = True
         if self._handles:
             _forget_compiled_code()
         while self._handles:
             self._handles.pop().remove()
 
     def __enter__(self):
+        if self.is_removed:
+            raise ValueError("this HyPe was removed and adds no noise: make a new one")
         return self
 
     def __exit__(self, *exception):

@@ -1,5 +1,7 @@
 """HyPeCallback with transformers' own Trainer: noise while it trains, and none afterwards, whatever ends it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import Trainer, TrainerCallback
@@ -196,6 +198,13 @@ def test_a_model_that_is_perturbed_already_is_refused(tmp_path):
     trainer = build(tmp_path, [HyPeCallback("normal")])
     with HyPe(trainer.model), pytest.raises(ValueError, match="has HyPe already"):
         trainer.train()
+
+
+def test_the_global_stream_is_refused_where_trainer_seeds_several_processes_alike(tmp_path):
+    callback = HyPeCallback(hype_stream="global")
+    several = SimpleNamespace(world_size=2, seed=1, process_index=1)
+    with pytest.raises(ValueError, match="all processes would add the same noise"):
+        callback.on_train_begin(several, None, None, model=tiny_model("bert"))
 
 
 def test_two_callbacks_on_one_trainer_are_refused(tmp_path):

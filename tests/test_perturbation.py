@@ -133,6 +133,27 @@ def test_a_model_can_be_perturbed_again_after_removal():
     assert torch.equal(first, second)
 
 
+def test_a_removed_one_is_not_entered_again():
+    model = tiny_model("bert").train()
+    with HyPe(model) as hype:
+        pass
+    with pytest.raises(ValueError, match="make a new one"), hype:
+        pass
+
+
+def test_the_noise_is_that_of_torchs_seed_unless_one_is_given():
+    model = tiny_model("bert", dropout=0.0).train()
+
+    def output(torch_seed, **options):
+        torch.manual_seed(torch_seed)
+        with HyPe(model, hype_eps=0.1, **options):
+            return model(IDS).logits
+
+    assert not torch.equal(output(42), output(43))
+    assert torch.equal(output(42), output(42))
+    assert torch.equal(output(42, seed=7), output(43, seed=7)) and torch.equal(output(42), output(7, seed=42))
+
+
 def test_attaching_twice_is_refused_and_leaves_the_first():
     model = tiny_model("bert")
     with HyPe(model):
