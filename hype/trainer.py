@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, set_seed
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_checkpoints
 
 from hype.checkpoints import mark_complete
@@ -17,8 +18,8 @@ from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
 from hype.techniques import Technique
 
-# Where a checkpoint keeps Trainer's running sums of the loss, which it forgets in a resumed training.
-LOSSES = "HyPeTrainer"
+# Where a checkpoint keeps Trainer's running sums of the loss, which it forgets in a resumed training, and techniques'.
+LOSSES, TECHNIQUES = "HyPeTrainer", "HyPeTrainer.techniques"
 
 
 class HyPeTrainer(Trainer):
@@ -187,10 +188,18 @@ class HyPeTrainer(Trainer):
         predictions, label_ids = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
         return EvalLoopOutput(predictions, label_ids, output.metrics, output.num_samples)
 
-    def _run_epoch(self, *args, **kwargs):
+    def _get_train_sampler(self, *args, **kwargs):
+        self._train_sampler = super()._get_train_sampler(*args, **kwargs)
+        return self._train_sampler
+
+    def _run_epoch(self, model, epoch, *args, **kwargs):
+        if isinstance(self._train_sampler, LengthGroupedSampler):
+            # It draws from torch's stream, which dropout moves, resuming restores too late and ranks do not share.
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            self._train_sampler.generator = torch.Generator().manual_seed(stream_seed("lengths", seed, epoch))
         # Resumed from its last checkpoint, in the middle of an epoch, Trainer takes a step beyond max_steps.
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
+            super()._run_epoch(model, epoch, *args, **kwargs)
 
     def log(self, logs, *args, **kwargs):
         """Log as Trainer does; the training loss is the mean over all steps, those before a resumption too."""
@@ -199,6 +208,7 @@ class HyPeTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model, trial):
+        self.state.stateful_callbacks[TECHNIQUES] = {t.name: t.progress() for t in self.techniques}
         self.state.stateful_callbacks[LOSSES] = {
             "pending": self._tr_loss.item(),
             "total": self._total_loss_scalar,
@@ -253,6 +263,8 @@ class _StepCallback(TrainerCallback):
             self.trainer._tr_loss += losses["pending"]
             self.trainer._total_loss_scalar = losses["total"]
             self.trainer._globalstep_last_logged = losses["last_logged_step"]
+        for technique in self.trainer.techniques:
+            technique.go_on(state.stateful_callbacks.get(TECHNIQUES, {}).get(technique.name, {}))
 
     def on_step_begin(self, args, state, control, **kwargs):
         if self.trainer.hype is not None:

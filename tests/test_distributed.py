@@ -22,6 +22,7 @@ NOISE = {"hype_type": "normal", "hype_eps": 0.1}
 TRAININGS = {
     "noised": (HyPeTrainer, NOISE, 0.1, {}),
     "callback": (Trainer, NOISE, 0.1, {}),
+    "grouped": (HyPeTrainer, NOISE, 0.1, {"train_sampling_strategy": "group_by_length"}),
     "plain": (HyPeTrainer, None, 0.0, {"optim": "sgd", "learning_rate": 0.1}),
     "accumulated": (HyPeTrainer, None, 0.0, {"optim": "sgd", "learning_rate": 0.1, "gradient_accumulation_steps": 2}),
 }

@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback
 from hype import HyPeCallback
 from hype.trainer import HyPeTrainer
 from tests.tiny import tiny_model
-from tests.training import arguments, assert_equal_weights, rows, weights
+from tests.training import arguments, assert_equal_weights, padded, rows, rows_of_lengths, weights
 
 DATA = rows(20)  # 5 batches of 4: checkpoints 3 and 6 are in the middle of an epoch
 NOISE = {"hype_type": "normal", "hype_eps": 0.1}
@@ -212,3 +212,29 @@ def test_every_accumulated_batch_gets_noise_of_its_own(tmp_path):
     assert len(noises) == 2 * 2 * 3
     for a, b in itertools.combinations(noises, 2):
         assert abs(np.corrcoef(a.flatten(), b.flatten())[0, 1]) < 5 / a.numel() ** 0.5
+
+
+def batches_seen(folder, noise, dropout, resume=None) -> list[int]:
+    """Train two epochs grouped by length; return the sum of each batch's tokens."""
+    seen = []
+
+    def collate(examples):
+        seen.append(sum(map(sum, (example["input_ids"] for example in examples))))
+        return padded(examples)
+
+    args = arguments(
+        folder, max_steps=10, save_strategy="steps", save_steps=3, train_sampling_strategy="group_by_length"
+    )
+    data = rows_of_lengths([3, 9, 4, 7, 5, 8, 6, 3, 9, 4] * 2)
+    options = {"train_dataset": data, "data_collator": collate, "hype_options": noise}
+    HyPeTrainer(tiny_model("bert", dropout=dropout), args, **options).train(resume_from_checkpoint=resume)
+    return seen
+
+
+def test_batches_grouped_by_length_are_those_of_the_seed_and_the_epoch(tmp_path):
+    """transformers draws them from the stream of dropout, and at resuming before that is restored."""
+    straight = batches_seen(tmp_path, None, 0.1)
+    assert len(straight) == 10 and straight[:5] != straight[5:]
+    assert batches_seen(tmp_path / "noised", NOISE, 0.0) == straight
+    resumed = batches_seen(tmp_path, None, 0.1, str(tmp_path / "checkpoint-6"))
+    assert resumed[-4:] == straight[6:]

@@ -69,5 +69,11 @@ class RegularisedLoss(Technique):
                 task_loss,
             )
 
+    def progress(self):
+        return {"mean": float(self.mean), "forwards": self.forward_count}
+
+    def go_on(self, progress):
+        self.mean, self.forward_count = progress.get("mean", 0.0), progress.get("forwards", 0)
+
     def facts(self):
         return {"weight": self.weight, "mean_regulariser": float(self.mean), "forwards": self.forward_count}

@@ -226,6 +226,16 @@ def test_a_regulariser_that_acts_raises_no_warning(tmp_path, name, caplog):
 
 
 @pytest.mark.parametrize("name", ["R-Drop", "R3F", "LNSR"])
+def test_a_resumed_run_records_the_regulariser_of_all_its_steps(tmp_path, name):
+    straight = trainer_of(tmp_path, FLAGS[name])
+    straight.train()
+    for step in (2, 4):  # behind the last checkpoint there is no step left
+        resumed = trainer_of(tmp_path, FLAGS[name])
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert resumed.techniques[0].facts() == straight.techniques[0].facts()
+
+
+@pytest.mark.parametrize("name", ["R-Drop", "R3F", "LNSR"])
 def test_label_smoothing_beside_a_loss_of_its_own_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="label_smoothing"):
         trained(tmp_path, FLAGS[name], label_smoothing_factor=0.1)
