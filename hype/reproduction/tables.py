@@ -47,7 +47,7 @@ def paper_table(experiment: Experiment, cells: list[Cell], narrowing: Narrowing)
         printed_averages=averages,
         printed_gains=gains,
         narrowing_text=narrowing_text(experiment, narrowing),
-        data_text=_data_text(narrowing.data_dir),
+        data_text=_data_text(experiment, narrowing),
         notes=experiment.notes,
         with_dropout=tuple(m for m in flags if flags[m].get("dropout_rate") == flags[VANILLA]["dropout_rate"]),
         combinations=experiment.combinations,
@@ -154,6 +154,13 @@ def _printed(experiment: Experiment, narrowing: Narrowing) -> tuple[dict, dict, 
     return printed, averages, gains
 
 
-def _data_text(data_dir: str | None) -> str:
-    marker = Path(data_dir or "") / SAMPLE_MARKER
-    return marker.read_text(encoding="utf-8").strip() if data_dir and marker.is_file() else ""
+def _data_text(experiment: Experiment, narrowing: Narrowing) -> str:
+    """Say what the data are where they are a sample: of the tasks trained on and of the sets analysed."""
+    names = {
+        *experiment.tasks,
+        *(target.removesuffix("-mm") for sets in experiment.targets.values() for target in sets),
+    }
+    folders = sorted(filter(None, {narrowing.data_dir_of(name) for name in names}))
+    markers = [Path(folder) / SAMPLE_MARKER for folder in folders]
+    texts = [marker.read_text(encoding="utf-8").strip() for marker in markers if marker.is_file()]
+    return " ".join(dict.fromkeys(texts))

@@ -17,6 +17,7 @@ from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.state import state_of
 from hype.reproduction.statistics import ALL_TASKS, grid_points, paired_differences, protocol
 from hype.reproduction.tables import layers_table, runs_table
+from hype.reproduction.tables import paper_table as described
 from tests.analysis.test_transfer import nli_folder
 from tests.reproduction.made_up_runs import paper_table, runs_of, seeds
 from tests.reproduction.small_runs import SAMPLE, write_tiny_model
@@ -180,3 +181,11 @@ def test_several_sets_of_one_run_are_one_piece_of_evidence():
         table = paper_table(**fields, is_selected_elsewhere=is_one_run)
         (overall,) = [d for d in paired_differences(runs_of(*rows), table) if d.task == ALL_TASKS and d.n]
         assert (overall.n, overall.mean) == (n, pytest.approx(20))
+
+
+def test_sample_data_of_the_nli_sets_is_named_too(tmp_path):
+    (tmp_path / "SAMPLE").write_text("written for a test\n")
+    narrowing = Narrowing(data_dir=None, nli_dir=str(tmp_path))
+    for name, text in (("table_7", "written for a test"), ("table_1", "")):
+        experiment = load(name)
+        assert described(experiment, expand(experiment, narrowing), narrowing).data_text == text
