@@ -87,11 +87,15 @@ def require_space(folder: Path, byte_count: int) -> None:
 
 @dataclass
 class Plan:
-    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew."""
+    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew.
+
+    changed: setting -> old and new value. resumed_from: a checkpoint that no record of this folder vouches for.
+    """
 
     finished: dict | None = None
     checkpoint: str | None = None
     changed: dict | None = None
+    resumed_from: str | None = None
 
 
 def read_record(path: Path, remedy: str = "move it away, or pass --overwrite_output_dir") -> dict:
@@ -132,37 +136,69 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
                 f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty "
                 "folder or pass --overwrite_output_dir"
             )
-        return Plan(checkpoint=_named_checkpoint(folder, resume) if resume else None)
+        return _plan_from(folder, resume, identity, allow_changed) if resume else Plan()
     record = read_record(folder / RECORD)
-    changed = {
-        key: [record["identity"].get(key), identity.get(key)]
-        for key in sorted(record["identity"].keys() | identity.keys())
-        if record["identity"].get(key) != identity.get(key)
-    }
+    changed = _changes(record, identity)
     newest = last_complete(folder)
     if changed and newest is None and record["status"] in ("running", "failed"):
         # It came to nothing: a flag was wrong, or it ended before its first checkpoint.
-        return Plan()
+        return _plan_from(folder, resume, identity, allow_changed) if resume else Plan()
     if changed and not allow_changed:
-        shown = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5])
         raise InputError(
-            f"--output_dir {folder} holds another run ({shown}): choose another folder, or pass --overwrite_output_dir"
-            " to start anew, --allow_changed to go on with the new settings"
+            f"--output_dir {folder} holds another run ({_shown(changed)}): choose another folder, or pass "
+            "--overwrite_output_dir to start anew, --allow_changed to go on with the new settings"
         )
     if record["status"] == "finished" and not changed:
         return Plan(finished=record)
     if resume:
-        return Plan(checkpoint=_named_checkpoint(folder, resume), changed=changed)
-    return Plan(checkpoint=str(newest) if newest else None, changed=changed)
+        return _plan_from(folder, resume, identity, allow_changed)
+    return _gone_on(newest, record, changed, record.get("resumed_from")) if newest else Plan(changed=changed)
 
 
-def _named_checkpoint(folder: Path, resume: str) -> str:
+def _changes(record: dict, identity: dict) -> dict[str, list]:
+    old = record["identity"]
+    return {
+        key: [old.get(key), identity.get(key)]
+        for key in sorted(old.keys() | identity.keys())
+        if old.get(key) != identity.get(key)
+    }
+
+
+def _shown(changed: dict[str, list]) -> str:
+    return "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5])
+
+
+def _plan_from(folder: Path, resume: str, identity: dict, allow_changed: bool) -> Plan:
+    """Go on from the checkpoint that the user names, if the record beside it is of the same settings."""
     checkpoint = last_complete(folder) if resume.lower() == "true" else Path(resume)
     if checkpoint is None:
         raise InputError(f"--resume_from_checkpoint: {folder} holds no whole checkpoint; drop the flag to start anew")
     if not is_complete(checkpoint):
         raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
-    return str(checkpoint)
+    source = checkpoint.resolve().parent
+    is_own = source == folder.resolve()
+    if not (source / RECORD).exists():
+        if not allow_changed:
+            raise InputError(
+                f"--resume_from_checkpoint {checkpoint}: no {RECORD} beside it says which run it is of; name another, "
+                "or pass --allow_changed to go on from it"
+            )
+        return Plan(checkpoint=str(checkpoint), resumed_from=str(checkpoint))
+    record = read_record(source / RECORD, "name a checkpoint of another run")
+    changed = _changes(record, identity)
+    if changed and not allow_changed:
+        raise InputError(
+            f"--resume_from_checkpoint {checkpoint} is of another run ({_shown(changed)}): name one of this run, or "
+            "pass --allow_changed to go on with the new settings"
+        )
+    return _gone_on(checkpoint, record, changed, record.get("resumed_from") if is_own else str(checkpoint))
+
+
+def _gone_on(checkpoint: Path, record: dict, changed: dict[str, list], resumed_from: str | None) -> Plan:
+    # What was changed before the checkpoint is in its weights, whoever goes on from it.
+    return Plan(
+        checkpoint=str(checkpoint), changed={**(record.get("changed") or {}), **changed}, resumed_from=resumed_from
+    )
 
 
 def _clear(folder: Path) -> None:

@@ -66,6 +66,8 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
         return planned.finished if job.is_first else None
     job.build()
     job.record.update(status="running", changed=planned.changed or None)
+    if planned.resumed_from is not None:
+        job.record["resumed_from"] = planned.resumed_from
     job.write_record()
     try:
         require_space(folder, _bytes_needed(job, planned.checkpoint is not None))

@@ -1,0 +1,76 @@
+"""What a run does with the folder that it finds, and with a checkpoint that is named to it."""
+
+import pytest
+
+from hype.checkpoints import mark_complete, write_json
+from hype.errors import InputError
+from hype.folder import plan
+from hype.parsing import parse
+from hype.run import run
+
+ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1}
+
+
+def folder_of(path, identity=None, steps=(), **fields):
+    """Make a folder with whole checkpoints and, given an identity, the record of an interrupted run."""
+    path.mkdir()
+    for step in steps:
+        checkpoint = path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        (checkpoint / "model.safetensors").write_text(f"weights {step}")
+        mark_complete(checkpoint)
+    if identity is not None:
+        write_json(path / "run.json", {"status": "failed", "identity": identity, **fields})
+    return path
+
+
+def planned(folder, identity=ONE, resume=None, overwrite=False, allow_changed=False):
+    return plan(folder, identity, resume and str(resume), overwrite, allow_changed)
+
+
+@pytest.mark.parametrize("own", [None, ONE, OTHER], ids=["fresh", "failed", "failed with other settings"])
+def test_a_checkpoint_of_another_run_is_refused_or_recorded(tmp_path, own):
+    """It was taken after a look at its files alone, and the other run's weights became this one's."""
+    checkpoint = folder_of(tmp_path / "other", OTHER, [6]) / "checkpoint-6"
+    folder = folder_of(tmp_path / "run", own)
+    with pytest.raises(InputError, match=r"checkpoint-6 is of another run \(seed: 2 -> 1\).*--allow_changed"):
+        planned(folder, resume=checkpoint)
+    found = planned(folder, resume=checkpoint, allow_changed=True)
+    assert (found.checkpoint, found.resumed_from) == (str(checkpoint), str(checkpoint))
+    assert found.changed == {"seed": [2, 1]}
+
+
+def test_a_checkpoint_of_the_same_settings_in_another_folder_is_taken_and_recorded(tmp_path):
+    checkpoint = folder_of(tmp_path / "other", ONE, [6]) / "checkpoint-6"
+    found = planned(folder_of(tmp_path / "run"), resume=checkpoint)
+    assert (found.checkpoint, found.changed, found.resumed_from) == (str(checkpoint), {}, str(checkpoint))
+
+
+def test_a_checkpoint_that_no_record_vouches_for_is_refused_or_recorded(tmp_path):
+    folder = folder_of(tmp_path / "run", steps=[6])
+    for resume in ("true", folder / "checkpoint-6"):
+        with pytest.raises(InputError, match=r"no run\.json beside it.*--allow_changed"):
+            planned(folder, resume=resume)
+    assert planned(folder, resume="true", allow_changed=True).resumed_from == str(folder / "checkpoint-6")
+
+
+def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):
+    """The same command again after --allow_changed used to call nothing changed."""
+    folder = folder_of(tmp_path / "run", ONE, [3, 6], changed={"seed": [2, 1]}, resumed_from="other/checkpoint-2")
+    for resume, step in ((None, 6), ("true", 6), (folder / "checkpoint-3", 3)):
+        found = planned(folder, resume=resume)
+        assert found.checkpoint == str(folder / f"checkpoint-{step}")
+        assert (found.changed, found.resumed_from) == ({"seed": [2, 1]}, "other/checkpoint-2")
+    plain = planned(folder_of(tmp_path / "plain", ONE, [3]))
+    assert (plain.changed, plain.resumed_from) == ({}, None)
+
+
+def test_the_record_of_a_run_names_the_other_runs_checkpoint(argv, tmp_path):
+    one = {"max_steps": 2, "save_steps": 1, "output_dir": tmp_path / "one"}
+    assert "resumed_from" not in run(parse(argv("do_train", **one)))
+    flags = {"max_steps": 2, "seed": 7, "resume_from_checkpoint": tmp_path / "one" / "checkpoint-1"}
+    with pytest.raises(InputError, match="is of another run"):
+        run(parse(argv("do_train", **flags)))
+    record = run(parse(argv("do_train", "allow_changed", **flags)))
+    assert record["changed"] == {"seed": [42, 7]}
+    assert record["resumed_from"] == str(tmp_path / "one" / "checkpoint-1")
