@@ -177,6 +177,8 @@ def _plan_from(folder: Path, resume: str, identity: dict, allow_changed: bool) -
         raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
     source = checkpoint.resolve().parent
     is_own = source == folder.resolve()
+    if not is_own:
+        _refuse_foreign_checkpoints(folder)
     if not (source / RECORD).exists():
         if not allow_changed:
             raise InputError(
@@ -203,8 +205,19 @@ def _gone_on(checkpoint: Path, record: dict, changed: dict[str, list], resumed_f
 
 def _clear(folder: Path) -> None:
     """Remove a run of ours; files of others stay."""
-    if (folder / RECORD).exists():
-        for path in folder.glob("checkpoint-*"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-        (folder / RECORD).unlink()
+    if not (folder / RECORD).exists():
+        return _refuse_foreign_checkpoints(folder)
+    for path in folder.glob("checkpoint-*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+    (folder / RECORD).unlink()
+
+
+def _refuse_foreign_checkpoints(folder: Path) -> None:
+    # --save_total_limit would remove them, one by one, as the run's own.
+    found = [] if (folder / RECORD).exists() else sorted(path.name for path in folder.glob("checkpoint-*"))
+    if found:
+        raise InputError(
+            f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}): move them "
+            "away or choose another folder"
+        )

@@ -65,6 +65,15 @@ def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):
     assert (plain.changed, plain.resumed_from) == ({}, None)
 
 
+@pytest.mark.parametrize("way", ["overwrite", "resume"])
+def test_checkpoints_of_another_program_are_refused_since_rotation_would_remove_them(tmp_path, way):
+    folder = folder_of(tmp_path / "run", steps=[500])
+    resume = folder_of(tmp_path / "other", ONE, [6]) / "checkpoint-6" if way == "resume" else None
+    with pytest.raises(InputError, match=r"checkpoint-500 of another program.*move them away"):
+        planned(folder, resume=resume, overwrite=way == "overwrite", allow_changed=True)
+    assert (folder / "checkpoint-500" / "model.safetensors").exists()
+
+
 def test_the_record_of_a_run_names_the_other_runs_checkpoint(argv, tmp_path):
     one = {"max_steps": 2, "save_steps": 1, "output_dir": tmp_path / "one"}
     assert "resumed_from" not in run(parse(argv("do_train", **one)))
