@@ -44,6 +44,9 @@ class Job:
             raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
         self.techniques = selected(arguments.techniques, arguments.hype.hype_type != "none")
         self.config = modeling.load_config(arguments.model)
+        weights_config = modeling.load_weights_config(arguments.model)
+        if weights_config is not None:
+            self.config.id2label, self.config.label2id = weights_config.id2label, weights_config.label2id
         # Own test files without training data take their labels from a checkpoint that is tuned already.
         known_labels = () if self.config.num_labels == 1 else checkpoint_labels(self.config.label2id)
         with training.main_process_first(desc="reading data"):
@@ -53,6 +56,9 @@ class Job:
         self.label_names = task.label_names and aligned_labels(task.label_names, self.config.label2id)
         modeling.set_labels(self.config, self.label_names)
         self.model_description = records.describe_model(arguments.model.model_name_or_path, self.config)
+        if weights := arguments.model.checkpoint_dir:
+            fingerprint = records.fingerprint_of(weights, weights_config or self.config)
+            self.model_description["checkpoint_dir_fingerprint"] = fingerprint
 
     def plan(self) -> Plan:
         """Decide on the first process, for all, whether to start, go on or do nothing."""

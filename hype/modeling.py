@@ -39,6 +39,17 @@ def load_config(model: ModelArguments):
     return config
 
 
+def load_weights_config(model: ModelArguments):
+    """Load the configuration of `checkpoint_dir`, whose head is loaded and whose labels it thus numbers.
+
+    None without that flag, or where the folder holds weights alone. Errors as in `load_config`.
+    """
+    folder = model.checkpoint_dir and Path(model.checkpoint_dir).expanduser()
+    if not folder or (folder.is_dir() and not (folder / "config.json").exists()):
+        return None
+    return _load(AutoConfig, model.checkpoint_dir, model)
+
+
 def set_labels(config, label_names: list[str] | None) -> None:
     """Name the outputs of the head; None: one number, regression."""
     config.problem_type = "single_label_classification" if label_names else "regression"
@@ -127,14 +138,16 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
         "token": model.token,
         "trust_remote_code": model.trust_remote_code,
     }
+    flags = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
+    flag = next(flag for flag in flags if getattr(model, flag) == name)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise InputError(f"--model_name_or_path {name}: no such folder")
+            raise InputError(f"--{flag} {name}: no such folder")
         try:
             return from_hub(
                 f"the model {name}",
-                "--model_name_or_path with the folder of a model on this disk",
+                f"--{flag} with the folder of a model on this disk",
                 lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
             )
         except RunError as error:

@@ -53,6 +53,8 @@ def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) 
             identity[name] = arguments.as_dict()["training"][name]
     identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})
     identity.update(model=model["fingerprint"], world_size=arguments.training.world_size)
+    if "checkpoint_dir_fingerprint" in model:
+        identity["checkpoint_dir_fingerprint"] = model["checkpoint_dir_fingerprint"]
     # The name of one from the hub is among the settings.
     folder = Path(arguments.model.tokenizer_name or arguments.model.model_name_or_path).expanduser()
     identity["tokenizer"] = tokenizer_sha256(folder) if folder.is_dir() else None
@@ -66,15 +68,19 @@ def run_id_of(identity: dict) -> str:
 
 def describe_model(name: str, config, parameter_count: int | None = None) -> dict:
     """Describe a model: name, type, revision of the hub or hash of the folder's weights and configuration."""
-    folder = Path(name).expanduser()
-    revision = getattr(config, "_commit_hash", None)
     return {
         "name": name,
         "model_type": config.model_type,
-        "revision": revision,
-        "fingerprint": model_sha256(folder) if folder.is_dir() else f"{name}@{revision}",
+        "revision": getattr(config, "_commit_hash", None),
+        "fingerprint": fingerprint_of(name, config),
         "parameter_count": parameter_count,
     }
+
+
+def fingerprint_of(name: str, config) -> str:
+    """Return the hash of a folder's weights and configuration, or a hub model's name and revision."""
+    folder = Path(name).expanduser()
+    return model_sha256(folder) if folder.is_dir() else f"{name}@{getattr(config, '_commit_hash', None)}"
 
 
 def describe_data(splits: Splits) -> dict:
