@@ -39,6 +39,8 @@ NEUTRAL = {
     },
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
+# Learning rate schedules that follow the evaluations.
+GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
 
 def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) -> dict:
@@ -48,9 +50,11 @@ def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) 
         for name, value in values.items():
             if name not in NEUTRAL.get(group, ()) and not name.startswith(NEUTRAL_PREFIXES):
                 identity[name] = value
-    if arguments.training.load_best_model_at_end:
-        for name in ("eval_strategy", "eval_steps", "save_strategy", "save_steps"):
-            identity[name] = arguments.as_dict()["training"][name]
+    training = arguments.as_dict()["training"]
+    if training["load_best_model_at_end"]:
+        identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "save_strategy", "save_steps")}
+    if training["lr_scheduler_type"] in GUIDED_SCHEDULES:
+        identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "eval_delay")}
     identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})
     identity.update(model=model["fingerprint"], world_size=arguments.training.world_size)
     if "checkpoint_dir_fingerprint" in model:

@@ -1,11 +1,13 @@
-"""What a record says of the code that made it."""
+"""What a record says of its run, and of the code that made it."""
 
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from hype import records
+from hype.parsing import parse
 
 
 def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeypatch):
@@ -30,3 +32,20 @@ def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
     child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     own = records.peak_memory_bytes(torch.device("cpu"))
     assert own > ballast.nbytes and child < own - ballast.nbytes // 2
+
+
+GUIDED = {"lr_scheduler_type": "reduce_lr_on_plateau", "metric_for_best_model": "eval_loss", "eval_strategy": "steps"}
+
+
+@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
+@pytest.mark.parametrize("change", [{"eval_steps": 6}, {"eval_strategy": "epoch"}, {"eval_delay": 4}])
+def test_evaluations_that_steer_the_learning_rate_are_part_of_the_identity(argv, schedule, change):
+    """The same run id stood for other weights; with any other schedule evaluations change nothing."""
+
+    def identity(**flags):
+        return records.identity_of(
+            parse(argv("do_train", **{**GUIDED, "eval_steps": 1, **flags})), {}, {"fingerprint": ""}
+        )
+
+    assert identity(lr_scheduler_type=schedule) != identity(lr_scheduler_type=schedule, **change)
+    assert identity(lr_scheduler_type="linear") == identity(lr_scheduler_type="linear", **change)
