@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from transformers import TrainingArguments
@@ -149,6 +149,16 @@ class HyPeArguments:
             math.isfinite(self.hype_eps) and self.hype_eps >= 0,
             f"--hype_eps {self.hype_eps}: give a finite number of at least 0, such as 1e-5",
         )
+
+    def idle_flag(self) -> str | None:
+        """Say that a flag is without effect under this hype_type, or return None if all have one."""
+        for f in fields(self):
+            kinds = ("uniform",) if f.name == "hype_uniform_support" else ("normal", "uniform")
+            is_given = getattr(self, f.name) not in ((None, 0) if f.default is None else (f.default,))
+            is_of_noise = f.name.startswith("hype_") and f.name != "hype_type"
+            if is_of_noise and is_given and self.hype_type not in kinds:
+                return f"--{f.name} is without effect here: it belongs to --hype_type {' or '.join(kinds)}"
+        return None
 
 
 # Flags of older transformers, and what says the same today. Those that scripts of the paper's time use most

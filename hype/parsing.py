@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from hype.errors import InputError, RunError
 from hype.flags import NEGATIVE_NUMBER
 from hype.techniques import TechniqueArguments
 
+logger = logging.getLogger(__name__)
 SECRETS = ("token", "hub_token", "push_to_hub_token")
 
 
@@ -75,11 +77,23 @@ def parse(argv: list[str]) -> Arguments:
     if unknown:
         raise InputError(_describe_unknown(unknown[0], command_line))
     try:
-        return Arguments(*command_line.parse_args_into_dataclasses(argv))
+        arguments = Arguments(*command_line.parse_args_into_dataclasses(argv))
     except RunError:
         raise
     except (ValueError, TypeError, ImportError, OSError) as error:
         raise InputError(" ".join(str(error).split())[:300]) from error
+    _refuse_idle_flags(arguments.hype, argv)
+    return arguments
+
+
+def _refuse_idle_flags(hype: HyPeArguments, argv: list[str]) -> None:
+    idle = hype.idle_flag()
+    # A loop over kinds of noise gives the same flags to all of them, none too; left out, the kind was forgotten.
+    is_none_asked = hype.hype_type == "none" and any(re.match(r"--hype[_-]type(=|$)", part) for part in argv)
+    if idle and not is_none_asked:
+        raise InputError(idle)
+    if idle:
+        logger.warning("%s", idle)
 
 
 def _argv_of_file(path: Path) -> list[str]:

@@ -95,6 +95,36 @@ def test_a_best_metric_that_there_is_not_is_wrong_input(argv, capsys):
     assert "metric_for_best_model" in line and "eval_accuracy" in line
 
 
+IDLE = [
+    ("hype_eps", "1e-3"), ("hype_eps", "0"), ("hype_layers", "0"), ("hype_top_layers", "1"), ("hype_low_layers", "1"),
+    ("hype_intermediate", "true"), ("hype_only_intermediate", "true"), ("hype_layers_path", "layers"),
+    ("hype_stream", "global"), ("hype_uniform_support", "positive"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), IDLE)
+def test_a_flag_of_the_noise_without_noise_is_refused_unless_none_was_asked_for(name, value, caplog):
+    """It trained vanilla without a word."""
+    with pytest.raises(InputError, match=f"--{name} is without effect here: it belongs to --hype_type .*uniform"):
+        parse([*REQUIRED, f"--{name}", value])
+    assert parse([*REQUIRED, f"--{name}", value, "--hype_type", "uniform"]).hype.hype_type == "uniform"
+    assert caplog.text == ""
+    for none in (["--hype_type", "none"], ["--hype-type=none"]):
+        assert parse([*REQUIRED, f"--{name}", value, *none]).hype.hype_type == "none"
+        assert f"--{name} is without effect here" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("flags", ["--hype_eps 1e-5", "--hype_top_layers 0", "--hype_uniform_support symmetric"])
+def test_what_is_so_anyway_may_be_said(flags, caplog):
+    assert parse([*REQUIRED, *flags.split()]).hype.hype_type == "none" and caplog.text == ""
+
+
+def test_the_support_of_uniform_noise_is_refused_with_normal_noise():
+    with pytest.raises(InputError, match="--hype_uniform_support is without effect here"):
+        parse([*REQUIRED, "--hype_type", "normal", "--hype_uniform_support", "positive"])
+
+
 UNFIT = {
     "squeezebert": {
         "hidden_size": 16, "embedding_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
