@@ -235,6 +235,10 @@ class RunArguments(TrainingArguments):
             self.use_cpu = True
             self.dataloader_pin_memory = False
         super().__post_init__()
+        require(
+            self.optimizer_semantics == "torch" or self.optim.startswith("adamw_torch"),
+            f"--optim {self.optim.value} and --optimizer_semantics release exclude each other: give one",
+        )
 
     def _check_ranges(self):
         for name, (low, high) in RANGES.items():

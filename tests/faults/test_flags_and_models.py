@@ -75,6 +75,8 @@ CONTRADICTIONS = [
     ({"fp16": "true", "bf16": "true"}, "16"),
     ({"dropout_rate": 0.1, "all_dropout_rate": 0.1}, "exclude each other"),
     ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
+    ({"optimizer_semantics": "release", "optim": "sgd"}, "--optim sgd and --optimizer_semantics release exclude"),
+    ({"optimizer_semantics": "release", "optim": "adafactor"}, "--optim adafactor"),
     ({"model_name_or_path": "main.py"}, "main.py"),
 ]
 
