@@ -198,6 +198,15 @@ RANGES = {
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32)),  # numpy's limit
 }
 
+# Flags of transformers that cannot be other than their default here, and why.
+REFUSED_FLAGS = {
+    "logging_nan_inf_filter": "it hides divergence",
+    "prediction_loss_only": "scores are made from the predictions",
+    "eval_do_concat_batches": "scores are of the whole set",
+    "batch_eval_metrics": "scores are of the whole set",
+    "label_names": "the model has one output to learn; --label_column names the column of an own file",
+}
+
 
 @dataclass
 class RunArguments(TrainingArguments):
@@ -262,7 +271,10 @@ class RunArguments(TrainingArguments):
             self.optimizer_semantics in ("torch", "release"),
             f"--optimizer_semantics {self.optimizer_semantics}: give torch or release",
         )
-        require(not self.logging_nan_inf_filter, "--logging_nan_inf_filter hides divergence: leave it off")
+        defaults = {f.name: f.default for f in fields(self)}
+        for name, reason in REFUSED_FLAGS.items():
+            value = getattr(self, name)
+            require(value == defaults[name], f"--{name} {value}: {reason}; leave the flag out")
         self._check_reporting()
 
     def _check_reporting(self):

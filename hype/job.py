@@ -54,6 +54,11 @@ class Job:
         task = self.splits.task
         self.config.finetuning_task = task.name
         self.label_names = task.label_names and aligned_labels(task.label_names, self.config.label2id)
+        if training.label_smoothing_factor and self.label_names is None:
+            raise InputError(
+                f"--label_smoothing_factor {training.label_smoothing_factor:g}: {task.name} has scores, no classes to "
+                "smooth; leave the flag out"
+            )
         modeling.set_labels(self.config, self.label_names)
         self.model_description = records.describe_model(arguments.model.model_name_or_path, self.config)
         if weights := arguments.model.checkpoint_dir:

@@ -40,6 +40,11 @@ OUT_OF_RANGE = {
     "lr_scheduler_type": ["none"],
     "report_to": ["nobody"],
     "do_train": ["maybe"],
+    "logging_nan_inf_filter": ["true"],
+    "prediction_loss_only": ["true"],
+    "eval_do_concat_batches": ["false"],
+    "batch_eval_metrics": ["true"],
+    "label_names": ["foo", "labels"],
 }
 CASES = [(name, value) for name, values in OUT_OF_RANGE.items() for value in dict.fromkeys(values)]
 
@@ -77,6 +82,7 @@ CONTRADICTIONS = [
     ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
     ({"optimizer_semantics": "release", "optim": "sgd"}, "--optim sgd and --optimizer_semantics release exclude"),
     ({"optimizer_semantics": "release", "optim": "adafactor"}, "--optim adafactor"),
+    ({"task_name": "stsb", "label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: stsb has scores"),
     ({"model_name_or_path": "main.py"}, "main.py"),
 ]
 
