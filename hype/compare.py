@@ -11,13 +11,16 @@ COLUMNS = {
     "method": str.ljust, "task": str.ljust, "seed": str.rjust, "metric": str.ljust, "score x 100": str.rjust,
     "to vanilla": str.rjust, "dev examples": str.rjust, "seconds": str.rjust, "folder": str.ljust,
 }  # fmt: skip
+# Trainer's own, which are in no group of ours; records of older commits call a run with them vanilla.
+REGULARISERS = ("neftune_noise_alpha", "label_smoothing_factor")
 ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
 
 
 def compare(folders: list[Path]) -> str:
     """Return a table of the runs in these folders, and what the scores must not be taken for.
 
-    "to vanilla" is the difference to the first vanilla run of the same task and seed.
+    "to vanilla" is the difference to the first finished vanilla run that has all but the method in common: model, data,
+    seed, learning rate and so on.
     Raises InputError for a folder without a readable record.
     """
     records = [_record(folder) for folder in folders]
@@ -38,10 +41,19 @@ def _record(folder: Path) -> dict:
 
 def _baseline(record: dict, records: list[dict]) -> float | None:
     for other in records:
-        is_pair = (other["task"], other["seed"]) == (record["task"], record["seed"])
-        if is_pair and other["label"].startswith("vanilla") and other.get("score") is not None:
+        is_vanilla = other["label"].startswith("vanilla") and not any(other["identity"].get(n) for n in REGULARISERS)
+        is_known = other["status"] == "finished" and other.get("score") is not None
+        if is_vanilla and is_known and _setting(other) == _setting(record):
             return other["score"]
     return None
+
+
+def _setting(record: dict) -> dict:
+    """Return all of a run's identity but its method: noise, dropout and techniques."""
+    technique_flags = record.get("arguments", {}).get("techniques", {})
+    method = {"dropout_rate", "all_dropout_rate", "allow_vanishing_noise", *REGULARISERS, *technique_flags}
+    kept = {n: v for n, v in record["identity"].items() if n not in method and not n.startswith("hype_")}
+    return {**kept, "task": record["task"], "seed": record["seed"]}
 
 
 def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:

@@ -139,10 +139,14 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 def method_label(arguments: Arguments, technique_names: list[str]) -> str:
     """Name the method for people: HyPe-N 1e-05 + R-Drop, dropout 0."""
-    hype, model = arguments.hype, arguments.model
+    hype, model, training = arguments.hype, arguments.model, arguments.training
     names = []
     if hype.hype_type != "none":
         names.append(f"HyPe-{hype.hype_type[0].upper()} {hype.hype_eps:g}")
     names += technique_names
+    if training.neftune_noise_alpha:
+        names.append(f"NEFTune {training.neftune_noise_alpha:g}")
+    if training.label_smoothing_factor:
+        names.append(f"label smoothing {training.label_smoothing_factor:g}")
     dropout = model.dropout_rate if model.all_dropout_rate is None else model.all_dropout_rate
     return (" + ".join(names) or "vanilla") + f", dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"

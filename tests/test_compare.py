@@ -54,6 +54,32 @@ def test_runs_of_another_seed_or_task_are_not_measured_against_each_other(tmp_pa
     assert [row[5] for row in cells(compare([vanilla, other_seed, other_task]))] == ["+0.00", "-", "-"]
 
 
+BASE = {"seed": 42, "model": "m", "learning_rate": 1e-5, "hype_type": "none", "dropout_rate": None, "rdrop_alpha": 0.0}
+GROUPS = {"techniques": {"rdrop_alpha": 0.0}}
+
+
+@pytest.mark.parametrize("change", [{"hype_type": "normal"}, {"dropout_rate": 0.0}, {"rdrop_alpha": 1.0}])
+def test_a_run_of_another_method_is_measured_against_vanilla(tmp_path, change):
+    vanilla = write_run(tmp_path / "a", "vanilla", 0.5, identity=BASE, arguments=GROUPS)
+    other = write_run(tmp_path / "b", "other", 0.6, identity=BASE | change, arguments=GROUPS)
+    assert [row[5] for row in cells(compare([vanilla, other]))] == ["+0.00", "+10.00"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identity": BASE | {"learning_rate": 1e-4}}, {"identity": BASE | {"model": "n"}},
+        {"identity": BASE | {"data.train": "d"}}, {"status": "running"},
+        {"identity": BASE | {"neftune_noise_alpha": 5.0}}, {"identity": BASE | {"label_smoothing_factor": 0.1}},
+    ],
+)  # fmt: skip
+def test_vanilla_of_another_setting_unfinished_or_regularised_is_no_baseline(tmp_path, change):
+    """Any run of the task and seed whose label begins with vanilla used to be one."""
+    vanilla = write_run(tmp_path / "a", "vanilla", 0.5, **{"identity": BASE, "arguments": GROUPS, **change})
+    hype = write_run(tmp_path / "b", "HyPe", 0.6, identity=BASE | {"hype_type": "normal"}, arguments=GROUPS)
+    assert cells(compare([vanilla, hype]))[1][5] == "-"
+
+
 @pytest.mark.parametrize(
     ("changes", "score"),
     [({"status": "running"}, 0.5), ({"status": "diverged"}, "absent"), ({}, None), ({}, "absent")],

@@ -49,3 +49,18 @@ def test_evaluations_that_steer_the_learning_rate_are_part_of_the_identity(argv,
 
     assert identity(lr_scheduler_type=schedule) != identity(lr_scheduler_type=schedule, **change)
     assert identity(lr_scheduler_type="linear") == identity(lr_scheduler_type="linear", **change)
+
+
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [
+        ({}, "vanilla, dropout of the checkpoint"),
+        ({"neftune_noise_alpha": 5}, "NEFTune 5, dropout of the checkpoint"),
+        (
+            {"hype_type": "normal", "label_smoothing_factor": 0.1, "dropout_rate": 0},
+            "HyPe-N 1e-05 + label smoothing 0.1, dropout 0",
+        ),
+    ],
+)
+def test_the_label_names_what_makes_a_run_other_than_vanilla(argv, flags, label):
+    assert records.method_label(parse(argv("do_train", **flags)), []) == label
