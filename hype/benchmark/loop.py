@@ -5,7 +5,7 @@ import copy
 from hype.benchmark.baseline import bare_steps, loader
 from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios, timed
-from hype.benchmark.settings import BATCH_SIZE, Settings, like_the_whole, random_batches
+from hype.benchmark.settings import BATCH_SIZE, Settings, like_the_whole, random_batches, rows_of
 from hype.benchmark.stepping import Stepper
 from hype.job import hype_options
 from hype.length_order import lengths_of
@@ -28,9 +28,9 @@ def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
 def sides(settings: Settings):
     """Make our Trainer and the bare loop, an iterator over its losses, of equal models on equal batches."""
     job = settings.job(TASK, FLAGS)
-    tokens, count = job.trainer.train_dataset, settings.repeats * STEPS + 2
-    batches = like_the_whole(random_batches(len(tokens)), lengths_of(tokens), count, 1)
-    chosen = tokens.select([row for batch in batches for row in batch])
+    tokens, count = job.trainer.train_dataset, settings.repeats * STEPS
+    batches = like_the_whole(random_batches(len(tokens)), lengths_of(tokens), count, settings.repeats)
+    chosen = tokens.select(rows_of(batches))
     job.trainer.train_dataset = chosen
     model = copy.deepcopy(job.model)
     batches = loader(chosen, job.trainer.data_collator, BATCH_SIZE)

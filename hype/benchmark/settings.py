@@ -51,14 +51,19 @@ class Settings:
 def like_the_whole(batches: list[list[int]], lengths, count: int, parts: int) -> list[list[int]]:
     """Choose `count` batches whose padded lengths are spread as those of all, each of the `parts` likewise.
 
-    batches: positions of examples; lengths: of all examples; count: a multiple of parts. The parts follow one another
-    in the result.
+    batches: positions of examples; lengths: of all examples; count: an even multiple of parts, since only dealing back
+    as often as forth gives no part the longer ones. The parts follow one another in the result.
     """
     ordered = sorted((batch for batch in batches if len(batch) == len(batches[0])), key=lambda b: max(lengths[b]))
     chosen = [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)]
     dealt = [chosen[i : i + parts] for i in range(0, count, parts)]
     dealt[1::2] = [round[::-1] for round in dealt[1::2]]  # back and forth, so that no part gets all the longer ones
     return [batch for part in zip(*dealt, strict=True) for batch in part]
+
+
+def rows_of(batches: list[list[int]]) -> list[int]:
+    """List the rows of the batches: one more before them to warm up, one behind them at which the last step ends."""
+    return [row for batch in (batches[0], *batches, batches[0]) for row in batch]
 
 
 def random_batches(count: int, size: int = BATCH_SIZE) -> list[list[int]]:

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from hype.benchmark.baseline import padded_to_the_maximum, run_glue_trainer
 from hype.benchmark.figures import figure
 from hype.benchmark.pairs import geometric_means, interleaved, ratios
-from hype.benchmark.settings import BATCH_SIZE, TASKS, Settings, like_the_whole, random_batches
+from hype.benchmark.settings import BATCH_SIZE, TASKS, Settings, like_the_whole, random_batches, rows_of
 from hype.benchmark.stepping import Stepper
 from hype.length_order import lengths_of
 
-STEPS = 3  # of each side in each repeat
+STEPS = 4  # of each side in each repeat
 OURS = ("default", "group_by_length")
 
 
@@ -53,7 +53,7 @@ def trainers(task: str, settings: Settings) -> dict:
         "default": random_batches(len(tokens)),
         "group_by_length": [by_length[i : i + BATCH_SIZE] for i in range(0, len(tokens), BATCH_SIZE)],
     }
-    rows = {name: _rows(like_the_whole(chosen, lengths, count, settings.repeats)) for name, chosen in batches.items()}
+    rows = {name: rows_of(like_the_whole(chosen, lengths, count, settings.repeats)) for name, chosen in batches.items()}
     grouped.trainer.args.train_sampling_strategy = "sequential"  # of batches that are grouped already
     tokenizer = job.trainer.processing_class
     padded = padded_to_the_maximum(job.splits.splits["train"].select(rows["default"]), tokenizer)
@@ -61,8 +61,3 @@ def trainers(task: str, settings: Settings) -> dict:
     job.trainer.train_dataset = job.trainer.train_dataset.select(rows["default"])
     grouped.trainer.train_dataset = grouped.trainer.train_dataset.select(rows["group_by_length"])
     return {"run_glue.py": baseline, "default": job.trainer, "group_by_length": grouped.trainer}
-
-
-def _rows(batches: list[list[int]]) -> list[int]:
-    """List the rows of the batches: one more before them to warm up, one behind them at which the last step ends."""
-    return [row for batch in (batches[0], *batches, batches[0]) for row in batch]
