@@ -39,7 +39,7 @@ class Training:
         labels = torch.randint(0, 2, (BATCH_SIZE,))
         self.batch = {"input_ids": input_ids.to(device), "labels": labels.to(device)}
         self.shares = []
-        # Allocates gradients and the optimiser's state, at a small part of a step's cost.
+        # Allocates the optimiser's state, at little cost, for the one step whose memory counts; it warms up no more.
         self._step({"input_ids": self.batch["input_ids"][:1, :8], "labels": self.batch["labels"][:1]})
 
     def _step(self, batch: dict) -> None:

@@ -19,6 +19,7 @@ from hype.reproduction.state import FINISHED
 
 EXPERIMENT, METHOD, MODEL, TASK = "table_8", "hype-n 1e-5", "bert-large", "cola"
 SAMPLES = 160  # 30 steps
+RUNS = 2  # of each side in each repeat
 
 
 def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
@@ -30,18 +31,18 @@ def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
         if outcome.status != FINISHED:
             raise EnvironmentFault(f"a run of the grid ended as {outcome.status}: {outcome.error}")
 
-    run()  # imports what the others find
     turns = {"runs": lambda: timed(settings.device, run), "bare": lambda: timed(settings.device, bare)}
-    seconds = interleaved(turns, settings.repeats)
+    seconds = interleaved(turns, settings.repeats, RUNS)
     found = ratios(seconds["runs"], seconds["bare"])
-    return [figure("time of a run", found, bounds["time"])], {"runs": settings.repeats, "seconds per run": seconds}
+    return [figure("time of a run", found, bounds["time"])], {"runs per repeat": RUNS, "seconds per repeat": seconds}
 
 
 def cells(settings: Settings) -> list[Cell]:
     """List one run more than is counted, which differ in their seeds."""
     narrowing = Narrowing(
-        models={MODEL: settings.model}, tasks=(TASK,), methods=(METHOD,), seeds=tuple(range(settings.repeats + 1)),
-        learning_rates=(2e-5,), max_train_samples=SAMPLES, data_dir=settings.data_dir,
+        models={MODEL: settings.model}, tasks=(TASK,), methods=(METHOD,),
+        seeds=tuple(range(settings.repeats * RUNS + 1)), learning_rates=(2e-5,), max_train_samples=SAMPLES,
+        data_dir=settings.data_dir,
     )  # fmt: skip
     return expand(load(EXPERIMENT), narrowing, settings.folder / "grid")
 

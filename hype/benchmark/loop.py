@@ -17,7 +17,6 @@ FLAGS = "--do_train --hype_type normal --all_dropout_rate 0 --train_sampling_str
 def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
     """Return the ratio of the step times."""
     trainer, bare = sides(settings)
-    next(bare)
     with Stepper(trainer) as ours:
         turns = {"bare": lambda: timed(settings.device, lambda: next(bare)), "ours": ours.step}
         seconds = interleaved(turns, settings.repeats, STEPS)

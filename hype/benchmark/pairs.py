@@ -30,21 +30,27 @@ def timed(device: torch.device, work: Callable[[], object]) -> float:
     return now(device) - started
 
 
-def interleaved(sides: dict[str, Callable[[], float]], repeats: int, steps: int = 1) -> dict[str, list[float]]:
+def interleaved(sides: dict[str, Callable[[], float]], repeats: int, steps: int = 2) -> dict[str, list[float]]:
     """Let every side do a step in turn, `repeats` x `steps` times; return its seconds of each repeat.
 
-    A side does its next step and returns the seconds. The order of the sides is drawn anew at every other step and
-    turned around at the one behind it, so that none always comes first, or after the same other one.
+    A side does its next step and returns the seconds. Each does one before, which does not count: the first one of
+    full size is slower. The order of the sides is drawn for each two steps and turned around between them, so that
+    every repeat is balanced by itself: none comes first, or after the same other one, more often.
+
+    Raises:
+        ValueError: `steps` is odd.
     """
+    if steps % 2:
+        raise ValueError(f"{steps} steps cannot be done as often in an order as in its reverse")
+    for step in sides.values():
+        step()
     seconds = {name: [0.0] * repeats for name in sides}
-    rng, order = random.Random(0), list(sides)
-    turn = 0
+    rng = random.Random(0)
     for repeat in range(repeats):
-        for _ in range(steps):
-            for name in order:
+        for _ in range(steps // 2):
+            order = rng.sample(list(sides), len(sides))
+            for name in (*order, *reversed(order)):
                 seconds[name][repeat] += sides[name]()
-            turn += 1
-            order = order[::-1] if turn % 2 else rng.sample(order, len(order))
     return seconds
 
 

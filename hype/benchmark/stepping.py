@@ -26,10 +26,9 @@ class Stepper(TrainerCallback):
         self.thread = threading.Thread(target=self._train, daemon=True)
 
     def __enter__(self):
-        """Prepare the training and do its first step, which allocates the optimiser's state."""
+        """Prepare the training, up to its first step."""
         self.thread.start()
         self._await()
-        self.step()
         return self
 
     def __exit__(self, *exception):

@@ -23,7 +23,7 @@ def settings(tiny_folder, tmp_path):
 
 
 def steps_of(trainer, count):
-    """Train `count` steps and the first; return inputs and unweighted loss of each."""
+    """Train `count` steps; return inputs and unweighted loss of each."""
     seen = []
     compute_loss = trainer.compute_loss
 
@@ -49,7 +49,7 @@ def test_run_glue_and_ours_train_on_the_same_examples_with_the_same_losses(setti
     made = throughput.trainers("mrpc", settings)
     for trainer in made.values():
         without_dropout(trainer.model)
-    theirs, ours = (steps_of(made[name], 3) for name in ("run_glue.py", "default"))
+    theirs, ours = (steps_of(made[name], 4) for name in ("run_glue.py", "default"))
     assert len(theirs) == len(ours) == 4
     for (padded, their_loss), (dynamic, our_loss) in zip(theirs, ours, strict=True):
         assert padded.shape == (16, 64), "the tiny tokenizer's model takes 64 tokens"
@@ -69,7 +69,7 @@ def test_grouped_batches_are_narrower_and_spread_over_the_epoch(settings):
 def test_the_bare_loop_has_our_losses_step_by_step(settings):
     trainer, bare = loop.sides(settings)
     args = copy.copy(trainer.args)
-    ours = [loss for _, loss in steps_of(trainer, 4)]
+    ours = [loss for _, loss in steps_of(trainer, 5)]
     assert args.weight_decay == trainer.args.weight_decay
     assert ours == pytest.approx([next(bare) for _ in range(5)], abs=1e-6)
     assert len(set(ours)) == 5
@@ -78,7 +78,7 @@ def test_the_bare_loop_has_our_losses_step_by_step(settings):
 def test_the_bare_loop_moves_the_weights_as_trainer_does(settings):
     trainer, bare = loop.sides(settings)
     bare_model = bare.gi_frame.f_locals["model"]
-    steps_of(trainer, 2)
+    steps_of(trainer, 3)
     for _ in range(3):
         next(bare)
     for name, value in trainer.model.state_dict().items():
@@ -127,7 +127,7 @@ def is_small(monkeypatch):
     for module in (throughput, evaluation):
         monkeypatch.setattr(module, "TASKS", ("mrpc",))
     for module in (throughput, loop, methods):
-        monkeypatch.setattr(module, "STEPS", 1)
+        monkeypatch.setattr(module, "STEPS", 2)
     monkeypatch.setattr(methods, "COMPARED", ("HyPe-N", "R-Drop"))
     monkeypatch.setattr(grid, "SAMPLES", 32)
     monkeypatch.setattr(techniques, "TASKS", ["rte"])
@@ -147,5 +147,6 @@ def test_each_benchmark_runs_end_to_end(name, tiny_folder, tmp_path, is_small, c
     options = f"--output {path} --model_name_or_path {tiny_folder} --data_dir {SAMPLE} --repeats 1".split()
     assert command.main([name, *options]) == 0
     found = json.loads(path.read_text())[name]["figures"]
-    assert len(found) == FIGURES[name] and all(f["median"] > 0 and f["n"] == 1 for f in found)
+    assert len(found) == FIGURES[name] and all(f["median"] > 0 for f in found)
+    assert all(f["n"] == (2 if "share of the step" in f["name"] else 1) for f in found), "shares are of single steps"
     assert capsys.readouterr().out.count(f"| {name} |") == FIGURES[name]
