@@ -2,6 +2,7 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,6 +104,24 @@ def test_a_failure_in_a_stepped_training_reaches_the_caller(settings):
     with pytest.raises(RuntimeError, match="ended before"), Stepper(trainer) as stepper:
         for _ in range(99):
             stepper.step()
+
+
+def test_copying_the_model_is_no_part_of_a_bare_run(settings, monkeypatch):
+    monkeypatch.setattr(grid, "SAMPLES", 32)
+    bare, copied, clock = grid.BareRun(settings), [], iter((5.0, 2.0))
+    counting = SimpleNamespace(deepcopy=lambda model: copied.append(True) or copy.deepcopy(model))
+    monkeypatch.setattr(grid, "copy", counting)
+
+    def timed(device, work):
+        before = len(copied)
+        work()
+        assert len(copied) == before
+        return next(clock)
+
+    monkeypatch.setattr(grid, "timed", timed)
+    weights = {name: value.clone() for name, value in bare.job.model.state_dict().items()}
+    assert bare() == 7.0 and bare.training_s == [5.0] and copied
+    assert all(torch.equal(weights[name], value) for name, value in bare.job.model.state_dict().items())
 
 
 def test_the_share_of_the_noise_is_that_of_its_calls(monkeypatch):
