@@ -7,9 +7,9 @@ import torch
 from hype.benchmark.baseline import bare_steps, loader
 from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios, timed
-from hype.benchmark.settings import Settings
+from hype.benchmark.settings import Settings, built
 from hype.errors import EnvironmentFault
-from hype.job import Job, hype_options
+from hype.job import hype_options
 from hype.length_order import longest_first
 from hype.parsing import parse
 from hype.reproduction.executor import execute
@@ -61,9 +61,7 @@ class BareRun:
     def __init__(self, settings: Settings):
         folder = settings.folder / "bare"
         folder.mkdir()
-        self.job = Job(parse([*cells(settings)[0].argv, "--output_dir", str(folder)]), folder)
-        self.job.plan()
-        self.job.build()
+        self.job = built(parse([*cells(settings)[0].argv, "--output_dir", str(folder)]), folder)
         validation = self.job.tokens["validation"]
         self.validation = validation.select(longest_first(validation))
         self.training_s = []

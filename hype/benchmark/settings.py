@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from hype.errors import InputError
 from hype.job import Job
 from hype.length_order import longest_first
-from hype.parsing import parse
+from hype.parsing import Arguments, parse
 
 TASKS = ("cola", "stsb", "mrpc", "rte")
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README
@@ -42,10 +43,21 @@ class Settings:
 
     def job(self, task: str, flags: str = "") -> Job:
         """Make a run of ours up to its Trainer."""
-        job = Job(parse(self.argv(task, flags)), self.folder / "run")
-        job.plan()
-        job.build()
-        return job
+        return built(parse(self.argv(task, flags)), self.folder / "run")
+
+
+def built(arguments: Arguments, folder: Path) -> Job:
+    """Make a run up to its Trainer.
+
+    Raises:
+        InputError: several GPUs are visible, over which Trainer would spread the batches.
+    """
+    if arguments.training.n_gpu > 1:  # as hype.run does
+        raise InputError("several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one")
+    job = Job(arguments, folder)
+    job.plan()
+    job.build()
+    return job
 
 
 def like_the_whole(batches: list[list[int]], lengths, count: int, parts: int) -> list[list[int]]:

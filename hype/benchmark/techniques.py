@@ -19,10 +19,9 @@ from transformers import TrainerCallback
 from hype import records
 from hype.benchmark.figures import figure
 from hype.benchmark.pairs import now
-from hype.benchmark.settings import Settings
+from hype.benchmark.settings import Settings, built
 from hype.checkpoints import write_json
 from hype.errors import InputError, RunError
-from hype.job import Job
 from hype.parsing import parse
 
 WARM_UP_STEPS = 2
@@ -69,9 +68,7 @@ class StepClock(TrainerCallback):
 def measure(argv: list[str]) -> dict:
     """Do one run with these flags in this process; return score, seconds per step, peak memory."""
     arguments = parse(argv)
-    job = Job(arguments, Path(arguments.training.output_dir))
-    job.plan()
-    job.build()
+    job = built(arguments, Path(arguments.training.output_dir))
     clock = StepClock(arguments.training.device)
     job.trainer.add_callback(clock)
     started = time.perf_counter()

@@ -10,9 +10,11 @@ import torch
 from hype.benchmark import __main__ as command
 from hype.benchmark import evaluation, geometry, grid, loop, methods, techniques, throughput
 from hype.benchmark.baseline import padded_to_the_maximum
-from hype.benchmark.settings import Settings
+from hype.benchmark.settings import Settings, built
 from hype.benchmark.stepping import Stepper
+from hype.errors import InputError
 from hype.length_order import lengths_of
+from hype.run import run
 from tests.tiny import BERT, SAMPLE
 
 TINY = {**BERT, "vocab_size": 40, "max_position_embeddings": 128}
@@ -90,6 +92,15 @@ def test_both_evaluations_have_the_same_loss(settings):
     made = evaluation.trainers("rte", settings)
     theirs, ours = (made[name].evaluate()["eval_loss"] for name in ("run_glue.py", "ours"))
     assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_several_gpus_are_refused_in_the_words_of_a_run(tmp_path):
+    arguments = SimpleNamespace(training=SimpleNamespace(n_gpu=2))
+    with pytest.raises(InputError) as refused_by_run:
+        run(arguments)
+    with pytest.raises(InputError, match="several GPUs") as refused:
+        built(arguments, tmp_path)
+    assert str(refused.value) == str(refused_by_run.value)
 
 
 def test_the_padded_baseline_keeps_the_labels(settings):
