@@ -21,7 +21,7 @@ from transformers import TrainingArguments  # noqa: E402
 
 from hype.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
 from hype.benchmark import figures  # noqa: E402
-from hype.benchmark.techniques import table  # noqa: E402
+from hype.benchmark.techniques import commits, table  # noqa: E402
 from hype.checkpoints import write_text  # noqa: E402
 from hype.compare import compare  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
@@ -154,8 +154,9 @@ def benchmark(is_full: bool = False) -> str:
 
 
 def techniques() -> str:
-    """Show the measured cost and score of the compared techniques."""
-    return table(json.loads((RESULTS / "techniques.json").read_text(encoding="utf-8")))
+    """Show the measured cost and score of the compared techniques, and of which commit each task's rows are."""
+    results = json.loads((RESULTS / "techniques.json").read_text(encoding="utf-8"))
+    return f"Measured at commits: {commits(results)}.\n\n{table(results)}"
 
 
 PARTS = {

@@ -20,7 +20,6 @@ from hype.benchmark import (
     methods,
     overhead,
     start,
-    techniques,
     throughput,
 )  # fmt: skip
 from hype.benchmark.settings import Settings
@@ -38,9 +37,7 @@ BENCHMARKS = {
     "start": (start.measure, {"first step": 12.0, "--help": 5.0}),  # seconds
     "methods": (methods.measure, {}),
     "grid": (grid.measure, {"time": 1.10}),
-    "techniques": (techniques.measure_all, {}),
 }
-ALL = [name for name in BENCHMARKS if name != "techniques"]  # it takes hours
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,7 +74,7 @@ def entry(name: str, settings: Settings) -> dict:
 def main(argv: list[str]) -> int:
     """Run the benchmarks named; exit codes as in main.py. A bound that is exceeded is a result, not an error."""
     options = parser().parse_args(argv)
-    names = ALL if "all" in options.names else list(dict.fromkeys(options.names))
+    names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that are started
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     try:

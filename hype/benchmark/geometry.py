@@ -5,7 +5,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from contextlib import nullcontext
 
@@ -13,9 +12,9 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from hype import records
+from hype.benchmark.apart import last_line_of
 from hype.benchmark.pairs import EXACT_MEMORY, now, timed
 from hype.benchmark.settings import BATCH_SIZE, LENGTH
-from hype.errors import EnvironmentFault
 from hype.perturbation import HyPe
 
 SIZES = {
@@ -80,12 +79,8 @@ def peak_memory_bytes(sizes: dict, hype_type: str | None) -> int:
     Raises:
         EnvironmentFault: that process failed.
     """
-    command = [sys.executable, "-m", "hype.benchmark.geometry", json.dumps(sizes), hype_type or ""]
-    environment = {**os.environ, **EXACT_MEMORY, "OMP_NUM_THREADS": str(os.cpu_count())}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise EnvironmentFault(f"the process that measures memory ended with {done.returncode}: see its log above")
-    return int(done.stdout)
+    variables = {**EXACT_MEMORY, "OMP_NUM_THREADS": str(os.cpu_count())}
+    return int(last_line_of("hype.benchmark.geometry", [json.dumps(sizes), hype_type or ""], **variables))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from contextlib import ExitStack
 
 from hype.benchmark.figures import figure
+from hype.benchmark.measured_run import measure_apart
 from hype.benchmark.pairs import EXACT_MEMORY, interleaved, ratios
 from hype.benchmark.settings import BATCH_SIZE, Settings
 from hype.benchmark.stepping import Stepper
-from hype.benchmark.techniques import METHODS, measure_apart
+from hype.benchmark.techniques import METHODS
 
 TASK, STEPS = "cola", 6
 VANILLA, HYPE = "vanilla", "HyPe-N"

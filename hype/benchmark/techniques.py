@@ -1,30 +1,21 @@
-"""Score and cost of every compared technique beside vanilla, each in a process of its own, in one go.
+"""Score and cost of every compared technique beside vanilla, each run in a process of its own, a task in one go.
 
-`python -m hype.benchmark.techniques --output_dir out --model_name_or_path M --data_dir G` prints a table and writes
-out/techniques.json. Flags that are not its own (see --help) go to each run. On a CPU the cost of a step is its
-processor time in one thread, which other work on the machine hardly moves.
+`python -m hype.benchmark.techniques --data_dir G` prints a table and writes results/techniques.json. Flags that are not
+its own (see --help) go to each run. On a CPU the cost of a step is its processor time in one thread, which other work
+on the machine hardly moves.
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
-import torch
-from transformers import TrainerCallback
-
-from hype import records
-from hype.benchmark.figures import figure
-from hype.benchmark.pairs import now
-from hype.benchmark.settings import Settings, built
-from hype.checkpoints import write_json
+from hype.benchmark.measured_run import measure_apart
+from hype.benchmark.output import read_json, require_writable
+from hype.checkpoints import model_sha256, write_json
 from hype.errors import InputError, RunError
-from hype.parsing import parse
+from hype.packaged import packaged_model
 
-WARM_UP_STEPS = 2
 # The paper's settings (appendix A), on 1,000 examples.
 SETTINGS = (
     "--do_train --do_eval --max_train_samples 1000 --num_train_epochs 3 --per_device_train_batch_size 16 --seed 1 "
@@ -32,7 +23,8 @@ SETTINGS = (
     "--save_strategy no --report_to none --overwrite_output_dir"
 )
 # Method -> its flags and the highest cost of its step over vanilla's that we accept. Values are from the middle of the
-# grids of table 15 and of the references; RecAdam's middle of the schedule lies within the 189 steps.
+# grids of table 15 and of the references; RecAdam's middle of the schedule lies within the 189 steps of SETTINGS, not
+# within the 63 of one epoch.
 METHODS = {
     "vanilla": ("", None),
     "no dropout": ("--all_dropout_rate 0", None),  # what Mixout's cost is to be read beside
@@ -50,59 +42,6 @@ METHODS = {
 }
 TASKS = ["rte", "stsb"]
 COLUMNS = ("task", "method", "score x 100", "s/step", "x vanilla", "bound", "peak MiB", "over vanilla")
-
-
-class StepClock(TrainerCallback):
-    """Record the duration of every optimiser step."""
-
-    def __init__(self, device: torch.device):
-        self.device, self.durations = device, []
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        self.started = now(self.device)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.durations.append(now(self.device) - self.started)
-
-
-def measure(argv: list[str]) -> dict:
-    """Do one run with these flags in this process; return score, seconds per step, peak memory."""
-    arguments = parse(argv)
-    job = built(arguments, Path(arguments.training.output_dir))
-    clock = StepClock(arguments.training.device)
-    job.trainer.add_callback(clock)
-    started = time.perf_counter()
-    job.train(checkpoint=None)
-    training_s = time.perf_counter() - started
-    peak = records.peak_memory_bytes(arguments.training.device)
-    job.evaluate()
-    counted = clock.durations[WARM_UP_STEPS:]
-    return {
-        "task": job.splits.task.name,
-        "score": job.record["score"],
-        "seconds_per_step": sum(counted) / len(counted),
-        "steps": len(clock.durations),
-        "training_s": training_s,
-        "peak_memory_bytes": peak,
-        "techniques": job.record["techniques"],
-        **{name: job.record[name] for name in ("run_id", "model", "versions", "git", "device")},
-    }
-
-
-def measure_apart(argv: list[str], **variables: str) -> dict:
-    """Do `measure` in a process of its own, with one thread unless OMP_NUM_THREADS says otherwise.
-
-    variables: of that process's environment, beside this one's.
-
-    Raises:
-        InputError: that process failed; its log stands on stderr.
-    """
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, **variables}
-    command = [sys.executable, "-m", "hype.benchmark.techniques", "--measure", *argv]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise InputError(f"the run with {' '.join(argv)} ended with exit code {done.returncode}: see its log above")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def vanilla_mean(results: list[dict], task: str, key: str) -> float:
@@ -125,46 +64,89 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def benchmark(tasks: list[str], output_dir: Path, passed_on: list[str]) -> list[dict]:
-    """Measure every method on every task; write output_dir/techniques.json after each."""
-    results = []
-    output_dir.mkdir(parents=True, exist_ok=True)
-    for task in tasks:
-        for method, (flags, _) in METHODS.items():
-            folder = output_dir / f"{task}-{method.lower().replace(' ', '-')}"
-            argv = [*SETTINGS.split(), "--task_name", task, "--output_dir", str(folder), *flags.split(), *passed_on]
-            results.append({"method": method, "flags": flags, **measure_apart(argv)})
-            write_json(output_dir / "techniques.json", results)
-    return results
-
-
-def measure_all(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
-    """Return the cost of every method's step over vanilla's, for `python -m hype.benchmark techniques`."""
-    data = ["--data_dir", settings.data_dir] if settings.data_dir else []
-    results = benchmark(TASKS, settings.folder, ["--model_name_or_path", settings.model, *data])
-    figures = []
+def commits(results: list[dict]) -> str:
+    """Say of which commits the rows of each task are."""
+    found = {}
     for result in results:
-        ratio = result["seconds_per_step"] / vanilla_mean(results, result["task"], "seconds_per_step")
-        name, bound = f"{result['task']}, {result['method']}: step time", METHODS[result["method"]][1]
-        figures.append(figure(name, [ratio], at_most=bound))
-    return figures, {"runs": results}
+        git = result["git"] or {"commit": "unknown", "dirty": False}
+        name = f"`{git['commit'][:7]}`{' with changes' if git['dirty'] else ''}"
+        found.setdefault(result["task"], {})[name] = None
+    return "; ".join(f"{task}: {', '.join(names)}" for task, names in found.items())
+
+
+def read(path: Path, settings: str, model: str) -> list[dict]:
+    """Return the rows that the file holds.
+
+    Raises:
+        InputError: they are none; or one is of other settings or flags, or another model, beside which no new one fits.
+    """
+    rows = read_json(path) or []
+    try:
+        strange = [f"{row['task']}, {row['method']}" for row in rows if not _is_of(row, settings, model)]
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(f"--output {path}: holds no rows of techniques; give another file") from None
+    if strange:
+        raise InputError(
+            f"--output {path}: {strange[0]} was not measured, or does not say that it was, with {settings} on {model}: "
+            "give another file, or remove it"
+        )
+    return rows
+
+
+def _is_of(row: dict, settings: str, model: str) -> bool:
+    folder, found = Path(model).expanduser(), row["model"]
+    is_model = found["fingerprint"] == model_sha256(folder) if folder.is_dir() else found["name"] == model
+    is_method = row["method"] in METHODS and row["flags"] == METHODS[row["method"]][0]
+    return is_model and is_method and row.get("settings") == settings
+
+
+def benchmark(tasks: list[str], path: Path, model: str, passed_on: list[str], data: list[str]) -> list[dict]:
+    """Measure every method on the tasks that the file has not whole; return its rows, written after each run.
+
+    A task is one go, since its rows stand beside the mean of its vanilla runs: if some are missing, all are done anew.
+    passed_on: flags of every run, which are recorded; data: those that name a place, which are not.
+
+    Raises:
+        InputError: see `read` and `measure_apart`.
+    """
+    settings = " ".join([SETTINGS, *passed_on])
+    require_writable(path)
+    rows = read(path, settings, model)
+    for task in tasks:
+        # Of whichever commit: the rows record it, and so does the page that is made of them.
+        if METHODS.keys() <= {row["method"] for row in rows if row["task"] == task}:
+            print(f"{task}: finished in {path}, which is to be removed to measure it anew", file=sys.stderr)
+            continue
+        rows = [row for row in rows if row["task"] != task]
+        for method, (flags, _) in METHODS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                argv = [*settings.split(), "--model_name_or_path", model, *data, "--task_name", task]
+                found = measure_apart([*argv, "--output_dir", folder, *flags.split()])
+            rows.append({"method": method, "flags": flags, "settings": settings, **found})
+            write_json(path, rows)
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    built = argparse.ArgumentParser(prog="python -m hype.benchmark.techniques", description=__doc__, allow_abbrev=False)
+    built.add_argument("--output", type=Path, default=Path("results/techniques.json"), help="written after each run")
+    built.add_argument("--tasks", nargs="+", type=str.lower, default=TASKS, help=f"default: {' '.join(TASKS)}")
+    built.add_argument("--model_name_or_path", help="default: the packaged model")
+    built.add_argument("--data_dir", help="GLUE folder (default: GLUE_DIR)")
+    return built
 
 
 def main(argv: list[str]) -> int:
     """Run the benchmark; exit codes as in main.py."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hype.benchmark.techniques", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    options, passed_on = parser().parse_known_args(argv)
+    data = ["--data_dir", options.data_dir] if options.data_dir else []
     try:
-        if argv[:1] == ["--measure"]:
-            stdout, sys.stdout = sys.stdout, sys.stderr
-            result = measure(argv[1:])
-            print(json.dumps(result), file=stdout)
-        else:
-            options, passed_on = parser.parse_known_args(argv)
-            print(table(benchmark(options.tasks, options.output_dir, passed_on)))
+        model = options.model_name_or_path or packaged_model()
+        print(table(benchmark(options.tasks, options.output, model, passed_on, data)))
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command keeps finished tasks and begins this one anew", file=sys.stderr)
+        return 130
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

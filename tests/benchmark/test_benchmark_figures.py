@@ -116,7 +116,6 @@ def made_up(monkeypatch):
         return measured
 
     monkeypatch.setattr(command, "BENCHMARKS", {name: (measure(name), {}) for name in ("overhead", "dropout", "loop")})
-    monkeypatch.setattr(command, "ALL", list(command.BENCHMARKS))
     return answers
 
 
@@ -153,7 +152,3 @@ def test_a_figure_without_a_bound_has_none_in_the_table():
         table({"start": {"figures": [figure("x", [2.0, 4.0])]}}).splitlines()[2]
         == "| start | x | 3 | 2 | 4 | 2 | - |  |"
     )
-
-
-def test_all_is_all_but_the_techniques_which_take_hours():
-    assert set(command.BENCHMARKS) - set(command.ALL) == {"techniques"}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hype.benchmark import __main__ as command
-from hype.benchmark import evaluation, geometry, grid, loop, methods, techniques, throughput
+from hype.benchmark import evaluation, geometry, grid, loop, methods, throughput
 from hype.benchmark.baseline import padded_to_the_maximum
 from hype.benchmark.settings import Settings, built
 from hype.benchmark.stepping import Stepper
@@ -160,13 +160,11 @@ def is_small(monkeypatch):
         monkeypatch.setattr(module, "STEPS", 2)
     monkeypatch.setattr(methods, "COMPARED", ("HyPe-N", "R-Drop"))
     monkeypatch.setattr(grid, "SAMPLES", 32)
-    monkeypatch.setattr(techniques, "TASKS", ["rte"])
-    monkeypatch.setattr(techniques, "METHODS", {"vanilla": ("--num_train_epochs 1", None)})
 
 
 FIGURES = {
     "overhead": 4, "memory": 2, "dropout": 1, "throughput": 4, "loop": 1, "evaluation": 2, "start": 2, "methods": 4,
-    "grid": 1, "techniques": 1,
+    "grid": 1,
 }  # fmt: skip
 
 
