@@ -149,7 +149,7 @@ def benchmark(is_full: bool = False) -> str:
     """Show what was measured beside its bound; in full, what has none, too."""
     entries = figures.read(RESULTS / "benchmark.json")
     for entry in entries.values() if not is_full else ():
-        entry["figures"] = [found for found in entry["figures"] if "verdict" in found]
+        entry["figures"] = [found for found in entry["figures"] if figures.is_bounded(found)]
     return figures.table(entries)
 
 

@@ -22,8 +22,9 @@ from hype.benchmark import (
     start,
     throughput,
 )  # fmt: skip
+from hype.benchmark.output import require_writable
 from hype.benchmark.settings import Settings
-from hype.errors import RunError
+from hype.errors import InputError, RunError
 from hype.packaged import packaged_model
 
 # Name -> what measures it and its bounds. Ratios of times and memory are to stay below them, those of speeds above.
@@ -44,15 +45,32 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     built = argparse.ArgumentParser(
         prog="python -m hype.benchmark",
-        description=f"{__doc__} On a CPU times are processor time in one thread (OMP_NUM_THREADS changes that).",
+        description=f"{__doc__} On a CPU times are processor time in one thread (OMP_NUM_THREADS changes that). "
+        "What each technique scores and costs in whole runs: python -m hype.benchmark.techniques.",
         allow_abbrev=False,
     )
-    built.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help=", ".join(BENCHMARKS))
+    built.add_argument(
+        "names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help=f"{', '.join(BENCHMARKS)}; or all"
+    )
     built.add_argument("--output", type=Path, default=Path("results/benchmark.json"), help="written after each")
     built.add_argument("--model_name_or_path", help="default: the packaged model")
     built.add_argument("--data_dir", default=os.environ.get("GLUE_DIR"), help="GLUE folder (default: GLUE_DIR)")
-    built.add_argument("--repeats", type=int, default=5, help="measured pairs, of which the median is taken")
+    built.add_argument(
+        "--repeats", type=int, default=5, help=f"measurements of a median; fewer than {figures.FEWEST}: no verdict"
+    )
     return built
+
+
+def threads() -> int:
+    """Return the number of threads of what is measured, and leave it to the processes that are started.
+
+    Raises:
+        InputError: OMP_NUM_THREADS is no such number.
+    """
+    text = os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"OMP_NUM_THREADS={text}: give one number, such as 1")
+    return int(text)
 
 
 def entry(name: str, settings: Settings) -> dict:
@@ -75,10 +93,12 @@ def main(argv: list[str]) -> int:
     """Run the benchmarks named; exit codes as in main.py. A bound that is exceeded is a result, not an error."""
     options = parser().parse_args(argv)
     names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that are started
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     try:
-        figures.read(options.output)  # before hours of work: may it be added to
+        if options.repeats < 1:
+            raise InputError(f"--repeats {options.repeats}: give 1 or more")
+        torch.set_num_threads(threads())
+        require_writable(options.output)  # before hours of work
+        figures.read(options.output)
         with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
             model = options.model_name_or_path or packaged_model()
             settings = Settings(model, options.data_dir, options.repeats, Path(folder))
@@ -88,7 +108,7 @@ def main(argv: list[str]) -> int:
         measured = figures.read(options.output)
         print(figures.table({name: measured[name] for name in names}))
     except KeyboardInterrupt:
-        print(f"error: interrupted; {options.output} holds what was measured", file=sys.stderr)
+        print(f"error: interrupted; finished benchmarks are in {options.output}", file=sys.stderr)
         return 130
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,24 +1,35 @@
 """What a benchmark found: medians beside their bounds, in a JSON file that every benchmark adds its part to."""
 
-import json
 import statistics
 from pathlib import Path
 
+from hype.benchmark.output import read_json
 from hype.checkpoints import write_json
 from hype.errors import InputError
 
 COLUMNS = ("benchmark", "figure", "median", "smallest", "largest", "n", "bound", "")
+FEWEST = 5  # measurements whose median is set against a bound
 
 
 def figure(name: str, values: list[float], at_most: float | None = None, at_least: float | None = None) -> dict:
-    """Describe repeated measurements by their median, and say whether that keeps the bound."""
+    """Describe repeated measurements by their median, beside the bound."""
     median = statistics.median(values)
     found = {"name": name, "median": median, "smallest": min(values), "largest": max(values), "n": len(values)}
-    if at_most is not None:
-        found |= {"at_most": at_most, "verdict": "kept" if median <= at_most else "exceeded"}
-    if at_least is not None:
-        found |= {"at_least": at_least, "verdict": "kept" if median >= at_least else "exceeded"}
-    return found
+    bounds = {"at_most": at_most, "at_least": at_least}
+    return found | {key: bound for key, bound in bounds.items() if bound is not None}
+
+
+def is_bounded(found: dict) -> bool:
+    """Return whether a figure has a bound."""
+    return "at_most" in found or "at_least" in found
+
+
+def verdict(found: dict) -> str:
+    """Say whether a figure's median keeps its bound; nothing of one without, or of fewer than FEWEST measurements."""
+    if not is_bounded(found) or found["n"] < FEWEST:
+        return ""
+    is_kept = found.get("at_least", found["median"]) <= found["median"] <= found.get("at_most", found["median"])
+    return "kept" if is_kept else "exceeded"
 
 
 def read(path: Path) -> dict[str, dict]:
@@ -27,22 +38,18 @@ def read(path: Path) -> dict[str, dict]:
     Raises:
         InputError: the file is not one of benchmarks.
     """
-    if not path.exists():
+    entries = read_json(path)
+    if entries is None:
         return {}
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"--output {path}: not JSON ({error}); remove it or give another file") from None
     if not isinstance(entries, dict) or not all(isinstance(e, dict) and "figures" in e for e in entries.values()):
         raise InputError(f"--output {path}: holds no benchmarks; give another file")
     return entries
 
 
 def add(path: Path, name: str, entry: dict, order: list[str]) -> None:
-    """Write the entry of one benchmark in the place of its former one, the others as they are, in this order."""
+    """Write the entry of one benchmark in the place of its former one, the others as they are, unknown ones last."""
     entries = {**read(path), name: entry}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {known: entries[known] for known in order if known in entries})
+    write_json(path, {known: entries[known] for known in dict.fromkeys([*order, *entries]) if known in entries})
 
 
 def table(entries: dict[str, dict]) -> str:
@@ -54,6 +61,6 @@ def table(entries: dict[str, dict]) -> str:
                 f"{key.replace('_', ' ')} {found[key]:.4g}" for key in ("at_most", "at_least") if key in found
             )
             numbers = [f"{found[key]:.4g}" for key in ("median", "smallest", "largest")]
-            cells = [name, found["name"], *numbers, str(found["n"]), bound or "-", found.get("verdict", "")]
+            cells = [name, found["name"], *numbers, str(found["n"]), bound or "-", verdict(found)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

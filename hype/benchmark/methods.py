@@ -34,7 +34,7 @@ def _seconds(settings: Settings) -> dict[str, list[float]]:
     flags = f"--do_train --num_train_epochs 1 --max_train_samples {count} "
     with ExitStack() as stack:
         steppers = {
-            name: stack.enter_context(Stepper(settings.job(TASK, flags + METHODS[name][0]).trainer))
+            name: stack.enter_context(Stepper(settings.job(TASK, flags + METHODS[name][0], count).trainer))
             for name in (VANILLA, *COMPARED)
         }
         return interleaved({name: stepper.step for name, stepper in steppers.items()}, settings.repeats, STEPS)

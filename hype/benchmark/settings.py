@@ -41,9 +41,20 @@ class Settings:
             str(self.folder / "run"), "--cache_dir", str(self.folder / "cache"), *data, *flags.split(),
         ]  # fmt: skip
 
-    def job(self, task: str, flags: str = "") -> Job:
-        """Make a run of ours up to its Trainer."""
-        return built(parse(self.argv(task, flags)), self.folder / "run")
+    def job(self, task: str, flags: str = "", row_count: int = BATCH_SIZE) -> Job:
+        """Make a run of ours up to its Trainer.
+
+        Raises:
+            InputError: it trains on fewer rows than row_count; see `built`.
+        """
+        job = built(parse(self.argv(task, flags)), self.folder / "run")
+        found = len(job.splits.splits.get("train", range(row_count)))
+        if found < row_count:
+            raise InputError(
+                f"{task}: {row_count} training rows are needed, {found} are there: give the whole GLUE folder by "
+                "--data_dir, or fewer --repeats"
+            )
+        return job
 
 
 def built(arguments: Arguments, folder: Path) -> Job:

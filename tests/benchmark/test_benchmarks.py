@@ -2,13 +2,14 @@
 
 import copy
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from hype.benchmark import __main__ as command
-from hype.benchmark import evaluation, geometry, grid, loop, methods, throughput
+from hype.benchmark import evaluation, geometry, grid, loop, measured_run, methods, throughput
 from hype.benchmark.baseline import padded_to_the_maximum
 from hype.benchmark.settings import Settings, built
 from hype.benchmark.stepping import Stepper
@@ -133,6 +134,16 @@ def test_copying_the_model_is_no_part_of_a_bare_run(settings, monkeypatch):
     weights = {name: value.clone() for name, value in bare.job.model.state_dict().items()}
     assert bare() == 7.0 and bare.training_s == [5.0] and copied
     assert all(torch.equal(weights[name], value) for name, value in bare.job.model.state_dict().items())
+
+
+def test_too_few_rows_are_told_before_the_measurement(settings):
+    with pytest.raises(InputError, match=r"cola: 6080 training rows are needed, 112 are there"):
+        methods.measure(replace(settings, repeats=63), {})
+
+
+def test_a_run_without_a_step_that_counts_says_how_many_rows_it_needs(settings):
+    with pytest.raises(InputError, match="rte: 33 training rows are needed; 20 are there"):
+        measured_run.measure(settings.argv("rte", "--do_train --do_eval --num_train_epochs 1 --max_train_samples 20"))
 
 
 def test_the_share_of_the_noise_is_that_of_its_calls(monkeypatch):
