@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from hype.benchmark import (
     dropout,
     evaluation,
     figures,
+    geometry,
     grid,
     loop,
     methods,
@@ -27,17 +30,32 @@ from hype.benchmark.settings import Settings
 from hype.errors import InputError, RunError
 from hype.packaged import packaged_model
 
-# Name -> what measures it and its bounds. Ratios of times and memory are to stay below them, those of speeds above.
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What measures, its bounds, and what it measures by.
+
+    model: the one that it makes; None: that of the settings. clock: None: `pairs.now`.
+    """
+
+    measure: Callable
+    bounds: dict[str, float]
+    model: str | None = None
+    clock: str | None = None
+    takes_all_cores: bool = False
+
+
+# Ratios of times and memory are to stay below their bounds, those of speeds above.
 BENCHMARKS = {
-    "overhead": (overhead.measure, {"step time": 1.02}),
-    "memory": (overhead.measure_memory, {"peak memory": 1.01}),
-    "dropout": (dropout.measure, {"step time": 1.0}),
-    "throughput": (throughput.measure, {"default": 2.0, "group_by_length": 2.6}),
-    "loop": (loop.measure, {"step time": 1.05}),
-    "evaluation": (evaluation.measure, {"examples/s": 2.5}),
-    "start": (start.measure, {"first step": 12.0, "--help": 5.0}),  # seconds
-    "methods": (methods.measure, {}),
-    "grid": (grid.measure, {"time": 1.10}),
+    "overhead": Benchmark(overhead.measure, {"step time": 1.02}, geometry.MODEL),
+    "memory": Benchmark(overhead.measure_memory, {"peak memory": 1.01}, geometry.MODEL, "none", takes_all_cores=True),
+    "dropout": Benchmark(dropout.measure, {"step time": 1.0}, geometry.MODEL),
+    "throughput": Benchmark(throughput.measure, {"default": 2.0, "group_by_length": 2.6}),
+    "loop": Benchmark(loop.measure, {"step time": 1.05}),
+    "evaluation": Benchmark(evaluation.measure, {"examples/s": 2.5}),
+    "start": Benchmark(start.measure, {"first step": 12.0, "--help": 5.0}, clock="wall time"),  # seconds
+    "methods": Benchmark(methods.measure, {}),
+    "grid": Benchmark(grid.measure, {"time": 1.10}),
 }
 
 
@@ -75,15 +93,17 @@ def threads() -> int:
 
 def entry(name: str, settings: Settings) -> dict:
     """Do one benchmark; return what is recorded of it."""
-    measure, bounds = BENCHMARKS[name]
-    started = time.perf_counter()
-    found, details = measure(settings, bounds)
+    benchmark, started = BENCHMARKS[name], time.perf_counter()
+    found, details = benchmark.measure(settings, benchmark.bounds)
+    machine = {**records.describe_machine(settings.device), "cores": os.cpu_count()}
+    if benchmark.takes_all_cores:
+        machine["device"]["threads"] = os.cpu_count()
     return {
         "figures": found,
-        "model": "/".join(Path(settings.model).parts[-2:]),
+        "model": benchmark.model or "/".join(Path(settings.model).parts[-2:]),
         "repeats": settings.repeats,
-        "clock": "processor time" if settings.device.type == "cpu" and name != "start" else "wall time",
-        "machine": {**records.describe_machine(settings.device), "cores": os.cpu_count()},
+        "clock": benchmark.clock or ("processor time" if settings.device.type == "cpu" else "wall time"),
+        "machine": machine,
         "measured_in_s": time.perf_counter() - started,
         "details": details,
     }
@@ -100,7 +120,8 @@ def main(argv: list[str]) -> int:
         require_writable(options.output)  # before hours of work
         figures.read(options.output)
         with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
-            model = options.model_name_or_path or packaged_model()
+            takes_model = any(BENCHMARKS[name].model is None for name in names)
+            model = options.model_name_or_path or (packaged_model() if takes_model else None)
             settings = Settings(model, options.data_dir, options.repeats, Path(folder))
             for name in names:
                 print(f"{name} ...", file=sys.stderr)

@@ -17,6 +17,7 @@ from hype.benchmark.pairs import EXACT_MEMORY, now, timed
 from hype.benchmark.settings import BATCH_SIZE, LENGTH
 from hype.perturbation import HyPe
 
+MODEL = "BERT, random weights"
 SIZES = {
     "BERT-base": {},
     "BERT-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},

@@ -23,14 +23,17 @@ def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
 
 
 def measure_memory(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
-    """Return the ratios of the peak memory, each of one process: that of two equal ones is the same."""
+    """Return the ratios of the peak memory, of processes in turn."""
     figures, details = [], {}
     for size, sizes in geometry.SIZES.items():
-        vanilla = geometry.peak_memory_bytes(sizes, None)
-        for noise, hype_type in geometry.NOISES.items():
-            peak = geometry.peak_memory_bytes(sizes, hype_type)
-            figures.append(figure(f"{size}, {noise}: peak memory", [peak / vanilla], bounds["peak memory"]))
-            details[f"{size}, {noise}: peak MiB"] = [peak / 2**20, vanilla / 2**20]
+        peaks = {"vanilla": [], **{noise: [] for noise in geometry.NOISES}}
+        for _ in range(settings.repeats):
+            for name, found in peaks.items():
+                found.append(geometry.peak_memory_bytes(sizes, geometry.NOISES.get(name)) / 2**20)
+        details[f"{size}: peak MiB"] = peaks
+        for noise in geometry.NOISES:
+            found = ratios(peaks[noise], peaks["vanilla"])
+            figures.append(figure(f"{size}, {noise}: peak memory", found, bounds["peak memory"]))
     return figures, details
 
 

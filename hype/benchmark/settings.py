@@ -21,9 +21,9 @@ COMMON = (
 
 @dataclass(frozen=True)
 class Settings:
-    """data_dir: a GLUE folder; None: from the hub. folder: where runs write."""
+    """model: of runs; None: none is done. data_dir: a GLUE folder; None: from the hub. folder: where runs write."""
 
-    model: str
+    model: str | None
     data_dir: str | None
     repeats: int
     folder: Path

@@ -1,9 +1,11 @@
 """The statistics of the benchmarks, on made-up times, and their file."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hype.benchmark import __main__ as command
 from hype.benchmark import loop, throughput
@@ -116,7 +118,9 @@ def made_up(monkeypatch):
 
         return measured
 
-    monkeypatch.setattr(command, "BENCHMARKS", {name: (measure(name), {}) for name in ("overhead", "dropout", "loop")})
+    benchmarks = {name: command.Benchmark(measure(name), {}) for name in ("overhead", "dropout", "loop")}
+    benchmarks["overhead"] = replace(benchmarks["overhead"], model="BERT", clock="none", takes_all_cores=True)
+    monkeypatch.setattr(command, "BENCHMARKS", benchmarks)
     return answers
 
 
@@ -133,6 +137,28 @@ def test_a_killed_go_keeps_what_it_has_and_the_next_one_replaces_its_own_entry(t
     out = capsys.readouterr().out
     assert "| dropout | step time | 1.5 | 1.5 | 1.5 | 3 | at most 1 |  |" in out
     assert "| overhead |" not in out, "the table is of what was asked for"
+
+
+def test_an_entry_says_what_it_was_measured_with(tmp_path, made_up, monkeypatch):
+    """The entries of random BERTs named the packaged model, and that of memory a clock and one thread."""
+    monkeypatch.setattr(command.os, "cpu_count", lambda: 7)
+    settings = Settings("some/where/m", None, 5, tmp_path)
+    own, given = (command.entry(name, settings) for name in ("overhead", "dropout"))
+    assert (own["model"], own["clock"], own["machine"]["device"]["threads"]) == ("BERT", "none", 7)
+    assert (given["model"], given["machine"]["device"]["threads"]) == ("where/m", torch.get_num_threads())
+    assert own["repeats"] == given["repeats"] == 5
+
+
+def test_the_packaged_model_is_looked_for_only_where_one_is_needed(tmp_path, made_up, monkeypatch):
+    found = []
+    monkeypatch.setattr(command, "packaged_model", lambda: found.append(1) or "m")
+    for name, count in (("overhead", 0), ("dropout", 1)):
+        assert command.main([name, "--output", str(tmp_path / "b.json")]) == 0
+        assert len(found) == count
+
+
+def test_random_berts_need_no_model():
+    assert {name for name, found in command.BENCHMARKS.items() if found.model} == {"overhead", "memory", "dropout"}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"overhead": 1}'])

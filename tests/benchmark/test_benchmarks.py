@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hype.benchmark import __main__ as command
-from hype.benchmark import evaluation, geometry, grid, loop, measured_run, methods, throughput
+from hype.benchmark import evaluation, geometry, grid, loop, measured_run, methods, overhead, throughput
 from hype.benchmark.baseline import padded_to_the_maximum
 from hype.benchmark.settings import Settings, built
 from hype.benchmark.stepping import Stepper
@@ -134,6 +134,21 @@ def test_copying_the_model_is_no_part_of_a_bare_run(settings, monkeypatch):
     weights = {name: value.clone() for name, value in bare.job.model.state_dict().items()}
     assert bare() == 7.0 and bare.training_s == [5.0] and copied
     assert all(torch.equal(weights[name], value) for name, value in bare.job.model.state_dict().items())
+
+
+def test_peaks_of_memory_are_of_processes_in_turns_and_compared_pair_by_pair(settings, monkeypatch):
+    started = []
+
+    def peak(sizes, hype_type):
+        started.append(hype_type)
+        return (len(started) + 2) << 20
+
+    monkeypatch.setattr(geometry, "SIZES", {"tiny": TINY})
+    monkeypatch.setattr(geometry, "peak_memory_bytes", peak)
+    (normal, uniform), details = overhead.measure_memory(replace(settings, repeats=5), {"peak memory": 1.01})
+    assert started == [None, "normal", "uniform"] * 5
+    assert details["tiny: peak MiB"]["vanilla"] == [3, 6, 9, 12, 15]
+    assert (normal["n"], normal["largest"], uniform["smallest"]) == (5, 4 / 3, 17 / 15)
 
 
 def test_too_few_rows_are_told_before_the_measurement(settings):
