@@ -151,6 +151,33 @@ def test_peaks_of_memory_are_of_processes_in_turns_and_compared_pair_by_pair(set
     assert (normal["n"], normal["largest"], uniform["smallest"]) == (5, 4 / 3, 17 / 15)
 
 
+def test_the_bound_of_hype_is_the_cheapest_technique_s_and_not_that_of_less_dropout(settings, monkeypatch):
+    costs = {
+        "vanilla": 10,
+        "HyPe-N": 9,
+        "no hidden dropout": 8,
+        "R-Drop": 20,
+        "R3F": 18,
+        "LNSR": 21,
+        "Child-Tuning D": 11,
+    }
+    made_up = {name: [float(cost)] * 5 for name, cost in costs.items()}
+    monkeypatch.setattr(methods, "_seconds", lambda settings: (made_up, {}))
+    monkeypatch.setattr(methods, "_peak_mebibytes", lambda settings: made_up)
+    found, _ = methods.measure(settings, {})
+    assert {f["name"]: f["at_most"] for f in found if "at_most" in f} == {
+        "HyPe-N: step time": 1.1, "HyPe-N: peak memory": 1.1,
+    }  # fmt: skip
+    assert "no hidden dropout: peak memory" in {f["name"] for f in found}
+
+
+def test_the_pair_of_hype_differs_from_it_by_the_noise_alone(settings):
+    flags = [methods.FLAGS[name].split() for name in ("HyPe-N", "no hidden dropout")]
+    assert [flag for flag in flags[0] if flag not in flags[1]] == ["--hype_type", "normal", "--hype_eps", "1e-5"]
+    rates = {m.p for m in settings.job("rte", f"--do_train {' '.join(flags[1])}").model.modules() if hasattr(m, "p")}
+    assert rates == {0.0, 0.1}, "attention keeps its dropout"
+
+
 def test_too_few_rows_are_told_before_the_measurement(settings):
     with pytest.raises(InputError, match=r"cola: 6080 training rows are needed, 112 are there"):
         methods.measure(replace(settings, repeats=63), {})
@@ -184,12 +211,13 @@ def is_small(monkeypatch):
         monkeypatch.setattr(module, "TASKS", ("mrpc",))
     for module in (throughput, loop, methods):
         monkeypatch.setattr(module, "STEPS", 2)
-    monkeypatch.setattr(methods, "COMPARED", ("HyPe-N", "R-Drop"))
+    monkeypatch.setattr(methods, "TECHNIQUES", ("Child-Tuning D",))
+    monkeypatch.setattr(methods, "COMPARED", ("HyPe-N", "no hidden dropout", "Child-Tuning D"))
     monkeypatch.setattr(grid, "SAMPLES", 32)
 
 
 FIGURES = {
-    "overhead": 4, "memory": 2, "dropout": 1, "throughput": 4, "loop": 1, "evaluation": 2, "start": 2, "methods": 4,
+    "overhead": 4, "memory": 2, "dropout": 1, "throughput": 4, "loop": 1, "evaluation": 2, "start": 2, "methods": 6,
     "grid": 1,
 }  # fmt: skip
 
@@ -200,7 +228,9 @@ def test_each_benchmark_runs_end_to_end(name, tiny_folder, tmp_path, is_small, c
     path = tmp_path / "benchmark.json"
     options = f"--output {path} --model_name_or_path {tiny_folder} --data_dir {SAMPLE} --repeats 1".split()
     assert command.main([name, *options]) == 0
-    found = json.loads(path.read_text())[name]["figures"]
+    entry = json.loads(path.read_text())[name]
+    found = entry["figures"]
+    assert name != "methods" or entry["details"]["Child-Tuning D: seconds before training"] > 0
     assert len(found) == FIGURES[name] and all(f["median"] > 0 for f in found)
     assert all(f["n"] == (2 if "share of the step" in f["name"] else 1) for f in found), "shares are of single steps"
     assert capsys.readouterr().out.count(f"| {name} |") == FIGURES[name]
