@@ -28,8 +28,9 @@ def sides(settings: Settings):
     """Make our Trainer and the bare loop, an iterator over its losses, of equal models on equal batches."""
     job = settings.job(TASK, FLAGS)
     tokens, count = job.trainer.train_dataset, settings.repeats * STEPS
-    batches = like_the_whole(random_batches(len(tokens)), lengths_of(tokens), count, settings.repeats)
-    chosen = tokens.select(rows_of(batches))
+    lengths = lengths_of(tokens)
+    batches = like_the_whole(random_batches(len(tokens)), lengths, count, settings.repeats)
+    chosen = tokens.select(rows_of(batches, lengths))
     job.trainer.train_dataset = chosen
     model = copy.deepcopy(job.model)
     batches = loader(chosen, job.trainer.data_collator, BATCH_SIZE)

@@ -84,9 +84,13 @@ def like_the_whole(batches: list[list[int]], lengths, count: int, parts: int) ->
     return [batch for part in zip(*dealt, strict=True) for batch in part]
 
 
-def rows_of(batches: list[list[int]]) -> list[int]:
-    """List the rows of the batches: one more before them to warm up, one behind them at which the last step ends."""
-    return [row for batch in (batches[0], *batches, batches[0]) for row in batch]
+def rows_of(batches: list[list[int]], lengths) -> list[int]:
+    """List the rows of the batches; the widest of them goes before them, too, to warm up, and behind, to end the last.
+
+    lengths: of all examples.
+    """
+    widest = max(batches, key=lambda batch: max(lengths[batch]))
+    return [row for batch in (widest, *batches, widest) for row in batch]
 
 
 def random_batches(count: int, size: int = BATCH_SIZE) -> list[list[int]]:

@@ -53,7 +53,10 @@ def trainers(task: str, settings: Settings) -> dict:
         "default": random_batches(len(tokens)),
         "group_by_length": [by_length[i : i + BATCH_SIZE] for i in range(0, len(tokens), BATCH_SIZE)],
     }
-    rows = {name: rows_of(like_the_whole(chosen, lengths, count, settings.repeats)) for name, chosen in batches.items()}
+    rows = {
+        name: rows_of(like_the_whole(chosen, lengths, count, settings.repeats), lengths)
+        for name, chosen in batches.items()
+    }
     grouped.trainer.args.train_sampling_strategy = "sequential"  # of batches that are grouped already
     tokenizer = job.trainer.processing_class
     padded = padded_to_the_maximum(job.splits.splits["train"].select(rows["default"]), tokenizer)
