@@ -28,8 +28,8 @@ def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
     figures = []
     for quantity, values in (("step time", times), ("peak memory", memory)):
         lowest = min(median(values[name]) for name in TECHNIQUES)
-        bounds = {HYPE: lowest}
-        figures += [figure(f"{name}: {quantity}", values[name], at_most=bounds.get(name)) for name in COMPARED]
+        at_most = {HYPE: lowest}
+        figures += [figure(f"{name}: {quantity}", values[name], at_most.get(name)) for name in COMPARED]
     details = {"task": TASK, "seconds per repeat": seconds, "steps per repeat": STEPS, **before_training}
     return figures, {**details, "peak MiB": peaks}
 

@@ -142,6 +142,8 @@ def main(argv: list[str]) -> int:
     options, passed_on = parser().parse_known_args(argv)
     data = ["--data_dir", options.data_dir] if options.data_dir else []
     try:
+        if own := {"--output_dir", "--task_name"} & {part.partition("=")[0] for part in passed_on}:
+            raise InputError(f"{own.pop()} is set for each run: give --output and --tasks")
         model = options.model_name_or_path or packaged_model()
         print(table(benchmark(options.tasks, options.output, model, passed_on, data)))
     except KeyboardInterrupt:

@@ -135,6 +135,13 @@ def test_a_file_of_something_else_is_refused(tmp_path, runs, capsys, content):
     assert str(path) in capsys.readouterr().err and path.read_text() == content and not runs.tasks
 
 
+@pytest.mark.parametrize("flag", ["--output_dir out", "--output_dir=out", "--task_name rte"])
+def test_a_flag_that_each_run_gets_anew_is_refused_and_not_overridden(tmp_path, runs, capsys, flag):
+    argv = ["--output", str(tmp_path / "t.json"), "--model_name_or_path", "m", *flag.split()]
+    assert benchmark.main(argv) == 2 and not runs.tasks
+    assert "--output and --tasks" in capsys.readouterr().err
+
+
 def test_the_commits_are_named_task_by_task(tmp_path, runs):
     benchmark.main(["--output", str(tmp_path / "t.json"), "--model_name_or_path", "m", "--tasks", "rte", "stsb"])
     rows = json.loads((tmp_path / "t.json").read_text())
