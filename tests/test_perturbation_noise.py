@@ -166,9 +166,9 @@ def test_the_noise_of_a_step_does_not_depend_on_what_came_before():
 
 def test_the_noise_of_a_step_does_not_depend_on_torch_generators():
     torch.manual_seed(1)
-    first = draw((3, 4))[0]
+    first = draw((3, 4), seed=0)[0]
     torch.manual_seed(2)
-    assert torch.equal(first, draw((3, 4))[0])
+    assert torch.equal(first, draw((3, 4), seed=0)[0])
 
 
 def test_the_global_stream_is_that_of_torch():
