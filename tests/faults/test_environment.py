@@ -61,7 +61,8 @@ def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, 
         return collate(self, rows)
 
     monkeypatch.setattr(DataCollatorWithPadding, "__call__", dying)
-    with pytest.raises(RuntimeError, match="worker"):
+    # torch tells the death, or reading a batch that the dead process still held.
+    with pytest.raises((RuntimeError, OSError, EOFError)):
         run(parse(argv(*ALL, **flags)))
     assert status(tmp_path) == "failed"
     monkeypatch.undo()
