@@ -127,6 +127,10 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         InputError: the folder holds another run or foreign files, or the named checkpoint is not whole.
     """
     if overwrite:
+        if resume:
+            raise InputError(
+                f"--overwrite_output_dir starts anew and --resume_from_checkpoint {resume} goes on: give one of them"
+            )
         _clear(folder)
         return Plan()
     if not (folder / RECORD).exists():

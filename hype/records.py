@@ -53,6 +53,8 @@ def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) 
     training = arguments.as_dict()["training"]
     if training["load_best_model_at_end"]:
         identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "save_strategy", "save_steps")}
+        if training["eval_delay"]:
+            identity["eval_delay"] = training["eval_delay"]
     if training["lr_scheduler_type"] in GUIDED_SCHEDULES:
         identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "eval_delay")}
     identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})

@@ -127,6 +127,14 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(argv, tmp_path):
     assert not (tmp_path / "run" / "run.json").exists(), "no start in silence"
 
 
+def test_going_on_and_starting_anew_exclude_each_other(argv, tmp_path):
+    run(parse(argv("do_train", save_steps=2)))
+    checkpoint = tmp_path / "run" / "checkpoint-2"
+    with pytest.raises(InputError, match=r"starts anew and .* goes on"):
+        run(parse(argv("do_train", save_steps=2, overwrite_output_dir="true", resume_from_checkpoint=checkpoint)))
+    assert checkpoint.is_dir()
+
+
 def interrupted(argv, **flags):
     """Make an interrupted run with a checkpoint."""
     record = run(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
