@@ -51,6 +51,14 @@ def test_evaluations_that_steer_the_learning_rate_are_part_of_the_identity(argv,
     assert identity(lr_scheduler_type="linear") == identity(lr_scheduler_type="linear", **change)
 
 
+def test_a_delay_of_the_evaluations_decides_which_model_is_the_best(argv):
+    def identity(**flags):
+        best = {"eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": "true"}
+        return records.identity_of(parse(argv("do_train", **{**best, **flags})), {}, {"fingerprint": ""})
+
+    assert identity() != identity(eval_delay=4)
+
+
 @pytest.mark.parametrize(
     ("flags", "label"),
     [
