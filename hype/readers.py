@@ -131,13 +131,14 @@ def read_parquet(path: Path, encoding: str = "utf-8") -> Table:
     _require_file(path)
     try:
         table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
+        names = table.column_names
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a damaged name
         raise InputError(f"{path}: not a parquet file ({_first_line(error)})") from error
-    _check_header(path, table.column_names)
+    _check_header(path, names)
     if table.num_rows == 0:
         raise InputError(f"{path}: no rows")
     try:
-        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        columns = {name: table.column(name).to_pylist() for name in names}
     except (ValueError, OverflowError) as error:  # texts that are not utf-8, dates beyond the year 9999
         raise InputError(f"{path}: a value cannot be read ({_first_line(error)})") from error
     return Table(path, columns, list(range(1, table.num_rows + 1)))

@@ -104,6 +104,14 @@ def test_one_damaged_byte_never_shifts_a_column(tmp_path, extension, texts, dama
             assert not tags or name not in ("a", "b") or f"{name}§" in tags, (name, value)
 
 
+def test_a_damaged_name_of_a_column_is_one_line(tmp_path):
+    rows = [{"a": "a§", "name": "x"}]
+    content = as_bytes("parquet", rows).replace(b"name", b"na\xffe")
+    (tmp_path / "damaged.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged\.parquet"):
+        read_table(tmp_path / "damaged.parquet")
+
+
 LABELS = st.one_of(
     st.sampled_from(["0", "1", "2", "1.0", "0.5", "-1", "", " 1", "nan", "NA", "inf", "1e3", "x", "None", "٣", "1_0"]),
     st.text(max_size=3),
