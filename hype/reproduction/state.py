@@ -51,7 +51,9 @@ def state_of(cell: Cell) -> State:
     failure = _failure(cell)
     try:
         record = read_whole(cell.folder / RECORD, NEEDED_OF_RUN)
-        kept = read_whole(cell.kept_record_path, NEEDED_OF_RUN)
+        is_finished = record is not None and record["status"] == FINISHED
+        # Left by a kill just behind the end, it counts no more, whatever is in it.
+        kept = None if is_finished else read_whole(cell.kept_record_path, NEEDED_OF_RUN)
     except InputError as error:
         return State(DAMAGED, error=str(error), is_anew=True)
     if record is None:
@@ -59,7 +61,7 @@ def state_of(cell: Cell) -> State:
         is_anew = failure is not None or kept is not None
         status = failure.status if failure else MODEL_MISSING if kept else MISSING
         return State(status, kept, failure and failure.error, is_anew)
-    if record["status"] == FINISHED:
+    if is_finished:
         return _state_of_finished(cell, record, failure)
     if failure is not None:
         return State(failure.status, kept or record, failure.error)

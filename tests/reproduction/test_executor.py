@@ -242,6 +242,8 @@ def test_a_finished_record_outlives_a_remake_that_fails(tmp_path, model, monkeyp
         assert table["status"].tolist() == ["finished"] and table["score"].tolist() == [score]
     assert execute(needed, retry=True).status == "finished"
     assert (cell.folder / "model.safetensors").exists() and not cell.kept_record_path.exists()
+    cell.kept_record_path.write_text("{")
+    assert state_of(needed).status == "finished", "what a kill leaves behind the end does not count"
 
 
 def test_a_full_disk_fails_each_run_with_one_line(tmp_path, model, monkeypatch):
