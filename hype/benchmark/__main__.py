@@ -26,6 +26,7 @@ from hype.benchmark import (
     throughput,
 )  # fmt: skip
 from hype.benchmark.output import require_writable
+from hype.benchmark.pairs import keep_memory
 from hype.benchmark.settings import Settings
 from hype.errors import InputError, RunError
 from hype.packaged import packaged_model
@@ -117,6 +118,7 @@ def main(argv: list[str]) -> int:
         if options.repeats < 1:
             raise InputError(f"--repeats {options.repeats}: give 1 or more")
         torch.set_num_threads(threads())
+        keep_memory()
         require_writable(options.output)  # before hours of work
         figures.read(options.output)
         with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios
 from hype.benchmark.settings import Settings
 
-STEPS = 2  # of each side in each repeat
+STEPS = 4  # of each side in each repeat
 
 
 def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:

@@ -1,7 +1,9 @@
 """Seconds of alternatives, measured in turns, step by step, so that what disturbs one of them disturbs all."""
 
+import ctypes
 import math
 import random
+import sys
 import time
 from collections.abc import Callable
 
@@ -10,6 +12,19 @@ import torch
 # For a process whose peak memory counts: glibc then returns what is freed to the system, so that the peak resident set
 # is what was in use at once. Without, it moves by 1 % with the order of allocations.
 EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+# For a process whose time counts, the contrary (malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX).
+KEEP_ALL_MEMORY = {-4: 0, -1: -1, -8: 1}
+
+
+def keep_memory() -> None:
+    """Have glibc keep what is freed. Elsewhere, do nothing.
+
+    By default it gives memory back and asks for it anew, at moments that hang on all that went before: page faults hit
+    a step of any side now and then, and cost it more than what is to be measured.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        for option, value in KEEP_ALL_MEMORY.items():
+            libc.mallopt(option, value)
 
 
 def now(device: torch.device) -> float:

@@ -2,6 +2,9 @@
 
 import copy
 import json
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -186,6 +189,28 @@ def test_too_few_rows_are_told_before_the_measurement(settings):
 def test_a_run_without_a_step_that_counts_says_how_many_rows_it_needs(settings):
     with pytest.raises(InputError, match="rte: 33 training rows are needed; 20 are there"):
         measured_run.measure(settings.argv("rte", "--do_train --do_eval --num_train_epochs 1 --max_train_samples 20"))
+
+
+FAULTS = """
+import resource, sys, torch
+from hype.benchmark.pairs import keep_memory
+if sys.argv[1] == "keep":
+    keep_memory()
+torch.ones(2**25)  # makes room, also for what aligns the next ones
+torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(2**24)  # 64 MiB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator alone is told to keep memory")
+def test_kept_memory_is_not_asked_for_anew():
+    default, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("default", "keep")
+    )
+    assert default > 20 and kept <= 5  # pages of 4 KiB, or 32 of 2 MiB
 
 
 def test_the_share_of_the_noise_is_that_of_its_calls(monkeypatch):
