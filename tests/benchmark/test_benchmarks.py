@@ -192,14 +192,13 @@ def test_a_run_without_a_step_that_counts_says_how_many_rows_it_needs(settings):
 
 
 FAULTS = """
-import resource, sys, torch
+import resource, sys
 from hype.benchmark.pairs import keep_memory
 if sys.argv[1] == "keep":
     keep_memory()
-torch.ones(2**25)  # makes room, also for what aligns the next ones
-torch.ones(2**24)
+bytearray(2**26)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-torch.ones(2**24)  # 64 MiB
+bytearray(2**26)  # 64 MiB
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -234,7 +233,7 @@ def is_small(monkeypatch):
     monkeypatch.setattr(geometry, "SIZES", {"tiny": TINY})
     for module in (throughput, evaluation):
         monkeypatch.setattr(module, "TASKS", ("mrpc",))
-    for module in (throughput, loop, methods):
+    for module in (overhead, throughput, loop, methods):
         monkeypatch.setattr(module, "STEPS", 2)
     monkeypatch.setattr(methods, "TECHNIQUES", ("Child-Tuning D",))
     monkeypatch.setattr(methods, "COMPARED", ("HyPe-N", "no hidden dropout", "Child-Tuning D"))
