@@ -27,12 +27,11 @@ EPS = 1e-5
 
 
 class Training:
-    """A random BERT, AdamW and one batch of full length. dropout: the rate of all dropouts."""
+    """A random BERT, AdamW and one batch of full length. hidden_dropout, attention_dropout: rates."""
 
-    def __init__(self, sizes: dict, device: torch.device, dropout: float = 0.0):
-        rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)
+    def __init__(self, sizes: dict, device: torch.device, hidden_dropout: float = 0.0, attention_dropout: float = 0.0):
         torch.manual_seed(0)
-        config = BertConfig(**rates, **sizes)
+        config = BertConfig(hidden_dropout_prob=hidden_dropout, attention_probs_dropout_prob=attention_dropout, **sizes)
         self.device, self.model = device, BertForSequenceClassification(config).to(device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-5, fused=True)
         input_ids = torch.randint(5, config.vocab_size, (BATCH_SIZE, LENGTH))

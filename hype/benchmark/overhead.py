@@ -11,7 +11,7 @@ STEPS = 4  # of each side in each repeat
 
 
 def measure(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
-    """Return the ratios of each size and noise, and the share of a step that passes in the noise itself.
+    """Return the ratios of each size and noise and, on a CPU, the share of a step that passes in the noise itself.
 
     The share is that of drawing and adding (`HyPe.noised`) alone, without the hooks that call it: a part of the
     overhead, but found more finely than by a ratio of two steps on a machine whose speed varies.
@@ -40,21 +40,20 @@ def measure_memory(settings: Settings, bounds: dict) -> tuple[list[dict], dict]:
 def _step_time(size: str, sizes: dict, settings: Settings, bounds: dict, details: dict) -> list[dict]:
     training = geometry.Training(sizes, settings.device)
     shares = {noise: [] for noise in geometry.NOISES}
-    is_cpu = settings.device.type == "cpu"  # elsewhere, observing waits for the device and would slow the step
+    is_observed = settings.device.type == "cpu"  # elsewhere that would wait for the device, and slow the step
 
-    def noised(noise: str, is_observed: bool) -> float:
+    def noised(noise: str) -> float:
         training.shares = shares[noise]
         return training.step(geometry.NOISES[noise], is_observed)
 
-    sides = {"vanilla": training.step, **{noise: partial(noised, noise, is_cpu) for noise in shares}}
+    sides = {"vanilla": training.step, **{noise: partial(noised, noise) for noise in shares}}
     seconds = interleaved(sides, settings.repeats, STEPS)
     details[f"{size}: seconds per repeat"] = seconds
     figures = []
     for noise in shares:
-        counted = settings.repeats * STEPS
-        for _ in range(0 if is_cpu else counted):
-            noised(noise, True)
         found = ratios(seconds[noise], seconds["vanilla"])
         figures.append(figure(f"{size}, {noise}: step time", found, bounds["step time"]))
-        figures.append(figure(f"{size}, {noise}: share of the step in the noise", shares[noise][-counted:]))
+        if is_observed:
+            counted = shares[noise][-settings.repeats * STEPS :]  # without the one that warmed up
+            figures.append(figure(f"{size}, {noise}: share of the step in the noise", counted))
     return figures
