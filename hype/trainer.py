@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_checkpoints
@@ -13,7 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_ch
 from hype.checkpoints import mark_complete
 from hype.diagnostics import forked_random_streams, measure_noise
 from hype.errors import DivergedError
-from hype.length_order import in_given_order, longest_first
+from hype.length_order import in_given_order, lengths_of, longest_first
 from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
 from hype.techniques import Technique
@@ -188,8 +189,15 @@ class HyPeTrainer(Trainer):
         predictions, label_ids = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
         return EvalLoopOutput(predictions, label_ids, output.metrics, output.num_samples)
 
-    def _get_train_sampler(self, *args, **kwargs):
-        self._train_sampler = super()._get_train_sampler(*args, **kwargs)
+    def _get_train_sampler(self, train_dataset=None):
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        is_grouped = self.args.train_sampling_strategy == "group_by_length"
+        if is_grouped and isinstance(rows, Dataset) and "input_ids" in rows.column_names:
+            # The order is Trainer's own, which would read every row as Python objects to find its length.
+            size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            self._train_sampler = LengthGroupedSampler(size, lengths=lengths_of(rows).tolist())
+        else:
+            self._train_sampler = super()._get_train_sampler(train_dataset)
         return self._train_sampler
 
     def _run_epoch(self, model, epoch, *args, **kwargs):

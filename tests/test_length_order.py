@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import Trainer
 
 from hype.length_order import in_given_order, longest_first
 from hype.trainer import HyPeTrainer
@@ -32,6 +33,14 @@ def test_predictions_are_in_the_order_of_the_data(tmp_path, sampling):
     output = predicting.predict(DATA)
     np.testing.assert_allclose(output.predictions, logits_one_by_one(predicting.model), rtol=0, atol=1e-5)
     assert output.label_ids.tolist() == DATA["labels"][:]
+
+
+def test_training_groups_by_length_as_trainer_does_without_a_look_at_every_row(tmp_path, monkeypatch):
+    grouped = trainer(tmp_path, train_sampling_strategy="group_by_length", gradient_accumulation_steps=2)
+    expected = Trainer._get_train_sampler(grouped, DATA)
+    monkeypatch.setattr(type(DATA), "__iter__", None)
+    found = grouped._get_train_sampler(DATA)
+    assert found.lengths == expected.lengths == list(LENGTHS) and found.batch_size == expected.batch_size
 
 
 def test_metrics_and_loss_are_those_of_the_examples_in_their_order(tmp_path):
