@@ -1,5 +1,6 @@
 """run.json: everything that determines a run's result, and what came out. The only source of every table."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -128,8 +129,17 @@ def _git(root: Path, *command: str) -> str:
     ).stdout.strip()
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget the peak so far, where the system can: a run in a process of many has its own."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif (resets := Path("/proc/self/clear_refs")).exists():
+        with contextlib.suppress(OSError):  # not every container lets a process write it
+            resets.write_text("5")
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """Return the largest memory so far: the CUDA allocator's, else the process's resident set."""
+    """Return the largest memory since `reset_peak_memory`: the CUDA allocator's, else the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

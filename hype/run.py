@@ -59,6 +59,7 @@ def run(arguments: Arguments) -> dict | None:
 
 def _run(arguments: Arguments, folder: Path) -> dict | None:
     started = time.perf_counter()
+    records.reset_peak_memory(arguments.training.device)
     job = Job(arguments, folder)
     planned = job.plan()
     if planned.finished is not None:

@@ -1,5 +1,6 @@
 """What a record says of its run, and of the code that made it."""
 
+import os
 import subprocess
 import sys
 
@@ -32,6 +33,24 @@ def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
     child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     own = records.peak_memory_bytes(torch.device("cpu"))
     assert own > ballast.nbytes and child < own - ballast.nbytes // 2
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system forgets no peaks")
+def test_a_run_s_peak_is_not_that_of_an_earlier_one_in_its_process():
+    device = torch.device("cpu")
+    torch.ones(2**28)  # 1 GiB, freed at once
+    before = records.peak_memory_bytes(device)
+    records.reset_peak_memory(device)
+    assert records.peak_memory_bytes(device) < before - 2**29
+
+
+def test_on_a_gpu_the_allocator_s_peak_is_forgotten(monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
+    device = torch.device("cuda", 0)
+    records.reset_peak_memory(device)
+    assert forgotten == [device] and records.peak_memory_bytes(device) == 7
 
 
 GUIDED = {"lr_scheduler_type": "reduce_lr_on_plateau", "metric_for_best_model": "eval_loss", "eval_strategy": "steps"}
