@@ -243,6 +243,8 @@ class RunArguments(TrainingArguments):
             # Said outright, since without it transformers does not see torchrun's processes on a machine without GPU.
             self.use_cpu = True
             self.dataloader_pin_memory = False
+        if self.tf32 is None and (self.torch_compile or self.torch_compile_backend or self.torch_compile_mode):
+            self.tf32 = False  # transformers would switch it on with the compiler; it is a choice of its own
         super().__post_init__()
         require(
             self.optimizer_semantics == "torch" or self.optim.startswith("adamw_torch"),

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoTokenizer
 import main
 from hype.checkpoints import file_sha256
 from hype.folder import locked
+from hype.parsing import parse
 from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[1]
@@ -151,6 +152,13 @@ def test_flags_that_transformers_5_dropped_still_work(argv, tmp_path, monkeypatc
     assert record["arguments"]["training"]["train_sampling_strategy"] == "group_by_length"
     log = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
     assert record["arguments"]["training"]["warmup_steps"] == 0.5 and log["global_step"] == 6
+
+
+@pytest.mark.parametrize("flags", [{"torch_compile": True}, {"torch_compile_backend": "eager"}])
+def test_the_compiler_does_not_round_products_unless_told(argv, flags):
+    """transformers switches TF32 on with it."""
+    assert parse(argv("do_train", **flags)).training.tf32 is False
+    assert parse(argv("do_train")).training.tf32 is None
 
 
 def test_a_folder_in_use_by_a_live_process_is_refused_with_its_holder(argv, capsys, tmp_path):
