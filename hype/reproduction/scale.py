@@ -49,14 +49,14 @@ def updates_and_examples(cell: Cell) -> tuple[int, int]:
 
 
 def operations(cell: Cell) -> float:
-    """Return a run's float operations: 6 per parameter and token of training, 2 per token of the dev set.
+    """Return a run's float operations: 6 per parameter and token of training, 2 of what it evaluates and predicts.
 
     Attention's own products, a few per cent at 128 tokens, are left out.
     """
     _, examples = updates_and_examples(cell)
-    sources = TASKS[cell.task].sources
-    dev_rows = sum(sources[split].row_count for split in ("validation", "validation_mismatched") if split in sources)
-    return layer_parameters(cell.model) * LENGTH * (6.0 * _passes(cell) * examples + 2.0 * dev_rows)
+    kinds = ("validation", "test") if "--do_predict" in cell.argv else ("validation",)
+    rows = sum(source.row_count for split, source in TASKS[cell.task].sources.items() if split.startswith(kinds))
+    return layer_parameters(cell.model) * LENGTH * (6.0 * _passes(cell) * examples + 2.0 * rows)
 
 
 def memory_bytes(model: str, batch: int = 16) -> int:

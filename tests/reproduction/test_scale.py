@@ -37,6 +37,12 @@ def test_a_run_costs_six_operations_per_parameter_and_token_and_two_passes_twice
     assert operations(first("table_5", method="r-drop", task="rte")) == pytest.approx(r_drop)
 
 
+def test_what_is_predicted_costs_as_what_is_evaluated():
+    layers = 12 * 24 * 1024**2
+    mnli = layers * 128 * (6 * 3 * 392702 + 2 * (9815 + 9832 + 9796 + 9847))
+    assert operations(first("table_12", method="vanilla", task="mnli")) == pytest.approx(mnli)
+
+
 def test_memory_is_that_of_weights_and_activations():
     parameters = 12 * 24 * 1024**2 + 28996 * 1024
     activations = 24 * 16 * 128 * (68 * 1024 + 10 * 16 * 128)
