@@ -18,7 +18,8 @@ ANOTHER_SEED = "another seed, no noise"
 NOTE = (
     f"Runs with noise, without dropout, against {CONTROL}: pairs of equal model, task, learning rate and seed, which "
     "differ by the noise alone. Share of the dev examples whose predicted label differs; difference of the scores "
-    "x 100. Mean over the pairs, smallest to largest. Regression has no labels to compare and is left out. "
+    "x 100. Mean over the pairs, smallest to largest. Regression has no labels to compare and is left out, and so are "
+    f"runs of {CONTROL} that give all examples one label. "
     f"{ANOTHER_SEED}: the runs of {CONTROL} against each other, the difference of their scores without sign."
 )
 
@@ -26,11 +27,17 @@ NOTE = (
 def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
     """Return a row for each finished run with noise and no other difference to its finished control: COLUMNS.
 
+    A control that gives all examples one label learned nothing that noise could change, and counts nowhere.
+
     share: of predicted labels that differ, 0 to 1. gain: score over the control's, in points. Behind them a row of
     `ANOTHER_SEED` for every two of these controls, its gain without sign, its scale of noise NaN.
     """
     records = {cell: state.record for cell, state in zip(cells, states, strict=True) if state.is_run_finished}
-    controls = {_pair(cell): record for cell, record in records.items() if cell.method == CONTROL}
+    controls = {
+        _pair(cell): record
+        for cell, record in records.items()
+        if cell.method == CONTROL and len(set(record.get("validation_labels") or "")) > 1
+    }
     rows, compared = [], {}
     for cell, record in records.items():
         control = controls.get(_pair(cell))

@@ -60,7 +60,7 @@ class Contents:
 
     @property
     def findings(self) -> list[str]:
-        return findings(self.table, self.differences, self.layers, self.changes)
+        return findings(self.table, self.differences, self.layers, self.changes, self.points)
 
     @property
     def further_sheets(self) -> list[Sheet]:

@@ -60,20 +60,23 @@ def write_study(study: Study, sections: list[Contents], folder: Path) -> list[Pa
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
+    common = [note for note in sections[0].table.notes if all(note in c.table.notes for c in sections)]
+    own_notes = [[note for note in contents.table.notes if note not in common] for contents in sections]
     page = _template("study.html.j2").render(
         study=study,
+        notes=common,
         sections=[
-            (contents, _main_sheets(contents), [(Markup(figure.svg), figure.caption) for figure in contents.figures])
-            for contents in sections
+            (contents, notes, _main_sheets(contents), [(Markup(f.svg), f.caption) for f in contents.figures])
+            for contents, notes in zip(sections, own_notes, strict=True)
         ],
     )
-    parts = [f"# {_escaped(study.title)}", _escaped(study.summary)]
-    for contents in sections:
+    parts = [f"# {_escaped(study.title)}", _escaped(study.summary), *map(_escaped, common)]
+    for contents, notes in zip(sections, own_notes, strict=True):
         name = contents.table.name
         parts += [f"## {_escaped(contents.table.title)}", _escaped(contents.table.paper_reference)]
         parts += [_escaped(label) for label in contents.labels]
         parts.append(f"{contents.runs_text}; every run: [reports/{name}.md](reports/{name}.md)")
-        parts += [f"**{_escaped(text)}**" for text in contents.findings]
+        parts += [*map(_escaped, notes), *(f"**{_escaped(text)}**" for text in contents.findings)]
         parts += [_markdown_sheet(sheet, "###") for sheet in _main_sheets(contents)]
         parts += [f"![{_escaped(f.caption)}](reports/{f.file_name})" for f in contents.figures]
     return _written({"report.md": "\n\n".join(parts) + "\n", "report.html": page}, folder)

@@ -47,8 +47,8 @@ DIFFERENCE_NOTE = (
     "seeds, but in tables 6 and 7 seeds, as they score one run on several sets. "
     f"95 % percentile bootstrap interval from n = {LEAST_FOR_INTERVAL}, too narrow for few values (of three it is the "
     f"smallest to the largest); two-sided sign-flip permutation test from n = {LEAST_FOR_TEST}, where no p is below "
-    f"{2 / 2**LEAST_FOR_TEST:.2g}, corrected after Holm over all tests of this report. Runs without a score drop out "
-    "of the pairs."
+    f"{2 / 2**LEAST_FOR_TEST:.2g}, corrected after Holm over all tests of this table. Runs without a score drop out "
+    "of the pairs. Tables share runs: the same runs in another table are no further evidence."
 )
 LAYER_NOTE = (
     "Of the learning rate and variant that the protocol selects by the runs' own dev scores; layer 0: embeddings. "

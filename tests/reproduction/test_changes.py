@@ -24,13 +24,13 @@ def record_of(cell, labels, score, **identity):
 
 
 def made_up(narrowing=NARROWING, **identity):
-    """Controls predict 0000; noise of 1e-5 changes nothing, of 1e-3 one label of seed 2, of 1e-1 all."""
-    labels = {"hype-n 1e-5": ("0000", "0000"), "hype-n 1e-3": ("0000", "0010"), "hype-n 1e-1": ("1111", "1111")}
+    """Controls predict 0001; noise of 1e-5 changes nothing, of 1e-3 one label of seed 2, of 1e-1 all."""
+    labels = {"hype-n 1e-5": ("0001", "0001"), "hype-n 1e-3": ("0001", "0011"), "hype-n 1e-1": ("1110", "1110")}
     cells = [c for c in expand(load("dose"), narrowing) if c.method in (*labels, CONTROL)]
     states = []
     for cell in cells:
         if cell.method == CONTROL:
-            states.append(record_of(cell, "0000", 0.5))
+            states.append(record_of(cell, "0001", 0.5))
         else:
             states.append(record_of(cell, labels[cell.method][cell.seed - 1], 0.4 + cell.seed / 10, **identity))
     return cells, states
@@ -49,7 +49,7 @@ def test_share_and_gain_are_those_of_the_pairs():
 
 def test_another_seed_is_the_measure_and_counts_each_two_controls_once():
     cells, states = made_up()
-    outcomes = {1: ("0000", 0.5), 2: ("0111", 0.3)}
+    outcomes = {1: ("0001", 0.5), 2: ("0110", 0.3)}
     for place, cell in enumerate(cells):
         if cell.method == CONTROL:
             states[place] = record_of(cell, *outcomes[cell.seed])
@@ -73,6 +73,16 @@ def test_runs_without_a_finished_control_or_labels_are_left_out():
     assert changes_table(cells, alone).empty
     older = [replace(s, record=s.record | {"validation_labels": None}) for s in states]
     assert changes_table(cells, older).empty
+
+
+def test_controls_of_one_label_count_nowhere_and_noise_that_leads_to_one_does():
+    cells, states = made_up()
+    for place, cell in enumerate(cells):
+        if cell.method == "hype-n 1e-1" or (cell.method, cell.seed) == (CONTROL, 2):
+            states[place] = record_of(cell, "1111", 0.5)
+    changes = changes_table(cells, states)
+    assert set(changes["seed"]) == {1} and ANOTHER_SEED not in set(changes["method"])
+    assert changes.set_index("hype_eps")["share"].to_dict() == {1e-5: 0, 1e-3: 0, 1e-1: 0.75}
 
 
 def test_the_dose_figure_names_axes_seeds_and_scale():

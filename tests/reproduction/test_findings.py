@@ -74,7 +74,9 @@ def test_changed_predictions_and_distances_of_layers_are_means_over_seeds():
     ]
     runs = [*seeds("vanilla", VANILLA), *seeds(CONTROL, VANILLA)]
     plain = contents_of(paper_table(), runs_of(*runs), Extras(layers=pd.DataFrame(rows)))
-    assert f"Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 20.00." in plain.findings
+    # Layer 0: 0 and 20 points; layer 1: 40 lower for seed 1, equal for seed 2.
+    what = f"Distance from {CONTROL} by seed, in the layer where it is greatest, probing on rte"
+    assert f"{what}: vanilla 20.00 (layer 1, n 2), fewer than 5 values, so nothing follows." in plain.findings
     shown = replace(plain, changes=changes).findings
     assert "Share of the dev predictions that change, cola: n eps 1 20.00 %." in shown
 
@@ -85,11 +87,12 @@ def test_changes_and_distances_of_several_models_are_never_averaged_and_name_the
     of_model = pd.DataFrame({"analysis": "probing", "target": "rte", "layer": 0, "seed": 1}, index=range(2))
     of_model = of_model.assign(method=["vanilla", CONTROL])
     layers = [of_model.assign(model=m, score=s) for m, s in {"bert": [70.0, 60.0], "roberta": [95.0, 90.0]}.items()]
+    distance = f"Distance from {CONTROL} by seed, in the layer where it is greatest, probing on rte"
     assert findings(table, [], pd.concat(layers), changes) == [
         "bert: Share of the dev predictions that change, cola: n eps 1 20.00 %.",
         "roberta: Share of the dev predictions that change, cola: n eps 1 50.00 %.",
-        f"bert: Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 10.00.",
-        f"roberta: Greatest distance of a layer from {CONTROL}, probing on rte: vanilla 5.00.",
+        f"bert: {distance}: vanilla 10.00 (layer 0, n 1), fewer than 5 values, so nothing follows.",
+        f"roberta: {distance}: vanilla 5.00 (layer 0, n 1), fewer than 5 values, so nothing follows.",
     ]
 
 
@@ -99,3 +102,35 @@ def test_a_model_without_its_control_yet_has_no_distances_of_layers():
     layers = layers.assign(analysis="probing", target="rte", layer=0, seed=1)
     (text,) = findings(paper_table(models=["bert", "roberta"]), [], layers, pd.DataFrame())
     assert text.startswith("roberta: ")
+
+
+def test_distances_of_layers_are_taken_seed_by_seed_so_that_signs_do_not_cancel():
+    names = {"model": "bert", "analysis": "similarity", "target": "rte"}
+    scores = {("vanilla", 0): (0.4, 0.6, 0.1), (CONTROL, 0): (0.5, 0.5), ("vanilla", 1): (0.55, 0.55),
+              (CONTROL, 1): (0.5, 0.5)}  # fmt: skip
+    rows = [
+        {**names, "method": method, "layer": layer, "seed": seed, "score": 100 * score}
+        for (method, layer), of_seeds in scores.items()
+        for seed, score in enumerate(of_seeds, 1)
+    ]
+    (text,) = findings(paper_table(), [], pd.DataFrame(rows), pd.DataFrame())
+    assert "vanilla 10.00 (layer 0, n 2)" in text, "the third seed has no control"
+
+
+def test_a_sum_over_tasks_says_of_how_many_values_of_each():
+    rows = [*seeds(CONTROL, [0.5] * 3), *seeds("hype-n", [0.6] * 3)]
+    rows += [*seeds(CONTROL, [0.5], task="cola"), *seeds("hype-n", [0.4], task="cola")]
+    (text,) = sentences(*rows, tasks=["rte", "cola", "mrpc"])
+    assert text.endswith("nothing follows: hype-n +5.00 (-5.00 to +10.00, n 4: rte 3, cola 1, mrpc 0).")
+
+
+def test_without_a_control_dropout_and_noise_are_said_to_be_one():
+    rows = [*seeds("vanilla", [0.5]), *seeds("hype-n", [0.6])]
+    (text,) = sentences(*rows, methods=["vanilla", "hype-n"])
+    assert text.startswith("Points over vanilla (missing dropout and noise together, without runs of ")
+    assert text.endswith("nothing follows: hype-n +10.00 (n 1).")
+
+
+def test_runs_of_one_label_are_named():
+    rows = [*seeds(CONTROL, [0.5] * 2, is_constant="no"), *seeds("hype-n", [0.25] * 2, is_constant="yes")]
+    assert "Runs that give all dev examples one label: hype-n, rte, 1e-05: 2 of 2." in sentences(*rows)
