@@ -90,6 +90,12 @@ def test_another_scale_reaches_all_noise_and_nothing_else(name):
         assert not has_noise or cell.argv[cell.argv.index("--hype_eps") + 1] == "0.5"
 
 
+def test_nothing_printed_stands_beside_another_scale_of_the_noise():
+    experiment, narrowing = load("table_18"), replace(FULL, hype_eps=0.5)
+    assert paper_table(experiment, cells_of("table_18"), FULL).printed
+    assert not paper_table(experiment, cells_of("table_18", narrowing), narrowing).printed
+
+
 def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path):
     (tmp_path / "config.json").write_text('{"num_hidden_layers": 6}')
     narrowing = replace(FULL, models={"bert-large": str(tmp_path)})

@@ -13,7 +13,8 @@ import pytest
 from hype.errors import EnvironmentFault
 from hype.reproduction.contents import contents_of
 from hype.reproduction.figures import layer_plot
-from hype.reproduction.report import show, write_report
+from hype.reproduction.report import show, write_report, write_study
+from hype.reproduction.studies import Study
 from tests.reproduction.made_up_runs import CONTROL, paper_table, run, runs_of, seeds
 
 HOSTILE = "<script>alert('$1$|')</script>"
@@ -213,6 +214,14 @@ def test_notes_of_a_table_are_in_every_form(tmp_path):
     write_report(contents_of(table, small_runs()), tmp_path)
     texts = [(tmp_path / f"table_1.{end}").read_text(encoding="utf-8") for end in ("md", "html")]
     assert all("The subset is our own." in text for text in [*texts, show(contents_of(table, small_runs()))])
+
+
+def test_a_study_says_once_what_holds_in_all_its_sections(tmp_path):
+    tables = [small_table(name=name, notes=["It holds in all.", note]) for name, note in (("a", "One."), ("b", "Two."))]
+    write_study(Study("s", "Title", "Summary", "m", {}, ()), [contents_of(t, small_runs()) for t in tables], tmp_path)
+    for end in ("md", "html"):
+        text = (tmp_path / f"report.{end}").read_text(encoding="utf-8")
+        assert [text.count(note) for note in ("It holds in all.", "One.", "Two.")] == [1, 1, 1]
 
 
 def test_report_without_a_single_finished_run_is_written(tmp_path):
