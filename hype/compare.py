@@ -1,10 +1,10 @@
 """Finished runs side by side: `python -m hype.compare RUN_DIR...` prints a table made from their run.json."""
 
-import argparse
 import sys
 from pathlib import Path
 
 from hype.errors import InputError, RunError
+from hype.flags import LineParser
 from hype.folder import RECORD, read_record
 
 COLUMNS = {
@@ -82,7 +82,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """Print the table of the folders in `argv`; exit codes as in main.py."""
-    parser = argparse.ArgumentParser(prog="python -m hype.compare", description=__doc__)
+    parser = LineParser(prog="python -m hype.compare", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR")
     try:
         print(compare(parser.parse_args(argv).folders))

@@ -1,6 +1,27 @@
 """What argparse does not know of flags, for all command lines of the project. Nothing heavy is imported here."""
 
+import argparse
 import re
+
+from hype.errors import InputError
 
 # For a parser's `_negative_number_matcher`: argparse itself takes -1e-5 for a flag.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+
+
+class LineParser(argparse.ArgumentParser):
+    """A parser whose flags cannot be abbreviated, and whose errors are `InputError`s: one line, without the usage."""
+
+    def __init__(self, **options):
+        super().__init__(**{"allow_abbrev": False, **options})
+        self._negative_number_matcher = NEGATIVE_NUMBER
+
+    def error(self, message):
+        raise InputError(message.removeprefix("argument "))
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number of at least 1")
+    return int(text)

@@ -6,7 +6,9 @@ import logging
 import sys
 from pathlib import Path
 
+from hype.checkpoints import write_text
 from hype.errors import EnvironmentFault, InputError, RunError
+from hype.flags import LineParser, positive
 
 HELP = {
     "probing": "a linear head per layer on the special token of the frozen model (figure 3)",
@@ -19,35 +21,28 @@ BY_LAYER = ("probing", "similarity")
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser; flags cannot be abbreviated."""
-    top = argparse.ArgumentParser(prog="python -m hype.analysis", description=__doc__, allow_abbrev=False)
+    top = LineParser(prog="python -m hype.analysis", description=__doc__)
     commands = top.add_subparsers(dest="analysis", required=True, metavar="ANALYSIS")
     for name, text in HELP.items():
-        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=text)
         command.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a finished run")
         command.add_argument("--tasks", nargs="+", metavar="SET", help="sets to analyse on; unset: the paper's")
         command.add_argument("--output", type=Path, metavar="FILE", help="record, instead of RUN_DIR/analysis/...json")
-        command.add_argument("--batch_size", type=_positive, default=32, help="examples per forward (default: 32)")
-        command.add_argument("--max_eval_samples", type=_positive, help="use the first n examples of each dev set")
+        command.add_argument("--batch_size", type=positive, default=32, help="examples per forward (default: 32)")
+        command.add_argument("--max_eval_samples", type=positive, help="use the first n examples of each dev set")
         command.add_argument("--cache_dir", help="where data of the hub and tokenised data are cached")
         if name == "adversarial":
             command.add_argument("--adv_file", help="AdvGLUE's dev.json; unset: AI-Secure/adv_glue from the hub")
         else:
             command.add_argument("--data_dir", help="GLUE folder; unset: variable GLUE_DIR, else the hub")
         if name == "probing":
-            command.add_argument("--max_train_samples", type=_positive, help="train heads on the first n examples")
+            command.add_argument("--max_train_samples", type=positive, help="train heads on the first n examples")
         if name == "transfer":
             text = "folder with SNLI/, SICK/, SciTail/; unset: that of --data_dir if it holds SNLI/, else the hub"
             command.add_argument("--nli_dir", help=text)
         if name in BY_LAYER:
             command.add_argument("--figure_dir", type=Path, help="also draw each set's values by layer, as SVG")
     return top
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def analyse(arguments: argparse.Namespace) -> list[dict]:
@@ -81,8 +76,8 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
 
 def draw(records: list[dict], folder: Path) -> None:
     """Write <analysis>-<set>.svg for every set of the records."""
+    from hype.analysis.layer_plot import LAYER_LABELS, layer_plot
     from hype.analysis.layers import layer_table
-    from hype.reproduction.figures import LAYER_LABELS, layer_plot
 
     for target in dict.fromkeys(record["target"] for record in records):
         chosen = [record for record in records if record["target"] == target]
@@ -96,18 +91,16 @@ def draw(records: list[dict], folder: Path) -> None:
         figure = layer_plot(data, name, f"{analysis} on {target}", LAYER_LABELS[analysis], "; ".join(sorted(notes)))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".{name}.svg"
-            temporary.write_text(figure.standalone, encoding="utf-8")
-            temporary.replace(folder / f"{name}.svg")
+            write_text(folder / f"{name}.svg", figure.standalone)
         except OSError as error:
             raise EnvironmentFault(f"--figure_dir {folder}: {error.strerror}; choose a folder you can write") from error
 
 
 def main(argv: list[str]) -> int:
     """Analyse, print the table of results, and return the exit code (see hype/errors.py)."""
-    arguments = parser().parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        arguments = parser().parse_args(argv)
         # Libraries print to stdout, which is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             records = analyse(arguments)

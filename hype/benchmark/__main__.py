@@ -29,6 +29,7 @@ from hype.benchmark.output import require_writable
 from hype.benchmark.pairs import keep_memory
 from hype.benchmark.settings import Settings
 from hype.errors import InputError, RunError
+from hype.flags import LineParser, positive
 from hype.packaged import packaged_model
 
 
@@ -62,11 +63,10 @@ BENCHMARKS = {
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    built = argparse.ArgumentParser(
+    built = LineParser(
         prog="python -m hype.benchmark",
         description=f"{__doc__} On a CPU times are processor time in one thread (OMP_NUM_THREADS changes that). "
         "What each technique scores and costs in whole runs: python -m hype.benchmark.techniques.",
-        allow_abbrev=False,
     )
     built.add_argument(
         "names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help=f"{', '.join(BENCHMARKS)}; or all"
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--model_name_or_path", help="default: the packaged model")
     built.add_argument("--data_dir", default=os.environ.get("GLUE_DIR"), help="GLUE folder (default: GLUE_DIR)")
     built.add_argument(
-        "--repeats", type=int, default=5, help=f"measurements of a median; fewer than {figures.FEWEST}: no verdict"
+        "--repeats", type=positive, default=5, help=f"measurements of a median; fewer than {figures.FEWEST}: no verdict"
     )
     return built
 
@@ -112,11 +112,9 @@ def entry(name: str, settings: Settings) -> dict:
 
 def main(argv: list[str]) -> int:
     """Run the benchmarks named; exit codes as in main.py. A bound that is exceeded is a result, not an error."""
-    options = parser().parse_args(argv)
-    names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
     try:
-        if options.repeats < 1:
-            raise InputError(f"--repeats {options.repeats}: give 1 or more")
+        options = parser().parse_args(argv)
+        names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
         torch.set_num_threads(threads())
         keep_memory()
         require_writable(options.output)  # before hours of work

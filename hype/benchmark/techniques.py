@@ -14,6 +14,7 @@ from hype.benchmark.measured_run import measure_apart
 from hype.benchmark.output import read_json, require_writable
 from hype.checkpoints import model_sha256, write_json
 from hype.errors import InputError, RunError
+from hype.flags import LineParser
 from hype.packaged import packaged_model
 
 # The paper's settings (appendix A), on 1,000 examples.
@@ -129,7 +130,7 @@ def benchmark(tasks: list[str], path: Path, model: str, passed_on: list[str], da
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    built = argparse.ArgumentParser(prog="python -m hype.benchmark.techniques", description=__doc__, allow_abbrev=False)
+    built = LineParser(prog="python -m hype.benchmark.techniques", description=__doc__)
     built.add_argument("--output", type=Path, default=Path("results/techniques.json"), help="written after each run")
     built.add_argument("--tasks", nargs="+", type=str.lower, default=TASKS, help=f"default: {' '.join(TASKS)}")
     built.add_argument("--model_name_or_path", help="default: the packaged model")
@@ -139,9 +140,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run the benchmark; exit codes as in main.py."""
-    options, passed_on = parser().parse_known_args(argv)
-    data = ["--data_dir", options.data_dir] if options.data_dir else []
     try:
+        options, passed_on = parser().parse_known_args(argv)
+        data = ["--data_dir", options.data_dir] if options.data_dir else []
         if own := {"--output_dir", "--task_name"} & {part.partition("=")[0] for part in passed_on}:
             raise InputError(f"{own.pop()} is set for each run: give --output and --tasks")
         model = options.model_name_or_path or packaged_model()

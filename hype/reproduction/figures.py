@@ -1,55 +1,13 @@
-"""Figures as SVG: text stays text, colours are told apart by colour-blind readers, dark pages keep dark backgrounds."""
-
-import html
-import io
-import re
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+"""The figures of a report."""
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from hype.analysis.layer_plot import LAYER_LABELS, layer_plot
+from hype.drawing import INK, LINES, MARKERS, PALETTE, STYLE, Figure, finished, range_text, seeds_text
 from hype.reproduction.statistics import DDOF, GridPoint, PaperTable, protocol
-
-# Okabe and Ito (2008), the order chosen so that neighbours differ in lightness; the pale yellow is left out.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", "-.", ":")
-INK = "#010203"  # Stands for the page's text colour until the SVG is written.
-LAYER_LABELS = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
-NOTE_SIZE = 9  # px, of a figure 500 px wide
-LETTER_WIDTH = 0.6  # of its size, at most, on the average of a line; sans-serif is whatever font the reader has
-LINE_HEIGHT = 1.3
-POINTS_PER_INCH = 72
-STYLE = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif",
-    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
-    "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.titlesize": 10, "text.color": INK, "xtick.color": INK,
-    "ytick.color": INK, "legend.frameon": False, "axes.grid": True, "grid.color": INK, "grid.alpha": 0.15,
-    "axes.axisbelow": True,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure. svg: an <svg> element, to be set into a page or saved as a file; caption: plain text."""
-
-    name: str
-    svg: str
-    caption: str
-
-    @property
-    def file_name(self) -> str:
-        """A name of a whitelist of characters: a model's name may hold any."""
-        return re.sub("[^A-Za-z0-9._-]+", "_", self.name) + ".svg"
-
-    @property
-    def standalone(self) -> str:
-        """The figure as a file, on white: it does not know the page around it."""
-        return self.svg.replace("<svg ", '<svg style="background: #fff; color: #1a1a1a" ', 1) + "\n"
 
 
 def seed_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
@@ -81,9 +39,9 @@ def _seed_plot(points: list[GridPoint], cells: dict, table: PaperTable, model: s
         counts = sorted({p.n for p in points})
         caption = (
             f"{table.title}: {model}. One mark per run; filled: the learning rate and variant that the paper's "
-            f"protocol selects on the dev set; hollow: all others. {_seeds_text(counts)} per grid point."
+            f"protocol selects on the dev set; hollow: all others. {seeds_text(counts)} per grid point."
         )
-        return _figure(f"{table.name}_seeds_{model}", canvas, caption, _label(table))
+        return finished(f"{table.name}_seeds_{model}", canvas, caption, _label(table))
 
 
 def combination_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
@@ -116,10 +74,10 @@ def _combination_plot(cells: dict, table: PaperTable, model: str) -> Figure | No
         entries = {label: bar for axes in panels for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         canvas.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=2)
         caption = (
-            f"{table.title}: {model}. Mean over {_seeds_text(sorted({p.n for p in best.values()}))}, error bars one "
+            f"{table.title}: {model}. Mean over {seeds_text(sorted({p.n for p in best.values()}))}, error bars one "
             f"standard deviation (ddof {DDOF}), selected on the dev set. The axes do not start at 0."
         )
-        return _figure(f"{table.name}_bars_{model}", canvas, caption, _label(table))
+        return finished(f"{table.name}_bars_{model}", canvas, caption, _label(table))
 
 
 def _start_near(points: list[GridPoint], axes) -> None:
@@ -166,14 +124,14 @@ def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
             f"{table.title}: {model}. Each run with noise beside the run of the same seed without noise, neither with "
             f"dropout. Line: mean over {_runs_text(changes)}; small marks: the runs."
         )
-        return _figure(f"{table.name}_dose_{model}", canvas, caption, _label(table))
+        return finished(f"{table.name}_dose_{model}", canvas, caption, _label(table))
 
 
 def _runs_text(changes: pd.DataFrame) -> str:
     """Count the seeds behind each point of a line, and its runs where a seed has several (learning rates)."""
     points = changes.groupby(["task", "hype_type", "hype_eps"])["seed"].agg(["nunique", "size"])
     seeds, runs = (sorted(set(points[name])) for name in ("nunique", "size"))
-    return _seeds_text(seeds) + ("" if (points["nunique"] == points["size"]).all() else f" ({_range_text(runs)} runs)")
+    return seeds_text(seeds) + ("" if (points["nunique"] == points["size"]).all() else f" ({range_text(runs)} runs)")
 
 
 def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
@@ -191,31 +149,6 @@ def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
     ]
 
 
-def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note: str = "") -> Figure:
-    """Draw a score over the layers, a line per method: mean and range over seeds (figures 3 and 4).
-
-    Args:
-        data: columns layer (0: embeddings), score, method, seed.
-        score_label: the vertical axis with its unit.
-        note: model, narrowing and data, below the plot and in the caption.
-    """
-    with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(6.4, 3.6), layout="constrained")
-        axes = canvas.subplots()
-        for place, (method, group) in enumerate(data.groupby("method", sort=False)):
-            layers = group.groupby("layer")["score"].agg(["mean", "min", "max"])
-            colour = PALETTE[place % len(PALETTE)]
-            look = {"linestyle": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)], "markersize": 4}
-            axes.plot(layers.index, layers["mean"], color=colour, label=str(method), **look)
-            axes.fill_between(layers.index, layers["min"], layers["max"], color=colour, alpha=0.2, linewidth=0)
-        axes.set(title=title, xlabel="layer (0: embeddings)", ylabel=score_label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
-        counts = sorted(set(data.groupby(["method", "layer"])["seed"].nunique()))
-        caption = f"{title}. Line: mean over {_seeds_text(counts)}; band: smallest to largest."
-        return _figure(name, canvas, caption, note)
-
-
 def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
     """Make a canvas with two panels a row, `height` inches each."""
     columns = min(2, count)
@@ -227,45 +160,6 @@ def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
     return canvas, panels[:count]
 
 
-def _seeds_text(counts: Sequence[int]) -> str:
-    shown = _range_text(counts)
-    return f"n = {shown} seed{'' if shown == '1' else 's'}"
-
-
-def _range_text(counts: Sequence[int]) -> str:
-    return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-
-
 def _label(table: PaperTable) -> str:
     """Say what the numbers are where they are not the paper's experiment."""
     return " ".join(f"{text.rstrip('.')}." for text in (table.narrowing_text, table.data_text) if text)
-
-
-def _figure(name: str, canvas: Canvas, caption: str, note: str) -> Figure:
-    """Finish a figure. The note is part of the picture, too, which may be shown without its caption."""
-    if note:
-        _write_below(canvas, note)
-    described = f"{caption} {note}".strip()
-    return Figure(name, _svg(canvas, described), described)
-
-
-def _write_below(canvas: Canvas, note: str) -> None:
-    """Make the canvas higher by the lines of a note, whose letters are NOTE_SIZE where the figure is 500 px wide."""
-    width, height = canvas.get_size_inches()
-    size = NOTE_SIZE * width * POINTS_PER_INCH / 500
-    lines = textwrap.wrap(note, int(500 / (NOTE_SIZE * LETTER_WIDTH)), break_on_hyphens=False)
-    canvas.set_size_inches(width, height + len(lines) * LINE_HEIGHT * size / POINTS_PER_INCH)
-    canvas.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=LINE_HEIGHT)
-
-
-def _svg(canvas: Canvas, description: str) -> str:
-    """Write the canvas as an <svg> element without fixed size, own background or ids that meet those of others."""
-    target = io.StringIO()
-    # The salt makes ids repeatable, and those of one figure differ from another's.
-    with matplotlib.rc_context({"svg.hashsalt": description}):
-        canvas.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = target.getvalue()
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :]).replace(INK, "currentColor")
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    label = html.escape(description).replace("\\", r"\\")
-    return re.sub(r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{label}"', svg, count=1)

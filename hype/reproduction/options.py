@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hype.errors import InputError
-from hype.flags import NEGATIVE_NUMBER
+from hype.flags import LineParser
 from hype.reproduction.experiments import NAMES
 from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.studies import STUDIES
@@ -15,19 +15,12 @@ from hype.reproduction.studies import STUDIES
 ACTIONS = ("dry_run", "commands", "run", "show", "report")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise InputError(message.removeprefix("argument "))
-
-
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    line = _Parser(
+    line = LineParser(
         prog="python -m hype.reproduction",
         description="Do the runs of an experiment or a study, show what is there, write its report.",
-        allow_abbrev=False,
     )
-    line._negative_number_matcher = NEGATIVE_NUMBER
     line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
     actions = line.add_argument_group("what to do (at least one; they happen in this order)")
     actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")

@@ -183,7 +183,7 @@ def test_entries_of_unknown_benchmarks_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ("--repeats 0", "--repeats 0"),
+        ("--repeats 0", "--repeats: 0: give"),
         ("--output .", "--output ."),
         ("--output {tmp}/file/below/b.json", "--output"),
         ("--output /proc/none/b.json", "--output"),

@@ -10,9 +10,9 @@ import markupsafe
 import pandas as pd
 import pytest
 
+from hype.analysis.layer_plot import layer_plot
 from hype.errors import EnvironmentFault
 from hype.reproduction.contents import contents_of
-from hype.reproduction.figures import layer_plot
 from hype.reproduction.report import show, write_report, write_study
 from hype.reproduction.studies import Study
 from tests.reproduction.made_up_runs import CONTROL, paper_table, run, runs_of, seeds

@@ -1,0 +1,88 @@
+"""Figures as SVG: text stays text, colours are told apart by colour-blind readers, dark pages keep dark backgrounds."""
+
+import html
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.figure import Figure as Canvas
+
+# Okabe and Ito (2008), the order chosen so that neighbours differ in lightness; the pale yellow is left out.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":")
+INK = "#010203"  # Stands for the page's text colour until the SVG is written.
+NOTE_SIZE = 9  # px, of a figure 500 px wide
+LETTER_WIDTH = 0.6  # of its size, at most, on the average of a line; sans-serif is whatever font the reader has
+LINE_HEIGHT = 1.3
+POINTS_PER_INCH = 72
+STYLE = {
+    "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif",
+    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
+    "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.titlesize": 10, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK, "legend.frameon": False, "axes.grid": True, "grid.color": INK, "grid.alpha": 0.15,
+    "axes.axisbelow": True,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure. svg: an <svg> element, to be set into a page or saved as a file; caption: plain text."""
+
+    name: str
+    svg: str
+    caption: str
+
+    @property
+    def file_name(self) -> str:
+        """A name of a whitelist of characters: a model's name may hold any."""
+        return re.sub("[^A-Za-z0-9._-]+", "_", self.name) + ".svg"
+
+    @property
+    def standalone(self) -> str:
+        """The figure as a file, on white: it does not know the page around it."""
+        return self.svg.replace("<svg ", '<svg style="background: #fff; color: #1a1a1a" ', 1) + "\n"
+
+
+def finished(name: str, canvas: Canvas, caption: str, note: str) -> Figure:
+    """Finish a figure. The note is part of the picture, too, which may be shown without its caption."""
+    if note:
+        _write_below(canvas, note)
+    described = f"{caption} {note}".strip()
+    return Figure(name, _svg(canvas, described), described)
+
+
+def _write_below(canvas: Canvas, note: str) -> None:
+    """Make the canvas higher by the lines of a note, whose letters are NOTE_SIZE where the figure is 500 px wide."""
+    width, height = canvas.get_size_inches()
+    size = NOTE_SIZE * width * POINTS_PER_INCH / 500
+    lines = textwrap.wrap(note, int(500 / (NOTE_SIZE * LETTER_WIDTH)), break_on_hyphens=False)
+    canvas.set_size_inches(width, height + len(lines) * LINE_HEIGHT * size / POINTS_PER_INCH)
+    canvas.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=LINE_HEIGHT)
+
+
+def _svg(canvas: Canvas, description: str) -> str:
+    """Write the canvas as an <svg> element without fixed size, own background or ids that meet those of others."""
+    target = io.StringIO()
+    # The salt makes ids repeatable, and those of one figure differ from another's.
+    with matplotlib.rc_context({"svg.hashsalt": description}):
+        canvas.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = target.getvalue()
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :]).replace(INK, "currentColor")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    label = html.escape(description).replace("\\", r"\\")
+    return re.sub(r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{label}"', svg, count=1)
+
+
+def seeds_text(counts: Sequence[int]) -> str:
+    """Write over how many seeds; counts: rising."""
+    shown = range_text(counts)
+    return f"n = {shown} seed{'' if shown == '1' else 's'}"
+
+
+def range_text(counts: Sequence[int]) -> str:
+    """Write the smallest and the largest of rising numbers."""
+    return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
