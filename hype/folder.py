@@ -16,11 +16,18 @@ from filelock import FileLock, Timeout
 
 from hype.checkpoints import is_complete, last_complete, write_json
 from hype.errors import EnvironmentFault, InputError, LockedError
+from hype.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 RECORD = "run.json"
 SCHEMA = 1  # of the record; another number, another meaning of its fields
 LOCK = ".lock"
+# What a run leaves beside checkpoints, but for the tokenizer: beside another run's record it would pass for that one's.
+OWN_FILES = (
+    RECORD, "README.md", "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.bin",
+    "trainer_state.json", "*_results.json", "low_resource_indices.json", "*_predictions.tsv",
+    *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
+)  # fmt: skip
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -44,11 +51,18 @@ def locked(folder: Path, name: str = LOCK):
     except OSError as error:
         raise EnvironmentFault(f"--output_dir {folder}: {error.strerror}; choose a folder you can write") from error
     try:
-        start = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_json(folder / f"{name}.json", {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
+        _sign(folder / f"{name}.json")
         yield
     finally:
         lock.release()
+
+
+def _sign(path: Path) -> None:
+    start = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        write_json(path, {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: {error.strerror}; make room, or choose a folder you can write") from error
 
 
 def _holder(lock: Path) -> str:
@@ -156,7 +170,12 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         return Plan(finished=record)
     if resume:
         return _plan_from(folder, resume, identity, allow_changed)
-    return _gone_on(newest, record, changed, record.get("resumed_from")) if newest else Plan(changed=changed)
+    if record["status"] == "finished":
+        raise InputError(
+            f"--output_dir {folder} holds a finished run, of which nothing is left to go on with ({_shown(changed)}): "
+            "choose another folder, name a checkpoint by --resume_from_checkpoint, or pass --overwrite_output_dir"
+        )
+    return _gone_on(newest, record, changed, record.get("resumed_from")) if newest else Plan()
 
 
 def _changes(record: dict, identity: dict) -> dict[str, list]:
@@ -214,7 +233,8 @@ def _clear(folder: Path) -> None:
     for path in folder.glob("checkpoint-*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-    (folder / RECORD).unlink()
+    for path in {path for pattern in OWN_FILES for path in folder.glob(pattern)}:
+        path.unlink()
 
 
 def _refuse_foreign_checkpoints(folder: Path) -> None:

@@ -38,11 +38,11 @@ class Job:
         training = arguments.training
         self.arguments, self.folder, self.is_first = arguments, folder, training.process_index == 0
         wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
-        if training.eval_strategy != "no" and "validation" not in wanted:
-            wanted += SPLITS_OF["do_eval"]
         if not wanted:
             raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
-        self.techniques = selected(arguments.techniques, arguments.hype.hype_type != "none")
+        self.techniques = selected(
+            arguments.techniques, arguments.hype.hype_type != "none" and arguments.hype.hype_eps > 0
+        )
         self.config = modeling.load_config(arguments.model)
         weights_config = modeling.load_weights_config(arguments.model)
         if weights_config is not None:
@@ -69,6 +69,8 @@ class Job:
         """Decide on the first process, for all, whether to start, go on or do nothing."""
         training = self.arguments.training
         self.identity = records.identity_of(self.arguments, self.splits.fingerprint, self.model_description)
+        if training.overwrite_output_dir:
+            self._refuse_models_in_the_folder()
         outcome = [None]
         if self.is_first:
             try:
@@ -88,6 +90,16 @@ class Job:
         if isinstance(outcome[0], RunError):
             raise outcome[0]
         return outcome[0]
+
+    def _refuse_models_in_the_folder(self) -> None:
+        model = self.arguments.model
+        for name in ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"):
+            path = getattr(model, name)
+            if path and Path(path).resolve().is_relative_to(self.folder.resolve()):
+                raise InputError(
+                    f"--{name} {path} lies in --output_dir {self.folder}, which --overwrite_output_dir clears: choose "
+                    "another folder"
+                )
 
     def build(self) -> None:
         """Tokenise, load the model and make the Trainer; begin the record."""
@@ -156,6 +168,8 @@ class Job:
         result = self.trainer.train(resume_from_checkpoint=checkpoint)
         self.record["timings"]["train_s"] = result.metrics["train_runtime"]
         self.record["steps"] = result.global_step
+        if checkpoint is not None:
+            self.record["timings"]["first_step"] = int(Path(checkpoint).name.rpartition("-")[2])
         self.record["techniques"] = {technique.name: technique.facts() for technique in self.techniques}
         if training.save_model:
             self.trainer.save_model()

@@ -58,6 +58,8 @@ def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) 
             identity["eval_delay"] = training["eval_delay"]
     if training["lr_scheduler_type"] in GUIDED_SCHEDULES:
         identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "eval_delay")}
+    if training["use_liger_kernel"]:  # other kernels, other bits
+        identity["use_liger_kernel"] = training["use_liger_kernel"]
     identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})
     identity.update(model=model["fingerprint"], world_size=arguments.training.world_size)
     if "checkpoint_dir_fingerprint" in model:
@@ -73,14 +75,13 @@ def run_id_of(identity: dict) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def describe_model(name: str, config, parameter_count: int | None = None) -> dict:
+def describe_model(name: str, config) -> dict:
     """Describe a model: name, type, revision of the hub or hash of the folder's weights and configuration."""
     return {
         "name": name,
         "model_type": config.model_type,
         "revision": getattr(config, "_commit_hash", None),
         "fingerprint": fingerprint_of(name, config),
-        "parameter_count": parameter_count,
     }
 
 

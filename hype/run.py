@@ -64,6 +64,8 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
     planned = job.plan()
     if planned.finished is not None:
         logger.warning("%s is finished already: nothing is run again", folder)
+        if arguments.training.do_train and arguments.training.save_model and not any(folder.glob("model*.safetensors")):
+            logger.warning("%s: its model is not there; --overwrite_output_dir makes it anew", folder)
         return planned.finished if job.is_first else None
     job.build()
     job.record.update(status="running", changed=planned.changed or None)
@@ -88,7 +90,7 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
     job.record["timings"]["total_s"] = time.perf_counter() - started
     job.record["peak_memory_bytes"] = records.peak_memory_bytes(arguments.training.device)
     job.record["status"] = "finished"
-    if job.is_first:
+    if job.is_first and arguments.training.do_train and arguments.training.save_model:
         write_card(folder, job.record)
     job.write_record()
     return job.record if job.is_first else None

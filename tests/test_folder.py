@@ -1,10 +1,13 @@
 """What a run does with the folder that it finds, and with a checkpoint that is named to it."""
 
+import errno
+import shutil
+
 import pytest
 
 from hype.checkpoints import mark_complete, write_json
-from hype.errors import InputError
-from hype.folder import plan
+from hype.errors import EnvironmentFault, InputError
+from hype.folder import locked, plan
 from hype.parsing import parse
 from hype.run import run
 
@@ -63,6 +66,46 @@ def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):
         assert (found.changed, found.resumed_from) == ({"seed": [2, 1]}, "other/checkpoint-2")
     plain = planned(folder_of(tmp_path / "plain", ONE, [3]))
     assert (plain.changed, plain.resumed_from) == ({}, None)
+
+
+def test_a_finished_run_is_not_made_another_one(tmp_path):
+    """Trained no step more, it was recorded under the new settings."""
+    for name, steps in (("with checkpoint", [3]), ("without", [])):
+        folder = folder_of(tmp_path / name, OTHER, steps)
+        write_json(folder / "run.json", {"status": "finished", "identity": OTHER})
+        with pytest.raises(InputError, match=r"holds a finished run.*seed: 2 -> 1.*--overwrite_output_dir"):
+            planned(folder, allow_changed=True)
+        assert planned(folder, OTHER).finished
+
+
+def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path):
+    folder = folder_of(tmp_path / "run", ONE, [3])
+    old = ("model.safetensors", "model-00001-of-00002.safetensors", "all_results.json", "README.md", "MNLI-m.tsv",
+           "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
+    for name in (*old, "notes.txt", "train.tsv"):
+        (folder / name).write_text("old")
+    planned(folder, overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "train.tsv"]
+
+
+def test_the_model_that_a_run_starts_from_is_not_overwritten(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "run" / "start")
+    flags = {"model_name_or_path": model}
+    with pytest.raises(InputError, match=r"--model_name_or_path .*start lies in --output_dir"):
+        run(parse(argv("do_train", "overwrite_output_dir", **flags)))
+    assert (model / "model.safetensors").is_file()
+
+
+def test_a_disk_without_room_for_the_lock_is_one_line_and_the_folder_is_free_again(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hype.folder.write_json", full)
+        with pytest.raises(EnvironmentFault, match="No space left on device"), locked(tmp_path):
+            pytest.fail("entered")
+    with locked(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("way", ["overwrite", "resume"])

@@ -72,6 +72,29 @@ def test_the_same_command_twice_runs_once_and_other_settings_are_refused(argv, t
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
 
 
+def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone(argv, tmp_path):
+    runs = {
+        "hype": (TRAIN, NOISE), "vanilla": (TRAIN, {}), "eps 0": (TRAIN, {**NOISE, "hype_eps": 0}),
+        "no model": (TRAIN, {"save_model": False}), "evaluation": (("do_eval",), {}),
+    }  # fmt: skip
+    cards = {}
+    for name, (actions, flags) in runs.items():
+        run(parse(argv(*actions, max_steps=1, output_dir=tmp_path / name, **flags)))
+        card = tmp_path / name / "README.md"
+        cards[name] = card.read_text(encoding="utf-8") if card.exists() else None
+    assert cards["no model"] is cards["evaluation"] is None
+    assert ["The method is HyPe" in cards[name] for name in ("hype", "vanilla", "eps 0")] == [True, False, False]
+    assert [", hype]" in cards[name] for name in ("hype", "vanilla", "eps 0")] == [True, False, False]
+
+
+def test_a_finished_run_without_its_model_says_so(argv, caplog):
+    run(parse(argv(*TRAIN, save_model=False)))
+    run(parse(argv(*TRAIN, save_model=False)))
+    assert "its model is not there" not in caplog.text
+    run(parse(argv(*TRAIN)))
+    assert "its model is not there; --overwrite_output_dir makes it anew" in caplog.text
+
+
 def test_a_foreign_folder_is_refused_and_left_as_it_is(argv, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
@@ -105,6 +128,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypa
     monkeypatch.setattr(HyPeTrainer, "training_step", step)
     resumed = run(parse(argv(*TRAIN, **flags)))
     assert resumed["steps"] == 12
+    # Its times are of the steps behind the checkpoint.
+    assert resumed["timings"].get("first_step") == {1: None, 5: 3, 8: 6}[interrupted_at]
     assert_equal_weights(tmp_path / "run", tmp_path / "straight")
 
 

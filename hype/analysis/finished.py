@@ -37,7 +37,7 @@ class FinishedRun:
             raise InputError(f"{folder}: no model; do the run with --do_train")
         self._arguments = ModelArguments(model_name_or_path=str(folder))
         self._config = modeling.load_config(self._arguments)
-        self.fingerprint = records.describe_model(str(folder), self._config)["fingerprint"]
+        self.fingerprint = records.fingerprint_of(str(folder), self._config)
         self.label_names: list[str] | None = self.record["label_names"]
         self.max_seq_length: int = self.record["arguments"]["data"]["max_seq_length"]
         self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -118,6 +118,8 @@ def estimated_seconds(cells: list[Cell], states: list[State]) -> dict[Cell, floa
     times: dict[tuple, list[float]] = {}
     for cell, state in zip(cells, states, strict=True):
         if state.status == FINISHED and "total_s" in state.record["timings"]:
+            if "first_step" in state.record["timings"]:  # resumed: its time is of the last steps alone
+                continue
             for key in ((cell.model, cell.task), (cell.model, cell.task, cell.method)):
                 times.setdefault(key, []).append(state.record["timings"]["total_s"])
     estimates = {}

@@ -68,7 +68,10 @@ def runs_table(experiment: Experiment, cells: list[Cell], states: list[State]) -
                 record, score = {}, [None, None]
             status = FINISHED if record else STATUS_OF.get(state.status, "missing")
             names = [model, task, cell.method, cell.variant, cell.learning_rate, cell.seed, status]
-            numbers = [*score, record.get("timings", {}).get("train_s"), record.get("score")]
+            timings = record.get("timings", {})
+            # That of a resumed run is of its last steps alone.
+            train_s = None if "first_step" in timings else timings.get("train_s")
+            numbers = [*score, train_s, record.get("score")]
             floats = [float("nan") if number is None else number for number in numbers]
             # On another set a run may predict otherwise.
             constant = _constant_text(record.get("validation_labels")) if target is None else ""
