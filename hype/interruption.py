@@ -26,7 +26,7 @@ class _StopCallback(TrainerCallback):
     def handle(self, number, frame):
         if self.number is not None:
             _end(number)
-        logger.warning("signal %d: the run ends after this step; the same command goes on with it", number)
+        logger.warning("signal %d: the run ends after this step or save; the same command goes on with it", number)
         self.number = number
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -59,3 +59,5 @@ def stopping_between_steps(trainer: Trainer):
         for number, handler in before.items():
             signal.signal(number, handler)
         trainer.remove_callback(stop)
+    if stop.number is not None:  # it came behind the last step
+        _end(stop.number)

@@ -88,6 +88,13 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path):
     assert end.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_behind_the_last_step_ends_the_run_too(tmp_path):
+    """It was logged and forgotten: a sweep went on to its next run."""
+    with pytest.raises(SystemExit) as end, stopping_between_steps(trainer_of(tmp_path)):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert end.value.code == 143
+
+
 def test_without_checkpoints_a_signal_ends_the_run_after_the_step(tmp_path):
     trainer = trainer_of(tmp_path, save_strategy="no")
     step = trainer.training_step
