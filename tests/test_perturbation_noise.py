@@ -15,7 +15,7 @@ from tests.by_hand import Recorded
 from tests.tiny import tiny_batch, tiny_model
 
 EPS = 1e-2
-VECTORS = Path(__file__).parents[2] / "shared" / "technique_vectors.json"
+VECTORS = Path(__file__).parent / "data" / "technique_vectors.json"
 # 4 standard errors of the correlation of 100,000 independent pairs.
 SAMPLE_SHAPE = (100, 10, 100)
 CORRELATION_LIMIT = 4 / 100_000**0.5
@@ -86,8 +86,6 @@ def test_the_noise_of_the_paper_is_two_sided(kind):
 
 
 def test_uniform_noise_of_paper_and_release_equal_the_published_numbers():
-    if not VECTORS.is_file():
-        pytest.skip(f"the table of published numbers, {VECTORS.name}, is not beside this checkout")
     vector = json.loads(VECTORS.read_text())["hype_release_noise"]
     eps = vector["sigma"]
     paper = draw((2, 500, 200), hype_type="uniform", hype_eps=eps)[0].double().numpy().ravel()

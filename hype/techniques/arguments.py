@@ -1,14 +1,10 @@
 """The flags of the compared techniques. Every default leaves its technique off."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
+from hype.arguments import flag
 from hype.errors import InputError
-
-
-def _flag(default, help_text):
-    return field(default=default, metadata={"help": help_text})
-
 
 CHOICES = {
     "mode": (None, "ChildTuning-F", "ChildTuning-D"),
@@ -62,29 +58,29 @@ OPTIONS = {
 class TechniqueArguments:
     """Which techniques of tables 5 and 16 run, alone or with HyPe, and how."""
 
-    top_k_layers: int | None = _flag(None, "Top-K Tuning: train the k highest layers and the head, freeze the rest.")
-    mode: str | None = _flag(None, "Child-Tuning: ChildTuning-F (random masks) or ChildTuning-D (Fisher mask).")
-    reserve_p: float = _flag(0.0, "Child-Tuning: share of the gradient's entries that is kept.")
-    mixout_p: float = _flag(0.0, "Mixout: probability of a pre-trained input column; 0: off.")
-    mixout_modules: str = _flag("encoder", "Mixout: linear maps of the layers and the body's pooler (encoder), or all.")
-    mixout_exact_grad: bool = _flag(False, "Mixout: the formula's own gradient; off: the reference's, (1 - p) of it.")
-    recadam: bool = _flag(False, "RecAdam: pull the body to its pre-trained weights, ever less.")
-    recadam_anneal_fun: str = _flag("sigmoid", "RecAdam: schedule of the task's weight: sigmoid, linear, constant.")
-    recadam_anneal_k: float = _flag(0.5, "RecAdam: steepness of the sigmoid.")
-    recadam_anneal_t0: int = _flag(250, "RecAdam: step at the middle of the sigmoid, or at the end of the line.")
-    recadam_anneal_weight: float = _flag(1.0, "RecAdam: weight at the end of the schedule.")
-    recadam_gamma: float = _flag(5000.0, "RecAdam: strength of the quadratic penalty.")
-    noise_lambda: float = _flag(0.0, "NoisyTune: relative size of the noise on the parameters; 0: off.")
-    rdrop_alpha: float = _flag(0.0, "R-Drop: weight of the divergence of two forwards; 0: off.")
-    rdrop_ce_factor: float = _flag(0.5, "R-Drop: factor of the two task losses: 0.5 (their mean) or 1.0 (their sum).")
-    r3f_lambda: float = _flag(0.0, "R3F: weight of the divergence of clean and noised forward; 0: off.")
-    r3f_eps: float = _flag(1e-5, "R3F: scale of the noise on the word embeddings.")
-    r3f_noise_type: str = _flag("normal", "R3F: normal N(0, eps^2) or uniform U(-eps, eps).")
-    kl_reduction: str = _flag("batchmean", "R-Drop, R3F: reduction of the divergence: batchmean, sum, elementmean.")
-    lnsr_lambda: float = _flag(0.0, "LNSR: weight of the layers' response to noise; 0: off.")
-    lnsr_layer: int = _flag(1, "LNSR: noise enters the output of this layer, counted from 1.")
-    lnsr_noise_ratio: float = _flag(0.05, "LNSR: norm of the noise over the norm of the hidden state, per token.")
-    lnsr_reduction: str = _flag("mean", "LNSR: distance per layer as mean or sum over tokens and dimensions.")
+    top_k_layers: int | None = flag(None, "Top-K Tuning: train the k highest layers and the head, freeze the rest.")
+    mode: str | None = flag(None, "Child-Tuning: ChildTuning-F (random masks) or ChildTuning-D (Fisher mask).")
+    reserve_p: float = flag(0.0, "Child-Tuning: share of the gradient's entries that is kept.")
+    mixout_p: float = flag(0.0, "Mixout: probability of a pre-trained input column; 0: off.")
+    mixout_modules: str = flag("encoder", "Mixout: linear maps of the layers and the body's pooler (encoder), or all.")
+    mixout_exact_grad: bool = flag(False, "Mixout: the formula's own gradient; off: the reference's, (1 - p) of it.")
+    recadam: bool = flag(False, "RecAdam: pull the body to its pre-trained weights, ever less.")
+    recadam_anneal_fun: str = flag("sigmoid", "RecAdam: schedule of the task's weight: sigmoid, linear, constant.")
+    recadam_anneal_k: float = flag(0.5, "RecAdam: steepness of the sigmoid.")
+    recadam_anneal_t0: int = flag(250, "RecAdam: step at the middle of the sigmoid, or at the end of the line.")
+    recadam_anneal_weight: float = flag(1.0, "RecAdam: weight at the end of the schedule.")
+    recadam_gamma: float = flag(5000.0, "RecAdam: strength of the quadratic penalty.")
+    noise_lambda: float = flag(0.0, "NoisyTune: relative size of the noise on the parameters; 0: off.")
+    rdrop_alpha: float = flag(0.0, "R-Drop: weight of the divergence of two forwards; 0: off.")
+    rdrop_ce_factor: float = flag(0.5, "R-Drop: factor of the two task losses: 0.5 (their mean) or 1.0 (their sum).")
+    r3f_lambda: float = flag(0.0, "R3F: weight of the divergence of clean and noised forward; 0: off.")
+    r3f_eps: float = flag(1e-5, "R3F: scale of the noise on the word embeddings.")
+    r3f_noise_type: str = flag("normal", "R3F: normal N(0, eps^2) or uniform U(-eps, eps).")
+    kl_reduction: str = flag("batchmean", "R-Drop, R3F: reduction of the divergence: batchmean, sum, elementmean.")
+    lnsr_lambda: float = flag(0.0, "LNSR: weight of the layers' response to noise; 0: off.")
+    lnsr_layer: int = flag(1, "LNSR: noise enters the output of this layer, counted from 1.")
+    lnsr_noise_ratio: float = flag(0.05, "LNSR: norm of the noise over the norm of the hidden state, per token.")
+    lnsr_reduction: str = flag("mean", "LNSR: distance per layer as mean or sum over tokens and dimensions.")
 
     def __post_init__(self):
         for name, allowed in CHOICES.items():

@@ -22,7 +22,9 @@ def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[s
     stay as they were.
     """
     model, was_training = trainer.model, trainer.model.training
-    total = {name: torch.zeros_like(p, requires_grad=False) for name, p in scored.items()}
+    # Squares of small gradients are 0 in float16.
+    wide = {name: torch.promote_types(p.dtype, torch.float32) for name, p in scored.items()}
+    total = {name: torch.zeros_like(p, dtype=wide[name], requires_grad=False) for name, p in scored.items()}
     with forked_random_streams():
         # The same masks whenever they are computed: the streams before training depend on what ran before.
         torch.manual_seed(stream_seed("Fisher", trainer.args.seed))
@@ -32,7 +34,7 @@ def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[s
             model(**trainer._prepare_inputs(batch)).loss.backward()
             for name, parameter in scored.items():
                 if parameter.grad is not None:
-                    total[name].add_(clipped(parameter.grad, trainer.args.max_grad_norm).square())
+                    total[name].add_(clipped(parameter.grad.to(wide[name]), trainer.args.max_grad_norm).square())
             model.zero_grad()
     model.train(was_training)
     count = len(batches) * trainer.args.world_size

@@ -31,15 +31,17 @@ class R3F(RegularisedLoss):
 
     def before_training(self, trainer) -> None:
         super().before_training(trainer)
-        self.noise = "HyPe" if trainer.hype else f"{self.arguments.r3f_noise_type}, {self.arguments.r3f_eps:g}"
+        hype = _hype_with_noise(trainer)
+        self.noise = "HyPe" if hype else f"{self.arguments.r3f_noise_type}, {self.arguments.r3f_eps:g}"
         is_half = trainer.args.bf16 or trainer.args.fp16 or trainer.model.dtype != torch.float32
-        if is_half and not trainer.hype and self.arguments.r3f_eps <= 1e-4:
+        if is_half and not hype and self.arguments.r3f_eps <= 1e-4:
             logger.warning("R3F: half precision rounds most noise of --r3f_eps %g away", self.arguments.r3f_eps)
 
     def loss(self, trainer, model, inputs):
-        with trainer.hype.paused() if trainer.hype else nullcontext():
+        hype = _hype_with_noise(trainer)
+        with hype.paused() if hype else nullcontext():
             clean = model(**inputs)
-        with nullcontext() if trainer.hype else self.noised_embeddings(trainer.model):
+        with nullcontext() if hype else self.noised_embeddings(trainer.model):
             # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
             noised = trainer.model(**inputs)
         term = divergence(clean.logits, noised.logits, self.arguments.kl_reduction, kl_factor=1.0)
@@ -61,3 +63,7 @@ class R3F(RegularisedLoss):
 
     def facts(self):
         return {**super().facts(), "noise": self.noise, "kl_reduction": self.arguments.kl_reduction}
+
+
+def _hype_with_noise(trainer):
+    return trainer.hype if trainer.hype and trainer.hype.hooks else None  # with eps 0 it adds none

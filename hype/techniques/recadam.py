@@ -54,6 +54,8 @@ class RecAdam(Technique):
     def before_training(self, trainer) -> None:
         if not trainer.args.optim.startswith("adamw_torch"):
             raise InputError(f"--optim {trainer.args.optim} and --recadam exclude each other: give one")
+        if self.arguments.recadam_anneal_weight == 0:  # the reference's ordinary step
+            return
         prefix = trainer.model.base_model_prefix + "."
         self.anchors = {
             parameter: parameter.detach().clone()

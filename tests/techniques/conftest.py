@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hype.techniques import TechniqueArguments
 
-VECTORS = Path(__file__).parents[3] / "shared" / "technique_vectors.json"
+VECTORS = Path(__file__).parents[1] / "data" / "technique_vectors.json"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,8 +25,6 @@ def frozen_heap():
 
 @pytest.fixture(scope="session")
 def vectors() -> dict:
-    if not VECTORS.is_file():
-        pytest.skip(f"the table of published numbers, {VECTORS.name}, is not beside this checkout")
     return json.loads(VECTORS.read_text())
 
 

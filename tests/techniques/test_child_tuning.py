@@ -13,7 +13,7 @@ from hype.techniques import ChildTuningD, ChildTuningF, TechniqueArguments
 from hype.techniques.child_tuning import scored_parameters
 from hype.techniques.fisher import fisher_information, load_masks, masks_of_largest, save_masks
 from tests.techniques.conftest import assert_near, tensor
-from tests.tiny import tiny_model
+from tests.tiny import tiny_batch, tiny_model
 
 
 def masked_steps(technique, vector, gradients, options):
@@ -116,6 +116,16 @@ def test_the_fisher_pass_does_not_depend_on_the_random_streams():
         torch.manual_seed(seed)
         results.append(fisher_information(fisher_trainer(model, [batch]), scored_parameters(model)))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_fisher_information_of_half_precision_weights_is_float32(dtype):
+    model = tiny_model("bert").to(dtype)
+    information = fisher_information(fisher_trainer(model, [tiny_batch()], 1e-3), scored_parameters(model))
+    assert {tensor.dtype for tensor in information.values()} == {torch.float32}
+    # A tensor's entries are 1e-5 or less: squares that float16 would call 0.
+    assert all((tensor > 0).float().mean() > 0.5 for name, tensor in information.items() if name.endswith("weight"))
+    assert any(masks_of_largest(information, 0.3))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 1.0])

@@ -1,5 +1,6 @@
 """R3F's loss against the reference's numbers, and its noise."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -93,3 +94,15 @@ def test_with_hype_the_noised_forward_is_that_of_hype_alone():
     divergence = ((p * (p / q).log()).sum(-1) + (q * (q / p).log()).sum(-1)).mean()
     assert torch.equal(outputs.logits, clean.logits)
     torch.testing.assert_close(loss, clean.loss + divergence)
+
+
+def test_with_hype_of_eps_0_it_is_r3f_alone():
+    from hype import HyPe
+
+    model, losses = tiny_model("bert", **WITHOUT_DROPOUT).train(), []
+    technique = R3F(TechniqueArguments(r3f_lambda=1.0, r3f_eps=0.5))
+    for eps in (None, 0.0):
+        with HyPe(model, "normal", eps) if eps is not None else nullcontext() as hype:
+            torch.manual_seed(0)
+            losses.append(technique.loss(SimpleNamespace(model=model, hype=hype), model, tiny_batch())[0])
+    assert torch.equal(*losses) and losses[0] > model(**tiny_batch()).loss

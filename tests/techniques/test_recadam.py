@@ -113,3 +113,12 @@ def test_another_optimizer_beside_it_is_refused():
     trainer.args.optim = "adafactor"
     with pytest.raises(ValueError, match="adafactor"):
         RecAdam(TechniqueArguments(recadam=True)).before_training(trainer)
+
+
+def test_weight_0_is_the_references_ordinary_step():
+    """The body stood still."""
+    technique = RecAdam(TechniqueArguments(recadam=True, recadam_anneal_weight=0.0))
+    trainer = fake_trainer(tiny_model("bert"))
+    technique.before_training(trainer)
+    _, options = technique.optimizer(trainer)
+    assert options["anchors"] == {}
