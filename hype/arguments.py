@@ -13,9 +13,9 @@ from hype.tasks import TASKS
 FILE_EXTENSIONS = ("csv", "tsv", "json", "jsonl", "parquet")
 
 
-def flag(default, help_text, **metadata):
+def flag(default, help_text):
     """Declare a dataclass field that becomes a command-line flag with this help text."""
-    return field(default=default, metadata={"help": help_text, **metadata})
+    return field(default=default, metadata={"help": help_text})
 
 
 def require(condition: bool, message: str) -> None:
@@ -183,6 +183,9 @@ REMOVED_FLAGS = {
     "ray_scope": "the variable RAY_SCOPE",
     "dispatch_batches": "--accelerator_config",
     "split_batches": "--accelerator_config",
+    "torchdynamo": "--torch_compile_backend",
+    "include_tokens_per_second": "nothing",
+    "jit_mode_eval": "nothing",
 }
 
 

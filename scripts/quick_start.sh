@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Three paired runs on the sample data, with the packaged model: HyPe, vanilla with dropout, vanilla without.
-# The variables of run_glue.sh are taken here, too; OUTPUT_DIR is the folder of the three.
+# The variables of run_glue.sh are taken here, too, but for TASK and GLUE_DIR; OUTPUT_DIR is the folder of the three.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export TASK=sst2 LR=${LR:-1e-4} SEED=${SEED:-42} GLUE_DIR=$root/examples/sample_glue
