@@ -1,5 +1,9 @@
 """Short trainings of tiny models, for the tests of techniques."""
 
+import itertools
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import torch
 from transformers import TrainingArguments
 
@@ -48,6 +52,25 @@ def trainer_of(folder, flags, model_type="bert", hype=None, is_regression=False,
     return HyPeTrainer(
         model, arguments, train_dataset=rows, eval_dataset=rows, hype_options=hype, techniques=techniques
     )
+
+
+@contextmanager
+def fixed_differences(model, flags):
+    """Have two forwards of R-Drop, R3F and LNSR differ by what is the same for every example, in whatever batch."""
+    calls = itertools.count()
+
+    def ramp(like):
+        return torch.linspace(-1.0, 1.0, like.shape[-1]).expand_as(like)
+
+    def second_one_apart(module, args, logits):
+        return logits + (next(calls) % 2) * (logits + ramp(logits))
+
+    is_of_logits = flags.keys() & {"rdrop_alpha", "r3f_lambda"}
+    handles = [model.classifier.register_forward_hook(second_one_apart)] if is_of_logits else []
+    with patch.object(torch, "randn_like", ramp):
+        yield
+    for handle in handles:
+        handle.remove()
 
 
 def weights_of(trainer) -> dict[str, torch.Tensor]:

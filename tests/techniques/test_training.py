@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 from hype.errors import InputError
 from hype.techniques import TECHNIQUES, TechniqueArguments, fisher, selected
 from hype.techniques.child_tuning import MASK_FILE
-from tests.techniques.runs import FLAGS, HYPE, assert_equal_weights, trainer_of, weights_of
+from tests.techniques.runs import FLAGS, HYPE, assert_equal_weights, fixed_differences, trainer_of, weights_of
 from tests.tiny import tiny_model
 
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -171,18 +171,21 @@ def test_activation_checkpointing_changes_nothing(tmp_path, name, hype):
 @pytest.mark.parametrize("name", ["Top-K Tuning", "Child-Tuning F", "RecAdam", "NoisyTune", "R-Drop", "R3F", "LNSR"])
 @pytest.mark.parametrize("is_regression", [False, True], ids=["classification", "regression"])
 def test_accumulated_batches_give_the_update_of_one_big_batch(tmp_path, name, is_regression):
-    """Without draws per batch (no dropout, no noise in R3F and LNSR) both ways must agree; eps 1 calms Adam's signs."""
-    flags = {**FLAGS[name], **{"R3F": {"r3f_eps": 0.0}, "LNSR": {"lnsr_noise_ratio": 0.0}}.get(name, {})}
-    weights = []
+    """Without draws per batch both ways must agree, regularisers included; epsilon 1 calms Adam's signs."""
+    flags, weights, regularisers = {**FLAGS[name], **({"r3f_eps": 0.0} if name == "R3F" else {})}, [], []
     for size, accumulation in ((4, 1), (1, 4)):
         model = tiny_model("bert", num_labels=1 if is_regression else 3, **WITHOUT_DROPOUT)
-        trainer = trained(
-            tmp_path / str(size), flags, model=model, is_regression=is_regression, adam_epsilon=1.0,
-            per_device_train_batch_size=size, gradient_accumulation_steps=accumulation,
-        )  # fmt: skip
+        with fixed_differences(model, flags):
+            trainer = trained(
+                tmp_path / str(size), flags, model=model, is_regression=is_regression, adam_epsilon=1.0,
+                per_device_train_batch_size=size, gradient_accumulation_steps=accumulation,
+            )  # fmt: skip
         weights.append(weights_of(trainer))
-    for name in weights[0]:
-        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-5, atol=1e-6)
+        regularisers.append(trainer.techniques[0].facts().get("mean_regulariser"))
+    if name in ("R-Drop", "R3F", "LNSR"):
+        assert regularisers[0] > 1e-3 and regularisers[1] == pytest.approx(regularisers[0], rel=1e-4)
+    for key in weights[0]:
+        torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-5, atol=1e-6)
 
 
 def flags_of(first, second):

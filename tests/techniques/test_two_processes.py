@@ -3,21 +3,22 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from hype.techniques.child_tuning import MASK_FILE
-from tests.techniques.runs import FLAGS, HYPE, trainer_of, weights_of
+from tests.techniques.runs import FLAGS, HYPE, fixed_differences, trainer_of, weights_of
 from tests.tiny import tiny_model
 
-# Without dropout and noise these draw nothing, or the same on all ranks: two processes must equal one.
+# Without dropout and with fixed_differences these draw nothing, or the same on all ranks: two processes must equal one.
 COMPARED = {
     "vanilla": {},
     **{name: FLAGS[name] for name in ("Top-K Tuning", "Child-Tuning F", "RecAdam", "NoisyTune", "R-Drop")},
     "R3F": {"r3f_lambda": 0.5, "r3f_eps": 0.0},
-    "LNSR": {"lnsr_lambda": 0.5, "lnsr_noise_ratio": 0.0},
+    "LNSR": {"lnsr_lambda": 0.5},
 }
 # The Fisher information is one of batches, so that one process needs batches of the same size.
 MASKED = {"Child-Tuning D": FLAGS["Child-Tuning D"]}
@@ -31,7 +32,8 @@ def run(folder, flags, is_drawing, batch_size, **options):
         folder, flags, hype=HYPE if is_drawing else None, model=tiny_model("bert", **dropout), count=16,
         per_device_train_batch_size=batch_size, save_strategy="no", adam_epsilon=1e-3 if is_drawing else 1.0, **options,
     )  # fmt: skip
-    trainer.train()
+    with nullcontext() if is_drawing else fixed_differences(trainer.model, flags):
+        trainer.train()
     return trainer
 
 
