@@ -25,6 +25,7 @@ from hype.benchmark import (
     start,
     throughput,
 )  # fmt: skip
+from hype.benchmark.apart import last_line_of
 from hype.benchmark.output import require_writable
 from hype.benchmark.pairs import keep_memory
 from hype.benchmark.settings import Settings
@@ -110,22 +111,38 @@ def entry(name: str, settings: Settings) -> dict:
     }
 
 
+def _measure(name: str, options: argparse.Namespace) -> None:
+    torch.set_num_threads(threads())
+    keep_memory()
+    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
+        takes_model = BENCHMARKS[name].model is None
+        model = options.model_name_or_path or (packaged_model() if takes_model else None)
+        print(f"{name} ...", file=sys.stderr)
+        found = entry(name, Settings(model, options.data_dir, options.repeats, Path(folder)))
+        figures.add(options.output, name, found, list(BENCHMARKS))
+
+
+def _argv(options: argparse.Namespace) -> list[str]:
+    given = {name: value for name, value in vars(options).items() if name != "names" and value is not None}
+    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+
+
 def main(argv: list[str]) -> int:
-    """Run the benchmarks named; exit codes as in main.py. A bound that is exceeded is a result, not an error."""
+    """Run the benchmarks named, each in a process of its own; exit codes as in main.py.
+
+    A bound that is exceeded is a result, not an error.
+    """
     try:
         options = parser().parse_args(argv)
         names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
-        torch.set_num_threads(threads())
-        keep_memory()
         require_writable(options.output)  # before hours of work
         figures.read(options.output)
-        with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
-            takes_model = any(BENCHMARKS[name].model is None for name in names)
-            model = options.model_name_or_path or (packaged_model() if takes_model else None)
-            settings = Settings(model, options.data_dir, options.repeats, Path(folder))
-            for name in names:
-                print(f"{name} ...", file=sys.stderr)
-                figures.add(options.output, name, entry(name, settings), list(BENCHMARKS))
+        for name in names:
+            if len(names) == 1:
+                _measure(name, options)
+            else:
+                # Where a process puts its memory moves a side by some per cent, and hangs on all that was before.
+                last_line_of("hype.benchmark", [name, *_argv(options)])
         measured = figures.read(options.output)
         print(figures.table({name: measured[name] for name in names}))
     except KeyboardInterrupt:
