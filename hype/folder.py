@@ -24,8 +24,9 @@ SCHEMA = 1  # of the record; another number, another meaning of its fields
 LOCK = ".lock"
 # What a run leaves beside checkpoints, but for the tokenizer: beside another run's record it would pass for that one's.
 OWN_FILES = (
-    RECORD, "README.md", "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.bin",
-    "trainer_state.json", "*_results.json", "low_resource_indices.json", "*_predictions.tsv",
+    RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
+    "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
+    "eval_results.json", "low_resource_indices.json", "test_predictions.tsv",
     *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
 )  # fmt: skip
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)

@@ -1,5 +1,6 @@
 """The parts of one run, in the order in which they are made: data, model, Trainer, record, training, scores, files."""
 
+import json
 import logging
 import math
 import time
@@ -169,7 +170,8 @@ class Job:
         self.record["timings"]["train_s"] = result.metrics["train_runtime"]
         self.record["steps"] = result.global_step
         if checkpoint is not None:
-            self.record["timings"]["first_step"] = int(Path(checkpoint).name.rpartition("-")[2])
+            state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+            self.record["timings"]["first_step"] = state["global_step"]
         self.record["techniques"] = {technique.name: technique.facts() for technique in self.techniques}
         if training.save_model:
             self.trainer.save_model()

@@ -82,10 +82,12 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path)
     folder = folder_of(tmp_path / "run", ONE, [3])
     old = ("model.safetensors", "model-00001-of-00002.safetensors", "all_results.json", "README.md", "MNLI-m.tsv",
            "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
-    for name in (*old, "notes.txt", "train.tsv"):
+    for name in (*old, "notes.txt", "train.tsv", "model_backup.safetensors", "my_results.json"):
         (folder / name).write_text("old")
     planned(folder, overwrite=True)
-    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "train.tsv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model_backup.safetensors", "my_results.json", "notes.txt", "train.tsv",
+    ]  # fmt: skip
 
 
 def test_the_model_that_a_run_starts_from_is_not_overwritten(argv, tiny_folder, tmp_path):
