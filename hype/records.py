@@ -103,12 +103,19 @@ def describe_data(splits: Splits) -> dict:
 
 def describe_machine(device: torch.device) -> dict:
     """Describe versions, commit, device and threads."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
         "git": _git_state(),
         "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
     }
+
+
+def _cpu_name() -> str:
+    """Name the CPU and the instructions that torch takes there: others round otherwise, and long trainings tell."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)", info.read_text(), re.MULTILINE) if info.exists() else None
+    return f"{found[1] if found else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _git_state() -> dict | None:

@@ -35,6 +35,12 @@ def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
     assert own > ballast.nbytes and child < own - ballast.nbytes // 2
 
 
+def test_a_record_names_the_instructions_that_round_its_numbers():
+    assert records.describe_machine(torch.device("cpu"))["device"]["name"].endswith(
+        f", {torch.backends.cpu.get_cpu_capability()}"
+    )
+
+
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system forgets no peaks")
 def test_a_run_s_peak_is_not_that_of_an_earlier_one_in_its_process():
     device = torch.device("cpu")
