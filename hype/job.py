@@ -166,12 +166,12 @@ class Job:
         if self.splits.low_resource_indices is not None and self.is_first:
             write_json(self.folder / "low_resource_indices.json", self.splits.low_resource_indices)
         self.record["noise"] = self._measured_noise()
+        if checkpoint is not None:  # which rotation may remove meanwhile
+            state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+            self.record["timings"]["first_step"] = state["global_step"]
         result = self.trainer.train(resume_from_checkpoint=checkpoint)
         self.record["timings"]["train_s"] = result.metrics["train_runtime"]
         self.record["steps"] = result.global_step
-        if checkpoint is not None:
-            state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
-            self.record["timings"]["first_step"] = state["global_step"]
         self.record["techniques"] = {technique.name: technique.facts() for technique in self.techniques}
         if training.save_model:
             self.trainer.save_model()
