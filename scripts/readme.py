@@ -89,16 +89,19 @@ def section(name: str) -> Contents:
 
 @cache
 def repeated() -> dict[str, tuple[float, float]]:
-    """Return what differs between a run of seed 42 on all of CoLA and the same, without noise, made again elsewhere.
+    """Return what differs between a run of seed 42 on all of CoLA, without noise, and the same made again elsewhere.
 
-    And between two that were made again side by side, with noise of 1e-7 and without. Share of labels, points.
+    And what does between runs made again side by side: with noise of 1e-7, with the code of the study's. Share of
+    labels, points.
     """
     found = section("full_cola").runs.query("method == @CONTROL and seed == 42")["folder"].item()
-    paths = ROOT / found, RESULTS / "outputs" / "repeat_cola", RESULTS / "outputs" / "repeat_cola_hype_1e-7"
-    study, again, noised = (json.loads((path / "run.json").read_text(encoding="utf-8")) for path in paths)
+    names = ("repeat_cola", "repeat_cola_hype_1e-7", "repeat_cola_old_code")
+    paths = ROOT / found, *(RESULTS / "outputs" / name for name in names)
+    study, again, noised, old = (json.loads((path / "run.json").read_text(encoding="utf-8")) for path in paths)
     return {
         "no noise, made again, against the study's": share_and_gain(again, study),
         "noise of 1e-7 against no noise, both made again": share_and_gain(noised, again),
+        "no noise, made again with the code of the study's, against that of today": share_and_gain(old, again),
     }
 
 
@@ -116,7 +119,7 @@ def headline() -> str:
     dropout = "; ".join(f"{task} {_difference(drawn, task, CONTROL, VANILLA)}" for task in tasks)
     noise = "; ".join(f"{task} {_difference(drawn, task, 'hype-n', CONTROL)}" for task in tasks)
     changed = [f"{task} {text}" for task in tasks if (text := _percent(drawn, task, "hype-n")) != "-"]
-    (elsewhere, _), (tiny, _) = repeated().values()
+    (elsewhere, _), (tiny, _), _ = repeated().values()
     return (
         f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}; HyPe-N of 1e-5 moves it "
         f"from there by {noise}, and changes of the dev predictions {' and '.join(changed)}.\n\n"
