@@ -227,6 +227,25 @@ def _gone_on(checkpoint: Path, record: dict, changed: dict[str, list], resumed_f
     )
 
 
+def require_outside(folder: Path, places: dict[str, str | None]) -> None:
+    """Refuse to clear a folder in which the run would read. places: flag -> a path, or a name of the hub.
+
+    Raises:
+        InputError: one of them lies in the folder.
+    """
+    for name, path in places.items():
+        if path and Path(path).resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"--{name} {path} lies in --output_dir {folder}, which --overwrite_output_dir clears: choose another "
+                "folder"
+            )
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether a run's model is in its folder."""
+    return any(folder.glob("model*.safetensors"))
+
+
 def _clear(folder: Path) -> None:
     """Remove a run of ours; files of others stay."""
     if not (folder / RECORD).exists():

@@ -14,7 +14,7 @@ from hype import metrics, modeling, records
 from hype.checkpoints import write_json
 from hype.data import Splits, load_splits
 from hype.errors import InputError, RunError
-from hype.folder import RECORD, Plan, plan
+from hype.folder import RECORD, Plan, plan, require_outside
 from hype.labels import aligned_labels, checkpoint_labels, convert_label_ids
 from hype.parsing import Arguments
 from hype.submission import write_submission
@@ -71,7 +71,8 @@ class Job:
         training = self.arguments.training
         self.identity = records.identity_of(self.arguments, self.splits.fingerprint, self.model_description)
         if training.overwrite_output_dir:
-            self._refuse_models_in_the_folder()
+            names = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
+            require_outside(self.folder, {name: getattr(self.arguments.model, name) for name in names})
         outcome = [None]
         if self.is_first:
             try:
@@ -91,16 +92,6 @@ class Job:
         if isinstance(outcome[0], RunError):
             raise outcome[0]
         return outcome[0]
-
-    def _refuse_models_in_the_folder(self) -> None:
-        model = self.arguments.model
-        for name in ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"):
-            path = getattr(model, name)
-            if path and Path(path).resolve().is_relative_to(self.folder.resolve()):
-                raise InputError(
-                    f"--{name} {path} lies in --output_dir {self.folder}, which --overwrite_output_dir clears: choose "
-                    "another folder"
-                )
 
     def build(self) -> None:
         """Tokenise, load the model and make the Trainer; begin the record."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from hype import records
 from hype.card import write_card
 from hype.errors import DivergedError, EnvironmentFault, InputError, RunError
-from hype.folder import RECORD, locked, require_space, write_failure
+from hype.folder import RECORD, has_weights, locked, require_space, write_failure
 from hype.interruption import stopping_between_steps
 from hype.job import Job, untrained_text
 from hype.parsing import Arguments
@@ -64,7 +64,7 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
     planned = job.plan()
     if planned.finished is not None:
         logger.warning("%s is finished already: nothing is run again", folder)
-        if arguments.training.do_train and arguments.training.save_model and not any(folder.glob("model*.safetensors")):
+        if arguments.training.do_train and arguments.training.save_model and not has_weights(folder):
             logger.warning("%s: its model is not there; --overwrite_output_dir makes it anew", folder)
         return planned.finished if job.is_first else None
     job.build()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hype.checkpoints import write_json
 from hype.errors import InputError
-from hype.folder import RECORD, read_record
+from hype.folder import RECORD, has_weights, read_record
 from hype.reproduction.expansion import Cell
 
 # A run that ends by one of these did not fail: it was stopped, and the same command goes on with it.
@@ -73,7 +73,7 @@ def state_of(cell: Cell) -> State:
 
 def _state_of_finished(cell: Cell, record: dict, failure: State | None) -> State:
     paths = [] if cell.analysis is None else map(cell.analysis.path, cell.analysis.targets)
-    has_model = any(cell.folder.glob("model*.safetensors"))
+    has_model = has_weights(cell.folder)
     try:
         is_analysed = all([read_whole(path, NEEDED_OF_ANALYSIS) for path in paths])
     except InputError as error:
