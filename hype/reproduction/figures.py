@@ -102,13 +102,15 @@ def dose_plots(changes: pd.DataFrame, table: PaperTable) -> list[Figure]:
 
 def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
     tasks = [task for task in table.tasks if task in set(changes["task"])]
+    kinds = sorted(set(changes["hype_type"]))
     rows = {"share": ("predictions that differ, %", 100), "gain": ("score difference, points", 1)}
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(3.5 * max(2, len(tasks)), 5.0), layout="constrained")
         panels = canvas.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
         for (value, (label, factor)), of_row in zip(rows.items(), panels, strict=True):
             for axes, task in zip(of_row, tasks, strict=True):
-                for place, (kind, group) in enumerate(changes[changes["task"] == task].groupby("hype_type")):
+                for kind, group in changes[changes["task"] == task].groupby("hype_type"):
+                    place = kinds.index(kind)
                     by_eps = group.groupby("hype_eps")[value].mean() * factor
                     look = {"color": PALETTE[place], "marker": MARKERS[place]}
                     axes.plot(by_eps.index, by_eps, linestyle=LINES[place], label=f"HyPe-{kind[0].upper()}", **look)
@@ -119,7 +121,8 @@ def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
         for axes in panels[1]:
             axes.set_xlabel("scale of the noise (eps)")
             axes.xaxis.set_major_formatter("{x:g}")  # the default writes powers of ten as formulas
-        panels[0][0].legend()
+        drawn = {line.get_label(): line for axes in panels[0] for line in axes.get_legend_handles_labels()[0]}
+        panels[0][0].legend(drawn.values(), drawn)  # a task may lack a form so far
         caption = (
             f"{table.title}: {model}. Each run with noise beside the run of the same seed without noise, neither with "
             f"dropout. Line: mean over {_runs_text(changes)}; small marks: the runs."

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from hype.drawing import PALETTE
 from hype.reproduction.figures import combination_plots, dose_plots, layer_plots, seed_plots
 from hype.reproduction.statistics import grid_points
 from tests.reproduction.made_up_runs import CONTROL, paper_table, runs_of, seeds
@@ -93,3 +94,15 @@ def test_a_figure_of_the_papers_experiment_has_no_note(kind):
     figure, svg = one_figure(kind)
     assert "narrowed" not in figure.standalone and svg.get("aria-label") == figure.caption
     assert max(len(text) for text, *_ in lines_of(svg)) < 30
+
+
+def test_the_dose_figure_names_every_form_though_its_first_task_lacks_one():
+    """The legend was that of the first panel alone, and a form's colour hung on what else the task had."""
+    kinds = {"cola": ("normal", "uniform"), "rte": ("uniform",)}
+    rows = [("bert", t, k, eps, 1, 0.5, 1.0) for t in kinds for k in kinds[t] for eps in (1e-5, 1e-3, 1e-1)]
+    columns = ["model", "task", "hype_type", "hype_eps", "seed", "share", "gain"]
+    (figure,) = dose_plots(pd.DataFrame(rows, columns=columns), paper_table(models=["bert"], tasks=["rte", "cola"]))
+    assert all(figure.svg.count(f">{name}<") == 1 for name in ("HyPe-N", "HyPe-U"))
+    uniform, normal = PALETTE[1].lower(), PALETTE[0].lower()
+    # Two tasks with uniform noise, one with normal; two panels of each, a line and its legend.
+    assert figure.svg.count(f"stroke: {uniform}") > figure.svg.count(f"stroke: {normal}") > 0
