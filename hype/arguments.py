@@ -50,8 +50,8 @@ class ModelArguments:
     checkpoint_dir: str | None = flag(None, "Released flag: load the weights from this folder instead of the model's.")
     dropout_rate: float | None = flag(
         None,
-        "Hidden dropout, as in the release: hidden_dropout_prob, on XLNet `dropout` (attention too), on other models "
-        "their field of that kind; other dropouts stay. Unset: the checkpoint's.",
+        "Hidden dropout, as in the release: hidden_dropout_prob, on XLNet and T5 attention's "
+        "too, on other models their field of that kind; other dropouts stay. Unset: the checkpoint's.",
     )
     all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
     dtype: str = flag("float32", "Weights are loaded as float32, bfloat16, float16, or auto (the checkpoint's).")
@@ -207,6 +207,7 @@ REFUSED_FLAGS = {
     "prediction_loss_only": "scores are made from the predictions",
     "eval_do_concat_batches": "scores are of the whole set",
     "batch_eval_metrics": "scores are of the whole set",
+    "enable_jit_checkpoint": "a signal ends a run behind a checkpoint without it",
     "label_names": "the model has one output to learn; --label_column names the column of an own file",
 }
 
@@ -217,7 +218,7 @@ class RunArguments(TrainingArguments):
 
     output_dir: str | None = flag(None, "Folder of the run: model, run.json, metrics, predictions.")
     per_device_eval_batch_size: int = flag(32, "Examples of like length that are evaluated at once on each device.")
-    warmup_ratio: float | None = flag(None, "Share of all steps that warm up; the same as --warmup_steps 0.1.")
+    warmup_ratio: float | None = flag(None, "Share of all steps that warm up, below 1; --warmup_steps takes it, too.")
     overwrite_output_dir: bool = flag(False, "Start anew in a folder that holds a run of ours; its files go.")
     group_by_length: bool = flag(False, "Batch examples of like length; --train_sampling_strategy group_by_length.")
     logging_dir: str | None = flag(None, "Folder of TensorBoard logs; the variable TENSORBOARD_LOGGING_DIR.")

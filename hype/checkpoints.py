@@ -41,7 +41,7 @@ def _digest(file) -> str:
 
 def model_sha256(folder: Path) -> str:
     """Hash the weights and the configuration of a model's folder; other files of it do not count."""
-    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
+    patterns = ("config.json", "*model*.safetensors", "pytorch_model*.bin")
     return joint_sha256(sorted(path for pattern in patterns for path in folder.glob(pattern)))
 
 

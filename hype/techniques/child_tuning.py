@@ -63,7 +63,7 @@ class ChildTuningD(Technique):
     Only parameters whose name contains `layer`, in small letters, are masked, as in the reference: on the paper's
     architectures those inside the Transformer layers. All others train as usual. The masks are computed once, in one
     pass over the training data (HyPe's noise is on, as in every training forward), and kept in the run's folder, where
-    a resumed run finds them.
+    a run resumed with the same p finds them.
     """
 
     name = "Child-Tuning D"
@@ -76,13 +76,11 @@ class ChildTuningD(Technique):
     def before_training(self, trainer) -> None:
         scored = scored_parameters(trainer.model)
         path = Path(trainer.args.output_dir) / MASK_FILE
-        if trainer.is_resuming and path.is_file():
-            self.masks = load_masks(path, scored)
-        else:
-            information = fisher_information(trainer, scored)
-            self.masks = masks_of_largest(information, self.arguments.reserve_p)
-            if trainer.args.should_save:
-                save_masks(path, self.masks)
+        share = self.arguments.reserve_p
+        found = load_masks(path, scored, share) if trainer.is_resuming and path.is_file() else None
+        self.masks = found or masks_of_largest(fisher_information(trainer, scored), share)
+        if found is None and trainer.args.should_save:
+            save_masks(path, self.masks, share)
         kept = sum(mask.sum().item() for mask in self.masks.values())
         self.kept_share = kept / sum(mask.numel() for mask in self.masks.values())
         logger.info("%s keeps %.4f of the gradients of %d tensors", self.name, self.kept_share, len(self.masks))

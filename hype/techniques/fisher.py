@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from hype.diagnostics import forked_random_streams
@@ -54,22 +54,26 @@ def masks_of_largest(information: dict[str, torch.Tensor], share: float) -> dict
     return {name: tensor >= threshold for name, tensor in information.items()}
 
 
-def save_masks(path: Path, masks: dict[str, torch.Tensor]) -> None:
-    """Write boolean masks, eight entries per byte, under a temporary name, then rename."""
+def save_masks(path: Path, masks: dict[str, torch.Tensor], share: float) -> None:
+    """Write the boolean masks of a share, eight entries per byte, under a temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}, temporary)
+    packed = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
+    save_file(packed, temporary, metadata={"share": str(share)})
     temporary.replace(path)
 
 
-def load_masks(path: Path, like: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Read the masks of `like`, the parameters that they belong to.
+def load_masks(path: Path, like: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor] | None:
+    """Read the masks of `like`, the parameters that they belong to; None if they are of another share.
 
     Raises:
         InputError: the file is damaged or belongs to another model.
     """
     try:
-        packed = load_file(path)
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("share") != str(share):
+                return None
+            packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
         if packed.keys() != like.keys():
             raise ValueError("its names are not the model's")
         return {name: unpacked(packed[name], parameter) for name, parameter in like.items()}

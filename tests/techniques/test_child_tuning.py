@@ -143,8 +143,10 @@ def test_saved_masks_come_back(tmp_path):
     rng = torch.Generator().manual_seed(0)
     masks = {name: torch.rand(shape, generator=rng) < 0.5 for name, shape in (("a", (3, 5)), ("b", (7,)))}
     path = tmp_path / "folder" / "mask.safetensors"
-    save_masks(path, masks)
-    loaded = load_masks(path, {name: torch.zeros(mask.shape) for name, mask in masks.items()})
+    save_masks(path, masks, 0.2)
+    like = {name: torch.zeros(mask.shape) for name, mask in masks.items()}
+    loaded = load_masks(path, like, 0.2)
+    assert load_masks(path, like, 0.3) is None
     assert all(torch.equal(loaded[name], masks[name]) for name in masks)
     assert [p.name for p in path.parent.iterdir()] == ["mask.safetensors"]
 
@@ -152,12 +154,12 @@ def test_saved_masks_come_back(tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "other names", "other shape"])
 def test_a_mask_file_that_does_not_fit_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "mask.safetensors"
-    save_masks(path, {"a": torch.ones(3, 5, dtype=torch.bool)})
+    save_masks(path, {"a": torch.ones(3, 5, dtype=torch.bool)}, 0.2)
     like = {"other names": {"b": torch.zeros(3, 5)}, "other shape": {"a": torch.zeros(30, 5)}}
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"mask\.safetensors .*delete it"):
-        load_masks(path, like.get(damage, {"a": torch.zeros(3, 5)}))
+        load_masks(path, like.get(damage, {"a": torch.zeros(3, 5)}), 0.2)
 
 
 OUTSIDE = {

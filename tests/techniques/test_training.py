@@ -56,7 +56,7 @@ def test_frozen_layers_stay_and_trained_ones_move(tmp_path):
 def test_masked_weights_of_child_tuning_d_move_by_decay_alone(tmp_path):
     trainer = trained(tmp_path, FLAGS["Child-Tuning D"], weight_decay=0.0)
     start = tiny_model("bert").state_dict()
-    masks = fisher.load_masks(tmp_path / MASK_FILE, {n: start[n] for n in start if ".layer." in n})
+    masks = fisher.load_masks(tmp_path / MASK_FILE, {n: start[n] for n in start if ".layer." in n}, 0.3)
     for name, weight in weights_of(trainer).items():
         if name in masks:
             assert torch.equal(weight[~masks[name]], start[name][~masks[name]])
@@ -86,6 +86,13 @@ def test_a_fresh_run_does_not_use_the_mask_of_an_older_one(tmp_path):
     trained(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.1})
     second = trained(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.9})
     assert second.techniques[0].facts()["kept_share"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_resumed_run_does_not_use_the_mask_of_another_share(tmp_path):
+    trained(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.1})
+    resumed = trainer_of(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.9})
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert resumed.techniques[0].facts()["kept_share"] == pytest.approx(0.9, abs=0.01)
 
 
 def test_resumed_mixout_has_the_pretrained_target(tmp_path):
