@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from hype.errors import InputError, RunError
+from hype.errors import InputError, RunError, said
 from hype.flags import LineParser
 from hype.folder import RECORD, read_record
 
@@ -20,7 +20,7 @@ def compare(folders: list[Path]) -> str:
     """Return a table of the runs in these folders, and what the scores must not be taken for.
 
     "to vanilla" is the difference to the first finished vanilla run that has all but the method in common: model, data,
-    seed, learning rate and so on.
+    seed, learning rate and so on; to one without dropout only where there is none with it.
     Raises InputError for a folder without a readable record.
     """
     records = [_record(folder) for folder in folders]
@@ -40,7 +40,7 @@ def _record(folder: Path) -> dict:
 
 
 def _baseline(record: dict, records: list[dict]) -> float | None:
-    for other in records:
+    for other in sorted(records, key=lambda other: other["label"].endswith(", dropout 0")):
         is_vanilla = other["label"].startswith("vanilla") and not any(other["identity"].get(n) for n in REGULARISERS)
         is_known = other["status"] == "finished" and other.get("score") is not None
         if is_vanilla and is_known and _setting(other) == _setting(record):
@@ -87,8 +87,7 @@ def main(argv: list[str]) -> int:
     try:
         print(compare(parser.parse_args(argv).folders))
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return said(error)
     return 0
 
 

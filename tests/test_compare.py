@@ -39,6 +39,14 @@ def test_scores_are_percentages_beside_the_first_vanilla_run(tmp_path):
     ]
 
 
+def test_vanilla_with_dropout_is_what_is_measured_against_wherever_it_stands(tmp_path):
+    control = write_run(tmp_path / "a", "vanilla, dropout 0", 0.7)
+    vanilla = write_run(tmp_path / "b", "vanilla, dropout of the checkpoint", 0.6)
+    assert [row[5] for row in cells(compare([control, vanilla]))] == ["+10.00", "+0.00"]
+    hype = write_run(tmp_path / "c", "HyPe-N 1e-05, dropout 0", 0.75)
+    assert [row[5] for row in cells(compare([hype, control]))] == ["+5.00", "+0.00"]
+
+
 def test_columns_stand_under_their_headings(tmp_path):
     folders = [write_run(tmp_path / name, f"vanilla {name}", score) for name, score in (("a", 0.05), ("bcd", 1.0))]
     header, first, second = compare(folders).splitlines()[:3]
