@@ -13,12 +13,11 @@ from datasets import Dataset, Features, Value
 from hype.arguments import DataArguments
 from hype.errors import InputError
 from hype.sources import Examples, file_examples, folder_examples, hub_examples, wanted_splits
-from hype.tasks import NLI_NAMES, TASKS, Task, holds
+from hype.tasks import NLI_NAMES, TASKS, Task, holds, sample_text
 
 LOW_RESOURCE_SIZE = 1000  # paper, table 3
 # Our own: the released subset is gone (its file of indices is missing from the release).
 LOW_RESOURCE_SEED = 42
-SAMPLE_MARKER = "SAMPLE"
 MAX_SAMPLES_FLAGS = {"train": "max_train_samples", "validation": "max_eval_samples", "test": "max_predict_samples"}
 TEXT_COLUMNS = ("sentence1", "sentence2")
 
@@ -91,9 +90,7 @@ def _read(data, splits, cache_dir, label_names) -> tuple[Splits, dict[str, Examp
         examples, source = hub_examples(task, splits, cache_dir)
         return Splits(task, {}, source, notes=notes), examples
     examples = {split: folder_examples(task, split, folder, data.encoding, notes) for split in splits}
-    marker = folder / SAMPLE_MARKER
-    sample_text = marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
-    return Splits(task, {}, "folder", notes=notes, sample_text=sample_text), examples
+    return Splits(task, {}, "folder", notes=notes, sample_text=sample_text(folder)), examples
 
 
 def _glue_folder(data) -> Path | None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 HUB_ID = "nyu-mll/glue"
 
@@ -273,6 +274,12 @@ _NLI_SETS = (
 
 TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_NLI_SETS)}
 GLUE_NAMES, NLI_NAMES = (tuple(task.name for task in tasks) for tasks in (_GLUE, _NLI_SETS))
+
+
+def sample_text(folder: str | Path) -> str | None:
+    """Return what a folder's file SAMPLE says of its data: that they are no benchmark's. None: it has no such file."""
+    marker = Path(folder, "SAMPLE")
+    return marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
 
 
 def holds(folder: str, name: str) -> bool:

@@ -1,18 +1,17 @@
 """What a report needs: an experiment's printed numbers as a `PaperTable`, its runs as rows."""
 
 import itertools
-from pathlib import Path
 
 import pandas as pd
 
 from hype.analysis.layers import layer_table
-from hype.data import SAMPLE_MARKER
 from hype.errors import InputError
 from hype.reproduction.expansion import Cell
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, reported
 from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, NEEDED_OF_ANALYSIS, State, read_whole
 from hype.reproduction.statistics import RUN_COLUMNS, PaperTable
+from hype.tasks import sample_text
 
 # The analyses whose numbers are accuracies; the others give a value for each layer.
 ACCURACIES = ("adversarial", "transfer")
@@ -164,6 +163,4 @@ def _data_text(experiment: Experiment, narrowing: Narrowing) -> str:
         *(target.removesuffix("-mm") for sets in experiment.targets.values() for target in sets),
     }
     folders = sorted(filter(None, {narrowing.data_dir_of(name) for name in names}))
-    markers = [Path(folder) / SAMPLE_MARKER for folder in folders]
-    texts = [marker.read_text(encoding="utf-8").strip() for marker in markers if marker.is_file()]
-    return " ".join(dict.fromkeys(texts))
+    return " ".join(dict.fromkeys(filter(None, map(sample_text, folders))))
