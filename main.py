@@ -10,13 +10,15 @@ import traceback
 
 def main(argv: list[str]) -> int:
     """Run `argv` and return the exit code. The result goes to stdout, the log to stderr."""
-    from hype.errors import RunError
+    from hype.errors import RunError, said
     from hype.parsing import parse
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("hype").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    shows_traceback = "--debug_traceback" in argv
     try:
-        arguments = parse(argv)  # before the other imports: --help and a wrong flag wait for nothing
+        arguments = parse(argv)  # before the imports below: --help and a wrong flag need none of them
+        shows_traceback = arguments.training.debug_traceback
         # Libraries print progress and metrics to stdout, which is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             from hype.run import leave_process_group, run, summary
@@ -26,13 +28,12 @@ def main(argv: list[str]) -> int:
             record = run(arguments)
             leave_process_group()
     except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        print("error: interrupted; the same command goes on from the newest checkpoint, if any", file=sys.stderr)
         return 130
     except RunError as error:
-        if "--debug_traceback" in argv:
+        if shows_traceback:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return said(error)
     if record is not None:
         print(summary(record))
     return 0

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from hype.errors import InputError
+from hype.flags import indices
 from hype.tasks import TASKS
 
 FILE_EXTENSIONS = ("csv", "tsv", "json", "jsonl", "parquet")
@@ -149,6 +150,8 @@ class HyPeArguments:
             math.isfinite(self.hype_eps) and self.hype_eps >= 0,
             f"--hype_eps {self.hype_eps}: give a finite number of at least 0, such as 1e-5",
         )
+        if self.hype_layers is not None:
+            indices("--hype_layers", self.hype_layers)
 
     def idle_flag(self) -> str | None:
         """Say that a flag is without effect under this hype_type, or return None if all have one."""

@@ -1,5 +1,7 @@
 """The errors that end a run with one line and an exit code; everything else is a bug and shows its traceback."""
 
+import sys
+
 LONGEST = 1000
 
 
@@ -36,3 +38,9 @@ class LockedError(RunError):
     """Another live process holds the output folder."""
 
     exit_code = 6
+
+
+def said(error: RunError) -> int:
+    """Print the line of an error to stderr, and return its exit code: what every command line does with it."""
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

@@ -26,7 +26,8 @@ class _StopCallback(TrainerCallback):
     def handle(self, number, frame):
         if self.number is not None:
             _end(number)
-        logger.warning("signal %d: the run ends after this step or save; the same command goes on with it", number)
+        outcome = "the same command goes on with it" if self.keeps_checkpoint else "no checkpoint is kept"
+        logger.warning("signal %d: the run ends after this step or save; %s", number, outcome)
         self.number = number
 
     def on_step_end(self, args, state, control, **kwargs):

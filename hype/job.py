@@ -14,6 +14,7 @@ from hype import metrics, modeling, records
 from hype.checkpoints import write_json
 from hype.data import Splits, load_splits
 from hype.errors import InputError, RunError
+from hype.flags import indices
 from hype.folder import RECORD, Plan, plan, require_outside
 from hype.labels import aligned_labels, checkpoint_labels, convert_label_ids
 from hype.parsing import Arguments
@@ -37,6 +38,10 @@ class Job:
 
     def __init__(self, arguments: Arguments, folder: Path):
         training = arguments.training
+        if training.n_gpu > 1:  # Trainer would spread each batch over them
+            raise InputError(
+                "several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one"
+            )
         self.arguments, self.folder, self.is_first = arguments, folder, training.process_index == 0
         wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
         if not wanted:
@@ -273,23 +278,6 @@ def hype_options(arguments: Arguments) -> dict | None:
     options.pop("allow_vanishing_noise")
     if options["hype_type"] == "none":
         return None
-    options["hype_layers"] = parse_indices(options["hype_layers"])
+    layers = options["hype_layers"]
+    options["hype_layers"] = layers and indices("--hype_layers", layers)
     return options
-
-
-def parse_indices(text: str | None) -> list[int] | None:
-    """Read layer indices such as 0,1,5-7.
-
-    Raises:
-        InputError: anything else.
-    """
-    if text is None:
-        return None
-    indices = []
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            indices += range(int(first), int(last or first) + 1)
-    except ValueError:
-        raise InputError(f"--hype_layers {text}: give indices and ranges such as 0,1,5-7") from None
-    return indices

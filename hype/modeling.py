@@ -69,10 +69,11 @@ def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | No
     rate = dropout_rate if all_dropout_rate is None else all_dropout_rate
     if rate is None:
         return
+    flag = "--dropout_rate" if all_dropout_rate is None else "--all_dropout_rate"
     architecture = ARCHITECTURES.get(config.model_type)
     if architecture is None:
         raise InputError(
-            f"--dropout_rate {rate}: the dropouts of model type {config.model_type} are not known; set them in its "
+            f"{flag} {rate}: the dropouts of model type {config.model_type} are not known; set them in its "
             "config.json and pass no rate"
         )
     names = architecture.hidden_dropouts + (architecture.other_dropouts if all_dropout_rate is not None else ())
@@ -88,10 +89,11 @@ def load_tokenizer(model: ModelArguments):
     Raises:
         InputError, EnvironmentFault: as `load_config`.
     """
-    tokenizer = _load(AutoTokenizer, model.tokenizer_name or model.model_name_or_path, model)
+    name = model.tokenizer_name or model.model_name_or_path
+    tokenizer = _load(AutoTokenizer, name, model)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise InputError(f"the tokenizer of {model.model_name_or_path} has neither padding nor end-of-text token")
+            raise InputError(f"the tokenizer of {name} has no token to pad with; pass --tokenizer_name")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

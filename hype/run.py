@@ -32,8 +32,6 @@ def run(arguments: Arguments) -> dict | None:
         InputError, DivergedError, EnvironmentFault, LockedError: see `hype.errors`.
     """
     training = arguments.training
-    if training.n_gpu > 1:
-        raise InputError("several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one")
     folder = Path(training.output_dir)
     with locked(folder) if training.process_index == 0 else nullcontext():
         try:

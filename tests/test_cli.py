@@ -42,6 +42,7 @@ BAD_FLAGS = [
     ({"hype_eps": "small"}, ["--hype_eps", "'small'"]),
     ({"hype_type": "gaussian"}, ["--hype_type gaussian", "normal, uniform or none"]),
     ({"hype_type": "normal", "hype_layers": "0,x"}, ["--hype_layers 0,x", "0,1,5-7"]),
+    ({"hype_type": "normal", "hype_layers": "1-0", "model_name_or_path": "."}, ["--hype_layers 1-0", "0,1,5-7"]),
     ({"hype_type": "normal", "hype_layers": "0,9"}, ["layers 0 to 1"]),
     ({"hype_type": "normal", "hype_top_layers": 3}, ["hype_top_layers 3", "2 layers"]),
     ({"hype_type": "normal", "hype_layers_path": "encoder.blocks"}, ["encoder.blocks"]),
@@ -59,6 +60,7 @@ BAD_FLAGS = [
     ({"max_train_samples": 0}, ["--max_train_samples 0"]),
     ({"optimizer_semantics": "new"}, ["--optimizer_semantics new"]),
     ({"logging_nan_inf_filter": True}, ["--logging_nan_inf_filter"]),
+    ({"enable_jit_checkpoint": True}, ["--enable_jit_checkpoint", "leave the flag out"]),
     ({"train_file": "x.csv"}, ["--task_name", "--train_file"]),
     ({"task_name": None}, ["--task_name", "--train_file"]),
     ({"model_name_or_path": None}, ["--model_name_or_path"]),
@@ -141,6 +143,16 @@ def test_a_json_file_of_flags_may_be_overridden_behind_it(argv, tmp_path, capsys
     capsys.readouterr()
     (tmp_path / "flags.json").write_text("{not json")
     assert fails(capsys, [str(tmp_path / "flags.json")])[0] == 2
+
+
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_debug_traceback_shows_where_an_input_was_refused(argv, tmp_path, capsys, is_in_file):
+    flags = argv("do_train", hype_type="normal", hype_layers="9")
+    (tmp_path / "flags.json").write_text(json.dumps({"debug_traceback": True}))
+    command = [str(tmp_path / "flags.json"), *flags] if is_in_file else [*flags, "--debug_traceback=true"]
+    assert main.main(command) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and shown.splitlines()[-1].startswith("error: ")
 
 
 def test_flags_that_transformers_5_dropped_still_work(argv, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hype.checkpoints import write_text
-from hype.errors import EnvironmentFault, InputError, RunError
+from hype.errors import EnvironmentFault, InputError, RunError, said
 from hype.flags import LineParser, positive
 
 HELP = {
@@ -110,8 +110,7 @@ def main(argv: list[str]) -> int:
         print("error: interrupted; the same command computes what is missing", file=sys.stderr)
         return 130
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return said(error)
     from hype.analysis.layers import result_table
 
     print(result_table(records))

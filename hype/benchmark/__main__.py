@@ -29,7 +29,7 @@ from hype.benchmark.apart import last_line_of
 from hype.benchmark.output import require_writable
 from hype.benchmark.pairs import keep_memory
 from hype.benchmark.settings import Settings
-from hype.errors import InputError, RunError
+from hype.errors import InputError, RunError, said
 from hype.flags import LineParser, positive
 from hype.packaged import packaged_model
 
@@ -149,8 +149,7 @@ def main(argv: list[str]) -> int:
         print(f"error: interrupted; finished benchmarks are in {options.output}", file=sys.stderr)
         return 130
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return said(error)
     return 0
 
 

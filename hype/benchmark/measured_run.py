@@ -13,7 +13,7 @@ from hype import records
 from hype.benchmark.apart import last_line_of
 from hype.benchmark.pairs import now
 from hype.benchmark.settings import built
-from hype.errors import InputError, RunError
+from hype.errors import InputError, RunError, said
 from hype.parsing import parse
 
 WARM_UP_STEPS = 2
@@ -80,8 +80,7 @@ def main(argv: list[str]) -> int:
     try:
         print(json.dumps(measure(argv)), file=stdout)
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return said(error)
     return 0
 
 

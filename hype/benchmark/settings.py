@@ -58,13 +58,7 @@ class Settings:
 
 
 def built(arguments: Arguments, folder: Path) -> Job:
-    """Make a run up to its Trainer.
-
-    Raises:
-        InputError: several GPUs are visible, over which Trainer would spread the batches.
-    """
-    if arguments.training.n_gpu > 1:  # as hype.run does
-        raise InputError("several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one")
+    """Make a run up to its Trainer."""
     job = Job(arguments, folder)
     job.plan()
     job.build()

@@ -13,7 +13,7 @@ from pathlib import Path
 from hype.benchmark.measured_run import measure_apart
 from hype.benchmark.output import read_json, require_writable
 from hype.checkpoints import model_sha256, write_json
-from hype.errors import InputError, RunError
+from hype.errors import InputError, RunError, said
 from hype.flags import LineParser
 from hype.packaged import packaged_model
 
@@ -151,8 +151,7 @@ def main(argv: list[str]) -> int:
         print("error: interrupted; the same command keeps finished tasks and begins this one anew", file=sys.stderr)
         return 130
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return said(error)
     return 0
 
 

@@ -98,13 +98,11 @@ def test_both_evaluations_have_the_same_loss(settings):
     assert ours == pytest.approx(theirs, abs=1e-5)
 
 
-def test_several_gpus_are_refused_in_the_words_of_a_run(tmp_path):
-    arguments = SimpleNamespace(training=SimpleNamespace(n_gpu=2))
-    with pytest.raises(InputError) as refused_by_run:
-        run(arguments)
-    with pytest.raises(InputError, match="several GPUs") as refused:
-        built(arguments, tmp_path)
-    assert str(refused.value) == str(refused_by_run.value)
+def test_several_gpus_are_refused_by_runs_and_benchmarks(tmp_path):
+    training = SimpleNamespace(n_gpu=2, output_dir=str(tmp_path), process_index=0, device=torch.device("cpu"))
+    for start in (run, lambda arguments: built(arguments, tmp_path)):
+        with pytest.raises(InputError, match="several GPUs"):
+            start(SimpleNamespace(training=training))
 
 
 def test_the_padded_baseline_keeps_the_labels(settings):
