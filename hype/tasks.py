@@ -273,7 +273,7 @@ _NLI_SETS = (
 )  # fmt: skip
 
 TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_NLI_SETS)}
-GLUE_NAMES, NLI_NAMES = (tuple(task.name for task in tasks) for tasks in (_GLUE, _NLI_SETS))
+NLI_NAMES = tuple(task.name for task in _NLI_SETS)
 
 
 def sample_text(folder: str | Path) -> str | None:

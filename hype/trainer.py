@@ -54,7 +54,7 @@ class HyPeTrainer(Trainer):
         self.hype_options, self.techniques = hype_options, list(techniques or ())
         self.optimizer_semantics = optimizer_semantics
         self.hype: HyPe | None = None
-        self._loss_technique = next((t for t in self.techniques if type(t).loss is not Technique.loss), None)
+        self._loss_technique = next((t for t in self.techniques if t.acts_on("loss")), None)
         self.add_callback(_StepCallback(self))
 
     def train(self, resume_from_checkpoint=None, **kwargs):

@@ -170,7 +170,8 @@ def _difference(contents: Contents, task: str, method: str, reference: str) -> s
     of_pairs = [d for d in contents.differences if (d.task, d.method, d.reference) == key and d.n]
     if not of_pairs:
         return "-"
-    return interval_text(*of_pairs)
+    (pair,) = of_pairs  # one learning rate, one variant
+    return interval_text(pair)
 
 
 def _changed(contents: Contents, task: str, method: str) -> str:

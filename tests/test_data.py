@@ -10,7 +10,7 @@ import pytest
 from hype.arguments import DataArguments
 from hype.data import load_splits, low_resource_indices
 from hype.errors import InputError
-from hype.tasks import GLUE_NAMES, TASKS
+from hype.tasks import TASKS
 from tests.glue_files import RTE_DEV, RTE_TRAIN, load, rte, write, write_rte
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,7 @@ class TestRealFiles:
 class TestSample:
     """The sample that comes with the project."""
 
-    @pytest.mark.parametrize("task", GLUE_NAMES)
+    @pytest.mark.parametrize("task", list(TASKS)[:10])  # GLUE's
     def test_every_split_of_every_task_is_read(self, task):
         loaded = load(SAMPLE, TASKS[task].sources, task)
         assert list(loaded.splits) == list(TASKS[task].sources)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hype.tasks import GLUE_NAMES, TASKS, own_task
+from hype.tasks import TASKS, own_task
 
 LABELS = {
     "cola": ["unacceptable", "acceptable"],
@@ -43,8 +43,7 @@ SUBMISSIONS = {
 
 
 def test_the_ten_tasks_of_glue_stand_in_the_usual_order():
-    assert list(TASKS)[:10] == list(GLUE_NAMES)
-    assert list(GLUE_NAMES) == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax"]
+    assert list(TASKS)[:10] == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax"]
 
 
 @pytest.mark.parametrize("name", LABELS)

@@ -49,7 +49,10 @@ def on_ray(
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables that workers need: where the project is, and as many threads as here."""
+    """Return the variables that workers need: where the project is, and what is set here of PASSED_ON.
+
+    Where OMP_NUM_THREADS is not, Ray gives a worker as many threads as CPUs.
+    """
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     paths = [str(MAIN.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(paths), **passed}

@@ -30,7 +30,7 @@ def show(contents: Contents) -> str:
     head.append(sheets.protocol_note(table))
     parts = ["\n".join(textwrap.fill(line, TERMINAL_WIDTH) for line in head)]
     listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
-    listed += sheets.difference_sheets(table, [d for d in contents.differences if d.n])
+    listed += sheets.difference_sheets([d for d in contents.differences if d.n])
     listed += sheets.printed_sheets(table)
     parts += [_text(sheet, contents.labels) for sheet in listed]
     return "\n\n".join(parts) + "\n"
@@ -86,7 +86,7 @@ def _main_sheets(contents: Contents) -> list[Sheet]:
     """Return the tables of a section of a study: scores, what the noise changes, paired differences so far."""
     table = contents.table
     listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
-    return [*listed, *sheets.difference_sheets(table, [d for d in contents.differences if d.n])]
+    return [*listed, *sheets.difference_sheets([d for d in contents.differences if d.n])]
 
 
 def _written(files: dict[str, str], folder: Path) -> list[Path]:
@@ -116,7 +116,7 @@ def _markdown(contents: Contents) -> str:
     parts += [f"**{_escaped(text)}**" for text in contents.findings]
     parts += [f"## Scores by the paper's protocol\n\n{sheets.protocol_note(table)}"]
     listed = [*sheets.score_sheets(table, contents.cells), *contents.further_sheets]
-    listed += sheets.difference_sheets(table, contents.differences)
+    listed += sheets.difference_sheets(contents.differences)
     listed += [*sheets.printed_sheets(table), sheets.grid_sheet(table, contents.points, contents.cells)]
     parts += [_markdown_sheet(sheet, "##", contents.labels) for sheet in listed]
     parts.append(f"Every run with its command: {_escaped(table.name)}_runs.csv.")
@@ -142,7 +142,7 @@ def _page(contents: Contents) -> str:
         figures=[(Markup(figure.svg), figure.caption) for figure in contents.figures],
         other_sheets=[
             *contents.further_sheets,
-            *sheets.difference_sheets(table, contents.differences),
+            *sheets.difference_sheets(contents.differences),
             *sheets.printed_sheets(table),
             sheets.grid_sheet(table, points, contents.cells),
         ],

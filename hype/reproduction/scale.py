@@ -13,7 +13,7 @@ MODELS = {
     "xlnet-large": (24, 1024, 32000), "base": (12, 768, 50265), "large": (24, 1024, 50265),
     "xl": (24, 1536, 128100), "xxl": (48, 1536, 128100),
 }  # fmt: skip
-LENGTH = 128  # tokens: the longest, so an upper bound
+LENGTH = 128  # tokens: the longest
 TWICE = ("rdrop_alpha", "r3f_lambda", "lnsr_lambda")  # two forwards and backwards a step
 BYTES_PER_PARAMETER = 16  # weight, gradient, AdamW's two moments, float32
 # Sustained float operations per second, assumed: 60 % of a V100's float32, 40 % of an A100's TF32.
@@ -54,6 +54,8 @@ def operations(cell: Cell) -> float:
     Attention's own products, a few per cent at 128 tokens, are left out.
     """
     _, examples = updates_and_examples(cell)
+    if "ChildTuning-D" in cell.argv:  # its pass over the training data, before the first update
+        examples += examples // int(_flags(cell)["--num_train_epochs"])
     kinds = ("validation", "test") if "--do_predict" in cell.argv else ("validation",)
     rows = sum(source.row_count for split, source in TASKS[cell.task].sources.items() if split.startswith(kinds))
     return layer_parameters(cell.model) * LENGTH * (6.0 * _passes(cell) * examples + 2.0 * rows)

@@ -173,7 +173,7 @@ def grid_sheet(table: PaperTable, points: list[GridPoint], cells: dict) -> Sheet
     return titled(Sheet("All learning rates and variants", GRID_NOTE, columns, rows))
 
 
-def difference_sheets(table: PaperTable, differences: list[Difference]) -> list[Sheet]:
+def difference_sheets(differences: list[Difference]) -> list[Sheet]:
     """Show the paired differences, a sheet per reference."""
     columns = ["model", "task", "method", "variant", "n", "pairs", "difference", "95 % interval", "p", "p (Holm)"]
     sheets = []

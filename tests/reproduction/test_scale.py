@@ -35,6 +35,8 @@ def test_a_run_costs_six_operations_per_parameter_and_token_and_two_passes_twice
     assert operations(first("table_5", method="vanilla", task="rte")) == pytest.approx(rte)
     r_drop = layers * 128 * (12 * 7470 + 2 * 277)
     assert operations(first("table_5", method="r-drop", task="rte")) == pytest.approx(r_drop)
+    child_tuning_d = layers * 128 * (6 * (7470 + 2490) + 2 * 277)
+    assert operations(first("table_5", method="child-tuning-d", task="rte")) == pytest.approx(child_tuning_d)
 
 
 def test_what_is_predicted_costs_as_what_is_evaluated():
