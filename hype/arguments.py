@@ -11,8 +11,6 @@ from hype.errors import InputError
 from hype.flags import indices
 from hype.tasks import TASKS
 
-FILE_EXTENSIONS = ("csv", "tsv", "json", "jsonl", "parquet")
-
 
 def flag(default, help_text):
     """Declare a dataclass field that becomes a command-line flag with this help text."""
@@ -90,7 +88,7 @@ class DataArguments:
     data_dir: str | None = flag(
         None, "GLUE folder with CoLA/, SST-2/ ... (default: variable GLUE_DIR; neither: nyu-mll/glue from the hub)."
     )
-    train_file: str | None = flag(None, "Own training data: " + ", ".join(FILE_EXTENSIONS) + ".")
+    train_file: str | None = flag(None, "Own training data: csv, tsv, json, jsonl, parquet.")
     validation_file: str | None = flag(None, "Own validation data.")
     test_file: str | None = flag(None, "Own test data; labels are optional there.")
     text_columns: str | None = flag(None, "Own data: one or two text columns, separated by a comma.")

@@ -12,8 +12,8 @@ NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 class LineParser(argparse.ArgumentParser):
     """A parser whose flags cannot be abbreviated, and whose errors are `InputError`s: one line, without the usage."""
 
-    def __init__(self, **options):
-        super().__init__(**{"allow_abbrev": False, **options})
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
         self._negative_number_matcher = NEGATIVE_NUMBER
 
     def error(self, message):

@@ -11,7 +11,7 @@ from transformers import HfArgumentParser
 
 from hype.arguments import REMOVED_FLAGS, DataArguments, HyPeArguments, ModelArguments, RunArguments
 from hype.errors import InputError, RunError
-from hype.flags import NEGATIVE_NUMBER
+from hype.flags import LineParser
 from hype.techniques import TechniqueArguments
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Arguments:
         }
 
 
-class _Parser(HfArgumentParser):
+class _Parser(LineParser, HfArgumentParser):
     def error(self, message):
         # argparse names each flag with its other spelling: argument --hype_eps/--hype-eps.
         raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message))
@@ -55,11 +55,7 @@ class _Parser(HfArgumentParser):
 def parser() -> HfArgumentParser:
     """Build the parser of `main.py`; flags cannot be abbreviated."""
     groups = (ModelArguments, DataArguments, HyPeArguments, TechniqueArguments, RunArguments)
-    built = _Parser(
-        groups, prog="main.py", allow_abbrev=False, description="Fine-tune one model on one task with HyPe."
-    )
-    built._negative_number_matcher = NEGATIVE_NUMBER
-    return built
+    return _Parser(groups, prog="main.py", description="Fine-tune one model on one task with HyPe.")
 
 
 def parse(argv: list[str]) -> Arguments:

@@ -1,13 +1,13 @@
 """Seconds of alternatives, measured in turns, step by step, so that what disturbs one of them disturbs all."""
 
 import ctypes
-import math
 import random
 import sys
 import time
 from collections.abc import Callable
 
 import torch
+from scipy.stats import gmean
 
 # For a process whose peak memory counts: glibc then returns what is freed to the system, so that the peak resident set
 # is what was in use at once. Without, it moves by 1 % with the order of allocations.
@@ -76,4 +76,4 @@ def ratios(over: list[float], under: list[float]) -> list[float]:
 
 def geometric_means(rows: list[list[float]]) -> list[float]:
     """Return the geometric mean of each column."""
-    return [math.exp(sum(map(math.log, column)) / len(column)) for column in zip(*rows, strict=True)]
+    return gmean(rows, axis=0).tolist()

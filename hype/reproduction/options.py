@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hype.errors import InputError
-from hype.flags import LineParser
+from hype.flags import LineParser, positive
 from hype.reproduction.experiments import NAMES
 from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.studies import STUDIES
@@ -29,16 +29,17 @@ def parser() -> argparse.ArgumentParser:
     actions.add_argument("--show", action="store_true", help="Print the table from the runs that are there.")
     actions.add_argument("--report", action="store_true", help="Write Markdown, CSV and HTML to RESULTS_DIR/reports.")
     narrow = line.add_argument_group("narrowing: a narrowed table says so wherever it appears")
-    narrow.add_argument("--models", nargs="+", metavar="NAME[=PATH_OR_HUB_NAME]", help="These models, or others.")
+    narrow.add_argument("--models", nargs="+", metavar="NAME[=PATH_OR_HUB_NAME]",
+                        help="These models alone; NAME=PATH puts another checkpoint in the place of one.")  # fmt: skip
     narrow.add_argument("--tasks", nargs="+", help="These tasks.")
     narrow.add_argument("--methods", nargs="+", help="These methods.")
     narrow.add_argument("--variants", nargs="+", help="These points of the methods' grids, such as 'hype_eps 1e-05'.")
-    narrow.add_argument("--hype_eps", type=float, help="This scale for all noise, for the experiment's.")
-    narrow.add_argument("--seeds", nargs="+", type=int, help="These seeds, for the experiment's.")
+    narrow.add_argument("--hype_eps", type=float, help="This scale for all noise, instead of the experiment's.")
+    narrow.add_argument("--seeds", nargs="+", type=int, help="These seeds, instead of the experiment's.")
     narrow.add_argument("--learning_rates", nargs="+", type=_rate, metavar="[TASK=]RATE",
-                        help="These rates, for the experiment's; of one task, or of all.")  # fmt: skip
-    narrow.add_argument("--max_train_samples", type=int, help="At most so many training examples.")
-    narrow.add_argument("--max_analysis_samples", type=int, help="Analyse on the first examples of each dev set alone.")
+                        help="These rates, instead of the experiment's; of one task, or of all.")  # fmt: skip
+    narrow.add_argument("--max_train_samples", type=positive, help="At most so many training examples.")
+    narrow.add_argument("--max_analysis_samples", type=positive, help="Analyse on so many of each dev set.")
     narrow.add_argument("--sections", nargs="+", help="Of a study: these sections.")
     narrow.add_argument("--data_dir", help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")
     narrow.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: that of "
@@ -65,9 +66,6 @@ def narrowing_of(options: argparse.Namespace) -> Narrowing:
     bad = [seed for seed in options.seeds or () if seed < 0]
     if bad:
         raise InputError(f"--seeds {bad[0]}: give whole numbers of at least 0")
-    for name in ("max_train_samples", "max_analysis_samples"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: give a positive number")
     if options.hype_eps is not None and not 0 < options.hype_eps < float("inf"):
         raise InputError(f"--hype_eps {options.hype_eps:g}: give a positive number, such as 0.1")
     as_they_are = ("max_train_samples", "max_analysis_samples", "hype_eps", "nli_dir", "adv_file")

@@ -22,7 +22,7 @@ class Technique:
         """Act once on the pre-trained body and the fresh head, before an optimiser exists or a checkpoint is loaded."""
 
     def optimizer(self, trainer) -> tuple[type, dict[str, Any]] | None:
-        """Return the optimiser's class and arguments, parameter groups under `params`; None: the run's own."""
+        """Return the class and arguments of an optimiser, whose parameter groups are Trainer's; None: the run's own."""
         return None
 
     def loss(self, trainer, model, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:

@@ -5,14 +5,10 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
+from hype.perturbation import FILLS
 from hype.techniques.divergence import RegularisedLoss, divergence
 
 logger = logging.getLogger(__name__)
-
-NOISE = {
-    "normal": lambda noise, eps: noise.normal_(0, eps),
-    "uniform": lambda noise, eps: noise.uniform_(-eps, eps),
-}
 
 
 class R3F(RegularisedLoss):
@@ -52,7 +48,8 @@ class R3F(RegularisedLoss):
         """Add noise to the model's word embeddings inside the block, and stop their gradient."""
 
         def perturb(module, args, embeddings: torch.Tensor) -> torch.Tensor:
-            noise = NOISE[self.arguments.r3f_noise_type](torch.empty_like(embeddings), self.arguments.r3f_eps)
+            fill = FILLS[self.arguments.r3f_noise_type, "symmetric"]
+            noise = fill(torch.empty_like(embeddings), self.arguments.r3f_eps, None)  # from torch's own stream
             return embeddings.detach() + noise
 
         handle = model.get_input_embeddings().register_forward_hook(perturb)

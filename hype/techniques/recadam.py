@@ -64,12 +64,7 @@ class RecAdam(Technique):
         }
 
     def optimizer(self, trainer):
-        arguments, model = self.arguments, trainer.model
-        decayed = set(trainer.get_decay_parameter_names(model))
-        groups = {True: [], False: []}
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                groups[name in decayed].append(parameter)
+        arguments = self.arguments
         schedule = {
             "function": arguments.recadam_anneal_fun,
             "k": arguments.recadam_anneal_k,
@@ -77,10 +72,6 @@ class RecAdam(Technique):
             "weight": arguments.recadam_anneal_weight,
         }
         return RecallingAdamW, {
-            "params": [
-                {"params": groups[True], "weight_decay": trainer.args.weight_decay},
-                {"params": groups[False], "weight_decay": 0.0},
-            ],
             "lr": trainer.args.learning_rate,
             "betas": (trainer.args.adam_beta1, trainer.args.adam_beta2),
             "eps": trainer.args.adam_epsilon,

@@ -28,7 +28,7 @@ def _own_variables(monkeypatch):
             "--learning_rates 'rte': name every task of --tasks: rte=RATE cola=RATE",
         ),
         (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
-        (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples 0: give a positive number"),
+        (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples: 0: give a whole number"),
         *[
             (
                 ["table_1", "--run", "--executor", "ray", "--cpus_per_run", text],

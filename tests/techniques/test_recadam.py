@@ -8,6 +8,7 @@ import torch
 from hype.techniques import NoisyTune, RecAdam, TechniqueArguments
 from hype.techniques.recadam import RecallingAdamW, anneal
 from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.runs import FLAGS, trainer_of
 from tests.tiny import tiny_model
 
 
@@ -49,11 +50,9 @@ def test_schedule_does_not_overflow_long_before_its_middle():
 
 def fake_trainer(model):
     args = SimpleNamespace(
-        optim="adamw_torch_fused", learning_rate=1e-2, adam_beta1=0.9, adam_beta2=0.99, adam_epsilon=1e-8,
-        weight_decay=0.1, seed=0,
+        optim="adamw_torch_fused", learning_rate=1e-2, adam_beta1=0.9, adam_beta2=0.99, adam_epsilon=1e-8, seed=0,
     )  # fmt: skip
-    names = [name for name, _ in model.named_parameters() if "bias" not in name and "norm" not in name.lower()]
-    return SimpleNamespace(model=model, args=args, get_decay_parameter_names=lambda model: names)
+    return SimpleNamespace(model=model, args=args)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +73,12 @@ def test_the_whole_body_is_penalised_and_the_head_is_not(model_type, free):
     assert {name.split(".")[0] for name, _ in trainer.model.named_parameters() if name not in penalised} == free
 
 
-def test_only_decayed_names_decay():
-    trainer = fake_trainer(tiny_model("bert"))
-    technique = RecAdam(TechniqueArguments(recadam=True))
-    technique.before_training(trainer)
-    _, options = technique.optimizer(trainer)
-    decays = {id(p): group["weight_decay"] for group in options["params"] for p in group["params"]}
+def test_only_decayed_names_decay(tmp_path):
+    trainer = trainer_of(tmp_path, FLAGS["RecAdam"], weight_decay=0.1, max_steps=1)
+    trainer.train()
+    decays = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
     for name, parameter in trainer.model.named_parameters():
-        assert decays[id(parameter)] == (0.1 if name in trainer.get_decay_parameter_names(trainer.model) else 0.0)
+        assert decays[id(parameter)] == (0.0 if "bias" in name or "LayerNorm" in name else 0.1), name
 
 
 def test_the_anchor_is_the_pretrained_point_beside_noisytune():
@@ -101,7 +98,7 @@ def test_anchors_are_not_in_the_optimizers_state():
     technique = RecAdam(TechniqueArguments(recadam=True))
     technique.before_training(trainer)
     optimizer_class, options = technique.optimizer(trainer)
-    optimizer = optimizer_class(options.pop("params"), **options)
+    optimizer = optimizer_class(trainer.model.parameters(), **options)
     for parameter in trainer.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()

@@ -89,7 +89,7 @@ def test_a_fresh_run_does_not_use_the_mask_of_an_older_one(tmp_path):
 
 
 def test_a_resumed_run_does_not_use_the_mask_of_another_share(tmp_path):
-    trained(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.1})
+    trainer_of(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.1}).train()
     resumed = trainer_of(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.9})
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert resumed.techniques[0].facts()["kept_share"] == pytest.approx(0.9, abs=0.01)
