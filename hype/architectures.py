@@ -91,6 +91,8 @@ ARCHITECTURES = {
 }
 
 REFUSED = {
+    **dict.fromkeys(("luke", "lilt"), "its layers carry two states, of which one alone would get noise"),
+    "bridgetower": "its layers are in several stacks of several kinds, of which one alone would get noise",
     "funnel": "its layers take query, key and value apart and pool between blocks, so there is no one layer input",
 }
 
@@ -100,12 +102,18 @@ def unwrap(model: nn.Module) -> nn.Module:
     while True:
         if hasattr(model, "_orig_mod"):
             model = model._orig_mod
-        elif isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        elif isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
         elif hasattr(model, "get_base_model"):
             model = model.get_base_model()
         else:
             return model
+
+
+def base_of(model: nn.Module) -> nn.Module:
+    """Return the model without its head; one that does not tell them apart is returned as it is."""
+    base = getattr(model, "base_model", model)
+    return base if isinstance(base, nn.Module) else model
 
 
 def is_in_table(model: nn.Module) -> bool:
@@ -116,8 +124,8 @@ def is_in_table(model: nn.Module) -> bool:
 def architecture_of(model: nn.Module, layers_path: str | None = None) -> Architecture:
     """Look up the model's architecture; for an unknown one, take `layers_path` or find its list of layers.
 
-    `layers_path` may name several stacks, separated by commas. The generic rule takes the one outermost list of
-    transformers' `GradientCheckpointingLayer`.
+    `layers_path` may name several stacks, separated by commas. The generic rule takes the one list of transformers'
+    `GradientCheckpointingLayer`.
 
     Raises:
         ValueError: the architecture cannot be perturbed, or its layers cannot be found without doubt.
@@ -130,52 +138,55 @@ def architecture_of(model: nn.Module, layers_path: str | None = None) -> Archite
         raise ValueError(f"model type {model_type} cannot take HyPe: {REFUSED[model_type]}")
     if model_type in ARCHITECTURES:
         return ARCHITECTURES[model_type]
-    found = _outermost_layer_lists(getattr(model, "base_model", model))
+    found = _layer_lists(base_of(model))
     if len(found) != 1:
         what = f"{len(found)} lists of layers ({', '.join(found)})" if found else "no list of Transformer layers"
         raise ValueError(
             f"model type {model_type} is not known and has {what}: name it with hype_layers_path, such as "
-            "encoder.layer, or choose one of " + ", ".join(ARCHITECTURES)
+            "encoder.layer, or encoder.stages.*.layers of all stages, or choose one of " + ", ".join(ARCHITECTURES)
         )
     return Architecture((Stack(found[0], ""),), (), ())
 
 
-def _outermost_layer_lists(base: nn.Module) -> list[str]:
+def _layer_lists(base: nn.Module) -> list[str]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    found = []
-    for name, module in base.named_modules():
-        is_list = isinstance(module, nn.ModuleList) and len(module) > 0
-        is_inner = any(name.startswith(outer + ".") for outer in found)
-        if is_list and not is_inner and all(isinstance(child, GradientCheckpointingLayer) for child in module):
-            found.append(name)
-    return found
+    return [
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module) > 0
+        and all(isinstance(child, GradientCheckpointingLayer) for child in module)
+    ]
 
 
 def layers_of(model: nn.Module, layers_path: str | None = None) -> list[tuple[nn.Module, Stack]]:
     """List the model's layer modules with their stack, in the order of execution (encoder before decoder).
 
     Raises:
-        ValueError: as `architecture_of`; or a path leads nowhere or not to layers.
+        ValueError: as `architecture_of`; or a path leads nowhere or not to layers, or to one layer twice.
     """
     model = unwrap(model)
-    layers = []
+    layers, missing = [], []
     for stack in architecture_of(model, layers_path).stacks:
         try:
-            modules = _follow(model, stack.path)
+            layers += [(module, stack) for module in _follow(model, stack.path)]
         except AttributeError as error:
-            raise ValueError(f"{type(model).__name__} has no layers at {stack.path} ({error})") from None
-        layers += [(module, stack) for module in modules]
+            missing.append(f"{type(model).__name__} has no layers at {stack.path} ({error})")
+    # An encoder or decoder of the table may stand alone (T5EncoderModel, BartForCausalLM).
+    if missing and (layers_path is not None or not layers):
+        raise ValueError(missing[0])
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layers: its list is empty")
+    if len({module for module, _ in layers}) < len(layers):
+        raise ValueError(f"{type(model).__name__} has one layer several times in its list: they cannot be told apart")
     return layers
 
 
 def _follow(model: nn.Module, path: str) -> list[nn.Module]:
     head, star, tail = path.partition(".*.")
-    base = getattr(model, "base_model", model)
     try:
-        target = attrgetter(head)(base)
+        target = attrgetter(head)(base_of(model))
     except AttributeError:
         target = attrgetter(head)(model)
     if not isinstance(target, nn.ModuleList):
@@ -204,6 +215,7 @@ def select_layers(count: int, top: int | None, low: int | None, indices: list[in
         if k is not None and not 0 <= k <= count:
             raise ValueError(f"{name} {k}: the model has {count} layers, give 0 to {count}")
     if indices is not None:
+        indices = list(indices)
         outside = [index for index in indices if not 0 <= index < count]
         if outside or not indices:
             raise ValueError(f"hype_layers {indices}: the model has layers 0 to {count - 1}")

@@ -11,8 +11,8 @@ from hype.perturbation import HyPe
 class HyPeCallback(TrainerCallback):
     """Fine-tune with HyPe: `Trainer(..., callbacks=[HyPeCallback(hype_type="uniform")])`.
 
-    The options are those of `HyPe`; seed and rank are the Trainer's. The noise of a step depends on (seed, rank, step)
-    alone, so a resumed training equals an uninterrupted one.
+    The options are those of `HyPe`; seed and rank, unless given, are the Trainer's. The noise of a step depends on
+    (seed, rank, step) alone, so a resumed training equals an uninterrupted one.
 
     Raises:
         ValueError: at the start of training, as `HyPe` does.
@@ -22,15 +22,21 @@ class HyPeCallback(TrainerCallback):
         self.options = {"hype_type": hype_type, "hype_eps": hype_eps, **options}
         self.hype: HyPe | None = None
         self._cleanup = ExitStack()
+        self._is_over = False
 
     def _attached(self, args, model) -> HyPe:
-        return HyPe(model, seed=args.seed, rank=args.process_index, **self.options)
+        return HyPe(model, **{"seed": args.seed, "rank": args.process_index, **self.options})
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.remove()
+        if args.n_gpu > 1:
+            raise ValueError(
+                "several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one"
+            )
         if args.world_size > 1 and self.options.get("hype_stream") == "global":
             # Trainer seeds all ranks alike.
             raise ValueError("hype_stream global: all processes would add the same noise; use own, or HyPeTrainer")
+        self._is_over = False
         # Refuse at once what cannot work, but attach after this event: another callback may still raise in it.
         self._attached(args, model).remove()
         trainer = _running_trainer()
@@ -40,30 +46,35 @@ class HyPeCallback(TrainerCallback):
         self._guard(trainer.callback_handler, "call_event")
 
     def on_epoch_begin(self, args, state, control, model=None, **kwargs):
-        if self.hype is None:
+        if self.hype is None and not self._is_over:
             self.hype = self._cleanup.enter_context(self._attached(args, model))
 
     def on_step_begin(self, args, state, control, **kwargs):
-        self.hype.set_step(state.global_step)
+        if self.hype is not None:
+            self.hype.set_step(state.global_step)
 
     def on_train_end(self, args, state, control, **kwargs):
         self.remove()
 
     def remove(self) -> None:
-        """Detach the noise; a second call does nothing."""
+        """Detach the noise for the rest of the training; a second call does nothing."""
         self._cleanup.close()
-        self.hype = None
+        self.hype, self._is_over = None, True
 
     def _guard(self, owner, name: str) -> None:
         method = getattr(owner, name)
         restore = (setattr, owner, name, method) if name in vars(owner) else (delattr, owner, name)
 
         def call(*args, **kwargs):
+            is_last = name == "_finalize_training"  # the callback may have been removed from its Trainer by then
             try:
                 return method(*args, **kwargs)
             except BaseException:
-                self.remove()
+                is_last = True
                 raise
+            finally:
+                if is_last:
+                    self.remove()
 
         setattr(owner, name, call)
         self._cleanup.callback(*restore)

@@ -14,14 +14,27 @@ from operator import attrgetter
 import torch
 from torch import nn
 
-from hype.architectures import architecture_of, call_count, is_in_table, layers_of, select_layers, unwrap
+from hype.architectures import architecture_of, base_of, call_count, is_in_table, layers_of, select_layers, unwrap
+
+
+def _normal(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
+    return noise.normal_(0, eps, generator=rng)
+
+
+def _uniform(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
+    return noise.uniform_(-eps, eps, generator=rng)
+
+
+def _positive(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
+    return noise.uniform_(0, eps, generator=rng)
+
 
 # (hype_type, hype_uniform_support) -> the in-place fill of a tensor with noise of scale eps.
 FILLS = {
-    ("normal", "symmetric"): lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
-    ("normal", "positive"): lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
-    ("uniform", "symmetric"): lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
-    ("uniform", "positive"): lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
+    ("normal", "symmetric"): _normal,
+    ("normal", "positive"): _normal,
+    ("uniform", "symmetric"): _uniform,
+    ("uniform", "positive"): _positive,
 }
 # A layer inside a checkpoint runs again in the backward pass; the draws of so many calls are remembered for it.
 REMEMBERED_CALLS = 16
@@ -84,16 +97,24 @@ class HyPe:
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
         self.enabled, self.step, self.draw_count, self.is_removed = True, 0, 0, False
+        self.calls = {"input": 0, "attention": 0}  # of layers that share weights, in this forward
         self.observer = None  # called with every state and its noised version; see diagnostics
         self.hooks: list[NoiseHook] = []
         self._handles = []
         model = unwrap(model)
-        if any(isinstance(hook, NoiseHook) for module in model.modules() for hook in _hooks(module)):
-            raise ValueError("this model has HyPe already: remove the first before attaching a second")
-        self.layers = select_layers(call_count(model, hype_layers_path), hype_top_layers, hype_low_layers, hype_layers)
+        if isinstance(model, nn.DataParallel):
+            raise ValueError("DataParallel's threads would draw in any order: start one process per GPU, by torchrun")
+        if _noise_hooks(model):
+            raise ValueError("this model has HyPe already: remove the first, or all by HyPe.remove_from(model)")
+        self.count = call_count(model, hype_layers_path)
+        self.layers = select_layers(self.count, hype_top_layers, hype_low_layers, hype_layers)
         if hype_eps > 0:
             at_input, at_attention = not hype_only_intermediate, hype_intermediate or hype_only_intermediate
-            self._attach(model, hype_layers_path, at_input, at_attention)
+            try:
+                self._attach(model, hype_layers_path, at_input, at_attention)
+            except BaseException:
+                self.remove()
+                raise
 
     def _attach(self, model: nn.Module, layers_path: str | None, at_input: bool, at_attention: bool) -> None:
         architecture = architecture_of(model, layers_path)
@@ -116,7 +137,7 @@ class HyPe:
                 hook = NoiseHook(self, "attention", fixed, architecture.streams)
                 self._handles.append(attrgetter(stack.attention)(layer).register_forward_hook(hook))
                 self.hooks.append(hook)
-        for entry in {model, getattr(model, "base_model", model)}:  # the body may be called without its head
+        for entry in {model, base_of(model)}:  # the body may be called without its head
             self._handles.append(entry.register_forward_pre_hook(self._start_forward))
             if self._is_checked:
                 self._handles.append(entry.register_forward_hook(self._check_calls))
@@ -131,12 +152,13 @@ class HyPe:
 
     @torch.compiler.disable
     def _check_calls(self, module, args, output) -> None:
-        wrong = {hook.index: hook.fired for hook in self.hooks if hook.fired != 1}
-        if module.training and wrong:
+        # Of a list that is right, LayerDrop may leave out some, and a model may call its body twice.
+        if module.training and self._is_checked and not any(hook.fired for hook in self.hooks):
             raise ValueError(
-                f"{type(module).__name__}: in one forward the layers ran {wrong} times (index: times), not once each: "
-                "name the right list with hype_layers_path"
+                f"{type(module).__name__}: none of the layers ran in the first forward: name the right list with "
+                "hype_layers_path"
             )
+        self._is_checked = self._is_checked and not module.training
 
     def set_step(self, step: int) -> None:
         """Begin optimiser step `step`: its noise depends on (seed, rank, step) and nothing before it."""
@@ -160,6 +182,12 @@ class HyPe:
             _forget_compiled_code()
         while self._handles:
             self._handles.pop().remove()
+
+    @staticmethod
+    def remove_from(model: nn.Module) -> None:
+        """Detach the HyPe of a model that was copied or pickled with it: such a copy keeps its noise."""
+        for hook in _noise_hooks(model):
+            hook.hype.remove()
 
     def __enter__(self):
         if self.is_removed:
@@ -192,6 +220,7 @@ class NoiseHook:
     def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
         self.hype, self.site, self.index, self.streams = hype, site, index, streams
         self.fired = 0
+        self.repeated = None  # the node in whose backward a draw was repeated last
         # (the autograd engine's count of nodes at the call, draw), the newest first
         self.past: deque[tuple[int, tuple[int, ...] | None]] = deque(maxlen=REMEMBERED_CALLS)
 
@@ -206,7 +235,8 @@ class NoiseHook:
             return self._noised(rest, draw)
         if args:
             return self._noised(args, draw), rest
-        return args, {**rest, "hidden_states": self._noised(rest["hidden_states"], draw)}
+        name = "hidden_states" if "hidden_states" in rest else next(filter(lambda n: _is_state(rest[n]), rest), None)
+        return args, {**rest, name: self._noised(rest.get(name), draw)}
 
     @torch.compiler.disable
     def _next_draw(self) -> tuple[int, ...] | None:
@@ -216,26 +246,41 @@ class NoiseHook:
         in whose backward it happens. In a reentrant checkpoint that node is the last one made before the call.
         """
         if _in_backward():
-            node = torch._C._current_autograd_node()._sequence_nr()
-            return next(draw for made, draw in self.past if made <= node)
+            return self._draw_of(torch._C._current_graph_task_id(), torch._C._current_autograd_node()._sequence_nr())
         hype = self.hype
         self.fired += 1
         index = self.index
         if index is None:
-            index = hype.calls[self.site]
+            index = hype.calls[self.site] % hype.count
             hype.calls[self.site] += 1
         draw = (hype.draw_count,) if hype.enabled and index in hype.layers else None
         hype.draw_count += draw is not None
         self.past.appendleft((torch._C._autograd._get_sequence_nr() - 1, draw))
         return draw
 
+    def _draw_of(self, task: int, node: int) -> tuple[int, ...] | None:
+        draws = [draw for made, draw in self.past if made <= node]
+        if not draws or self.repeated == (task, node):
+            raise ValueError(
+                "gradient checkpointing: which noise a layer had is known for one call in each checkpoint, and for "
+                f"{REMEMBERED_CALLS} forwards before a backward; checkpoint each layer, or pass hype_stream global"
+            )
+        self.repeated = (task, node)
+        return draws[0]
+
     def _noised(self, states, draw: tuple[int, ...]):
+        if not _is_state(states if isinstance(states, torch.Tensor) else states and states[0]):
+            raise ValueError("a layer's first argument is no tensor of floating point: noise cannot be added to it")
         if isinstance(states, torch.Tensor):
             return self.hype.noised(states, *draw)
         return tuple(
             self.hype.noised(state, *draw, position) if position in self.streams and state is not None else state
             for position, state in enumerate(states)
         )
+
+
+def _is_state(value) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _forget_compiled_code() -> None:
@@ -248,5 +293,6 @@ def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def _hooks(module: nn.Module) -> list:
-    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+def _noise_hooks(model: nn.Module) -> list[NoiseHook]:
+    hooks = [h for m in model.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
+    return [hook for hook in hooks if isinstance(hook, NoiseHook)]

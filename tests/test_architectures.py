@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForSequenceClassification
 
 from hype import HyPe
@@ -154,6 +155,22 @@ def test_albert_is_perturbed_when_its_body_is_called_without_the_head():
         model.base_model(IDS)
         model.base_model(IDS)
     assert len(recorded.draws) == 2
+
+
+def test_albert_is_perturbed_however_often_it_is_called_past_its_call():
+    model = tiny_model("albert").train()
+    with HyPe(model, "normal", 0.5) as hype:
+        for forward in (model.forward, model, model.forward):
+            forward(IDS)
+    assert hype.draw_count == 12
+
+
+@pytest.mark.parametrize(("model_type", "name"), [("t5", "T5EncoderModel"), ("bart", "BartForCausalLM")])
+def test_an_encoder_or_a_decoder_alone_is_perturbed(model_type, name):
+    model = getattr(transformers, name)(tiny_config(model_type))
+    with HyPe(model.train()) as hype:
+        model(IDS)
+    assert hype.draw_count == 2
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_a_model_that_is_perturbed_already_is_refused(tmp_path):
 
 def test_the_global_stream_is_refused_where_trainer_seeds_several_processes_alike(tmp_path):
     callback = HyPeCallback(hype_stream="global")
-    several = SimpleNamespace(world_size=2, seed=1, process_index=1)
+    several = SimpleNamespace(n_gpu=0, world_size=2, seed=1, process_index=1)
     with pytest.raises(ValueError, match="all processes would add the same noise"):
         callback.on_train_begin(several, None, None, model=tiny_model("bert"))
 
@@ -219,3 +219,49 @@ def test_saved_checkpoints_are_plain(tmp_path):
     trainer.train()
     loaded = type(trainer.model).from_pretrained(tmp_path / "checkpoint-4")
     assert_equal_weights(weights(loaded), weights(trainer.model))
+
+
+class At(TrainerCallback):
+    """Call `action` once, at the end of step 2."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            self.action()
+
+
+def test_noise_that_is_removed_in_training_stays_away(tmp_path):
+    callback, recorded = HyPeCallback("normal", 0.5), Recorded()
+    trainer = build(tmp_path, [callback, At(callback.remove)])
+    trainer.model.bert.encoder.layer[0].register_forward_pre_hook(
+        lambda module, args: recorded.states.append(len(hooks_of(trainer.model)) > 1) if module.training else None
+    )
+    trainer.train()
+    assert recorded.states == [True, True, False, False]  # two epochs of two steps
+    assert "_run_epoch" not in vars(trainer)
+
+
+def test_a_callback_that_is_taken_from_its_trainer_leaves_nothing_behind(tmp_path):
+    callback = HyPeCallback("normal", 0.5)
+    trainer = build(tmp_path, [callback])
+    trainer.add_callback(At(lambda: trainer.remove_callback(callback)))
+    trainer.train()
+    assert hooks_of(trainer.model) == [] and not {"_run_epoch", "_finalize_training"} & vars(trainer).keys()
+
+
+def test_a_seed_of_ones_own_is_taken(tmp_path):
+    callback, recorded = HyPeCallback("normal", 0.5, seed=3), Recorded()
+    build(tmp_path, [callback, observing(callback, recorded)], seed=7, max_steps=1).train()
+    model, alone = tiny_model("bert").train(), Recorded()
+    with HyPe(model, "normal", 0.5, seed=3, rank=0) as hype:
+        hype.observer = alone.observe
+        model(IDS)
+    torch.testing.assert_close(recorded.noise(0), alone.noise(0), rtol=0, atol=1e-6)
+
+
+def test_several_gpus_in_one_process_are_refused():
+    several = SimpleNamespace(n_gpu=2, world_size=1, seed=1, process_index=0)
+    with pytest.raises(ValueError, match="several GPUs"):
+        HyPeCallback().on_train_begin(several, None, None, model=tiny_model("bert"))

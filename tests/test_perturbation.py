@@ -220,7 +220,7 @@ def test_a_model_and_its_deep_copy_are_trained_apart():
                 assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         twins_hype = next(hook.hype for hook in hooks_of(twin) if hasattr(hook, "hype"))
         assert twins_hype is not hype and twins_hype.draw_count == hype.draw_count == 3
-        twins_hype.remove()
+        HyPe.remove_from(twin)
         assert hooks_of(twin) == [] and len(hooks_of(model)) > 0
 
 

@@ -213,3 +213,50 @@ def test_a_ddp_model_is_perturbed_and_left_as_it_was(process_group):
     with HyPe(model, "normal", 0.5):
         model(**BATCH).loss.backward()
     assert torch.equal(model.bert.encoder.layer[0].attention.self.query.weight.grad, gradient)
+
+
+def two_forwards_in_one_checkpoint(model, hype):
+    embeddings = torch.randn(4, 7, 16, requires_grad=True)
+    twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
+    torch.utils.checkpoint.checkpoint(twice, embeddings, use_reentrant=False).sum().backward()
+
+
+def more_forwards_than_are_remembered(model, hype):
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    sum(model(**BATCH).loss for _ in range(17)).backward()
+
+
+@pytest.mark.parametrize("pattern", [two_forwards_in_one_checkpoint, more_forwards_than_are_remembered])
+def test_a_backward_pass_that_could_not_repeat_its_noise_is_refused(pattern):
+    model = tiny_model("bert").train()
+    with HyPe(model, hype_intermediate=True) as hype, pytest.raises(ValueError, match="gradient checkpointing: which"):
+        pattern(model, hype)
+
+
+def test_two_forwards_in_one_checkpoint_are_right_with_the_global_stream():
+    def gradient(is_checkpointed):
+        model, embeddings = tiny_model("bert", dropout=0.0).double().train(), torch.ones(4, 7, 16, dtype=torch.float64)
+        embeddings.requires_grad_()
+        torch.manual_seed(0)
+        with HyPe(model, "normal", 0.5, hype_stream="global"):
+            twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
+            out = torch.utils.checkpoint.checkpoint(twice, embeddings, use_reentrant=False) if is_checkpointed else None
+            (twice(embeddings) if out is None else out).square().sum().backward()
+        return embeddings.grad
+
+    torch.testing.assert_close(gradient(True), gradient(False))
+
+
+def test_threads_of_one_process_are_refused():
+    with pytest.raises(ValueError, match="one process per GPU"):
+        HyPe(torch.nn.DataParallel(tiny_model("bert")))
+
+
+def test_a_model_that_is_pickled_with_its_noise_keeps_it_until_it_is_removed(tmp_path):
+    model = tiny_model("bert", dropout=0.0).train()
+    with HyPe(model, "normal", 0.5):
+        torch.save(model, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    assert not torch.equal(loaded(IDS).logits, model(IDS).logits)
+    HyPe.remove_from(loaded)
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)

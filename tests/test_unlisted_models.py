@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from hype import HyPe
 from hype.architectures import ARCHITECTURES
@@ -18,9 +18,12 @@ UNLISTED = {"vocab_size": 40, "num_labels": 3, "pad_token_id": 1, "hidden_size":
             "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 40}  # fmt: skip
 
 
-def unlisted_model(model_type, **changes):
-    options = changes if model_type in ("funnel", "mbart") else {**UNLISTED, **changes}
-    return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(model_type, **options))
+SWIN = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4}
+
+
+def unlisted_model(model_type, auto_class=AutoModelForSequenceClassification, **changes):
+    options = changes if model_type in ("funnel", "mbart", "swin") else {**UNLISTED, **changes}
+    return auto_class.from_config(AutoConfig.for_model(model_type, **options))
 
 
 @pytest.mark.parametrize("model_type", ["ernie", "roformer", "rembert"])
@@ -47,12 +50,16 @@ def test_noise_after_attention_needs_the_table():
         ("squeezebert", {"embedding_size": 16}, "no list of Transformer layers", "hype_layers_path"),
         ("xlm", {"emb_dim": 16, "n_layers": 2, "n_heads": 2}, "no list of Transformer layers", "hype_layers_path"),
         ("mbart", MBART, "2 lists of layers .encoder.layers, decoder.layers", "hype_layers_path"),
+        ("swin", SWIN, "3 lists of layers .encoder.layers, encoder.layers.0.blocks", "stages"),
+        ("luke", {}, "luke cannot take HyPe", "two states"),
         ("funnel", {"vocab_size": 40, "d_model": 16, "block_sizes": [1, 1]}, "query, key and value", "one layer input"),
     ],
 )
 def test_what_cannot_be_perturbed_is_refused_in_one_line_with_the_reason(model_type, changes, reason, remedy):
+    classes = {"swin": AutoModelForImageClassification, "luke": AutoModel}
+    model = unlisted_model(model_type, classes.get(model_type, AutoModelForSequenceClassification), **changes)
     with pytest.raises(ValueError, match=reason) as caught:
-        HyPe(unlisted_model(model_type, **changes))
+        HyPe(model)
     message = str(caught.value)
     assert "\n" not in message and model_type in message and remedy in message
 
@@ -109,11 +116,81 @@ def test_a_path_that_leads_to_no_list_of_layers_is_refused(path):
         HyPe(OwnModel(), hype_layers_path=path)
 
 
-@pytest.mark.parametrize(("path", "times"), [("again", "0: 2"), ("never", "0: 0")])
-def test_a_path_to_layers_that_do_not_run_once_is_refused_at_the_first_forward(path, times):
+def test_a_path_to_layers_that_do_not_run_is_refused_at_the_first_forward():
     model = OwnModel().train()
-    with HyPe(model, hype_layers_path=path), pytest.raises(ValueError, match=times):
+    with HyPe(model, hype_layers_path="never"), pytest.raises(ValueError, match="none of the layers ran"):
         model(torch.randn(2, 6))
+
+
+def test_layers_that_run_twice_in_a_forward_get_noise_of_their_own_each_time():
+    """A model that calls its body twice (SimCSE)."""
+    _, recorded = run_own("again")
+    assert len(recorded.draws) == 4
+    assert len({noised.sub(state).sum().item() for state, noised in recorded.draws}) == 4
+
+
+def test_layers_may_be_left_out_of_a_forward_once_the_list_is_known_to_be_right():
+    """LayerDrop, frozen layers in evaluation mode, generation from states that the encoder gave before."""
+    model, x = OwnModel().train(), torch.randn(2, 6)
+    with HyPe(model, "normal", 0.5, hype_layers_path="layers") as hype:
+        model.layers[0].eval()
+        model(x)
+        assert hype.draw_count == 1
+        model.layers = nn.ModuleList()
+        model(x)
+
+
+def run_own(path, **layers):
+    """Run a model of one's own with noise, its `layers` replaced by those given."""
+    model, recorded = OwnModel().train(), Recorded()
+    for name, stack in layers.items():
+        setattr(model, name, nn.ModuleList(stack))
+    with HyPe(model, "normal", 0.5, hype_layers_path=path) as hype, torch.no_grad():
+        hype.observer = recorded.observe
+        return model(torch.randn(2, 6)), recorded
+
+
+class Calling(Layer):
+    """Call a layer in another way than layers are called."""
+
+    def __init__(self, layer, call):
+        super().__init__()
+        self.layer, self.call = nn.ModuleList([layer]), call
+
+    def forward(self, x):
+        return self.call(self.layer[0], x)
+
+
+class Masked(Layer):
+    def forward(self, mask, x):
+        return super().forward(x)
+
+
+def test_a_state_passed_by_any_keyword_gets_the_noise():
+    called = Calling(Layer(), lambda layer, x: layer(x=x))
+    _, recorded = run_own("layers.*.layer", layers=[called])
+    assert len(recorded.draws) == 1 and not torch.equal(*recorded.draws[0])
+
+
+@pytest.mark.parametrize("first", [torch.ones(2, 6, dtype=torch.long), None, (), (None, 1)], ids=str)
+def test_a_layer_whose_first_argument_is_no_state_is_refused(first):
+    called = Calling(Masked(), lambda layer, x: layer(first, x))
+    with pytest.raises(ValueError, match="no tensor of floating point"):
+        run_own("layers.*.layer", layers=[called])
+
+
+def test_a_layer_that_stands_in_its_list_twice_is_refused():
+    layer = Layer()
+    with pytest.raises(ValueError, match="one layer several times"):
+        run_own("layers", layers=[layer, Layer(), layer])
+
+
+def test_what_is_called_base_model_need_not_be_one():
+    model = OwnModel().train()
+    model.base_model = "bert-base"
+    with HyPe(model, hype_layers_path="layers") as hype:
+        model(torch.randn(2, 6))
+    assert hype.draw_count == 2 and not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_an_empty_list_of_layers_is_refused():
