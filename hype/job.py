@@ -254,14 +254,19 @@ class Job:
             labels = convert_label_ids(labels, self.label_names, self.splits.task.label_names)
         predictions = self._labels_of(output.predictions)
         self.record["remarks"] = metrics.remarks(self.splits.task, predictions, labels)
-        # One digit for each example, so that two runs can be compared example by example; scores need no comparing.
-        self._last_labels = None if self.label_names is None else "".join(map(str, predictions))
+        # So that two runs can be compared example by example; scores need no comparing.
+        self._last_labels = None if self.label_names is None else one_digit_each(predictions)
         return metrics.compute(self.splits.task, predictions, labels)
 
     def write_record(self) -> None:
         """Write run.json, on the first process."""
         if self.is_first:
             write_json(self.folder / RECORD, self.record)
+
+
+def one_digit_each(ids) -> str | list[int]:
+    """Write label ids as one string; more than ten classes have no digit each and stay a list."""
+    return "".join(map(str, ids)) if max(ids) < 10 else [int(i) for i in ids]
 
 
 def untrained_text(model: str, parameters: list[str]) -> str:

@@ -118,11 +118,11 @@ def headline() -> str:
     tasks = [task for task in drawn.table.tasks if _score(drawn, task) != "-"]
     dropout = "; ".join(f"{task} {_difference(drawn, task, CONTROL, VANILLA)}" for task in tasks)
     noise = "; ".join(f"{task} {_difference(drawn, task, 'hype-n', CONTROL)}" for task in tasks)
-    changed = [f"{task} {text}" for task in tasks if (text := _percent(drawn, task, "hype-n")) != "-"]
+    changed = [f"{text} ({task})".replace(") (", ", ") for task in tasks if (text := _percent(drawn, task, "hype-n")) != "-"]
     (elsewhere, _), (tiny, _), _ = repeated().values()
     return (
-        f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}; HyPe-N of 1e-5 moves it "
-        f"from there by {noise}, and changes of the dev predictions {' and '.join(changed)}.\n\n"
+        f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}. HyPe-N of 1e-5 on top of that "
+        f"moves it by {noise}, and changes {' and '.join(changed)} of the dev predictions.\n\n"
         "On all of CoLA, without dropout, noise of 1e-5 moves the score by "
         f"{_difference(full, 'cola', 'hype-n', CONTROL)} and changes {_percent(full, 'cola', 'hype-n')} of the dev "
         "predictions; noise of 1e-7, the size of float32's "
