@@ -6,11 +6,10 @@ from pathlib import Path
 from hype.errors import InputError, RunError, said
 from hype.flags import LineParser
 from hype.folder import RECORD, read_record
+from hype.text_tables import aligned
 
-COLUMNS = {
-    "method": str.ljust, "task": str.ljust, "seed": str.rjust, "metric": str.ljust, "score x 100": str.rjust,
-    "to vanilla": str.rjust, "dev examples": str.rjust, "seconds": str.rjust, "folder": str.ljust,
-}  # fmt: skip
+NUMBERS = ("seed", "score x 100", "to vanilla", "dev examples", "seconds")
+COLUMNS = ("method", "task", "seed", "metric", "score x 100", "to vanilla", "dev examples", "seconds", "folder")
 # Trainer's own, which are in no group of ours; records of older commits call a run with them vanilla.
 REGULARISERS = ("neftune_noise_alpha", "label_smoothing_factor")
 ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
@@ -25,7 +24,7 @@ def compare(folders: list[Path]) -> str:
     """
     records = [_record(folder) for folder in folders]
     rows = [_row(record, folder, _baseline(record, records)) for record, folder in zip(records, folders, strict=True)]
-    lines = _aligned([tuple(COLUMNS), *rows])
+    lines = aligned(COLUMNS, rows, right=NUMBERS)
     samples = sorted({record["sample"] for record in records if record.get("sample")})
     has_several_seeds = len({record["seed"] for record in records}) > 1
     return "\n".join([*lines, "", *samples, *([] if has_several_seeds else [ONE_SEED])])
@@ -71,13 +70,6 @@ def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:
         "-" if seconds is None else f"{seconds:.0f}",
         str(folder),
     )
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    columns = []
-    for align, cells in zip(COLUMNS.values(), zip(*rows, strict=True), strict=True):
-        columns.append([align(cell, max(map(len, cells))) for cell in cells])
-    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
 
 def main(argv: list[str]) -> int:

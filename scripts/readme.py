@@ -32,6 +32,7 @@ from hype.reproduction.findings import interval_text  # noqa: E402
 from hype.reproduction.options import parser  # noqa: E402
 from hype.reproduction.sections import sections_of  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
+from hype.text_tables import markdown_table  # noqa: E402
 
 GROUPS = {
     "HyPe": HyPeArguments,
@@ -45,15 +46,15 @@ GROUPS = {
 def options() -> str:
     """List every flag of ours with its default."""
     inherited = {f.name for f in fields(TrainingArguments)} - {"output_dir", "logging_nan_inf_filter"}
-    lines = []
+    parts = []
     for title, group in GROUPS.items():
-        lines += [f"**{title}**", "", "| flag | default | |", "|---|---|---|"]
+        rows = []
         own = [f for f in fields(group) if group is not RunArguments or f.name not in inherited]
         for f in own:
             default = "" if f.default in (None, "", MISSING) else f"`{f.default}`"
-            lines.append(f"| `--{f.name}` | {default} | {f.metadata['help']} |")
-        lines.append("")
-    return "\n".join(lines).rstrip()
+            rows.append([f"`--{f.name}`", default, f.metadata["help"]])
+        parts += [f"**{title}**", markdown_table(["flag", "default", ""], rows)]
+    return "\n\n".join(parts)
 
 
 def quick_start() -> str:
@@ -65,19 +66,18 @@ def quick_start() -> str:
 
 def runs() -> str:
     """Show the recorded real runs, one line each."""
-    lines = ["| run | task | training examples | steps | learning rate | method | score x 100 | majority class |"]
-    lines.append("|---" * 8 + "|")
+    columns = ["run", "task", "training examples", "steps", "learning rate", "method", "score x 100", "majority class"]
+    rows = []
     for path in sorted((RESULTS / "outputs").glob("r*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        rows, majority = record["data"]["rows"], record["majority_score"]
-        cells = [
-            path.parent.name, record["task"], f"{rows['train']:,}", str(record["steps"]),
+        majority = record["majority_score"]
+        rows.append([
+            path.parent.name, record["task"], f"{record['data']['rows']['train']:,}", str(record["steps"]),
             f"{record['arguments']['training']['learning_rate']:g}", record["label"],
             f"{record['score_name']} {100 * record['score']:.2f}",
             "-" if majority is None else f"{100 * majority:.2f}",
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        ])  # fmt: skip
+    return markdown_table(columns, rows)
 
 
 @cache
@@ -107,9 +107,8 @@ def repeated() -> dict[str, tuple[float, float]]:
 
 def repeats() -> str:
     """Show `repeated` as a table."""
-    lines = ["| all of cola, seed 42, no dropout | dev predictions that differ, % | score difference, points |"]
-    lines += ["|---" * 3 + "|", *(f"| {name} | {100 * s:.2f} | {g:+.2f} |" for name, (s, g) in repeated().items())]
-    return "\n".join(lines)
+    columns = ["all of cola, seed 42, no dropout", "dev predictions that differ, %", "score difference, points"]
+    return markdown_table(columns, [[name, f"{100 * s:.2f}", f"{g:+.2f}"] for name, (s, g) in repeated().items()])
 
 
 def headline() -> str:
@@ -118,7 +117,9 @@ def headline() -> str:
     tasks = [task for task in drawn.table.tasks if _score(drawn, task) != "-"]
     dropout = "; ".join(f"{task} {_difference(drawn, task, CONTROL, VANILLA)}" for task in tasks)
     noise = "; ".join(f"{task} {_difference(drawn, task, 'hype-n', CONTROL)}" for task in tasks)
-    changed = [f"{text} ({task})".replace(") (", ", ") for task in tasks if (text := _percent(drawn, task, "hype-n")) != "-"]
+    changed = [
+        f"{text} ({task})".replace(") (", ", ") for task in tasks if (text := _percent(drawn, task, "hype-n")) != "-"
+    ]
     (elsewhere, _), (tiny, _), _ = repeated().values()
     return (
         f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}. HyPe-N of 1e-5 on top of that "
@@ -152,8 +153,7 @@ def controls() -> str:
             _changed(c, task, ANOTHER_SEED) for c, _, task in columns.values()
         ],
     }
-    lines = ["| " + " | ".join(["points, paired by seed", *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
-    return "\n".join([*lines, *(f"| {name} | {' | '.join(texts)} |" for name, texts in rows.items())])
+    return markdown_table(["points, paired by seed", *columns], [[name, *texts] for name, texts in rows.items()])
 
 
 def _score(contents: Contents, task: str) -> str:
@@ -187,12 +187,12 @@ def dose() -> str:
     """Show what the noise changed, a line for each task, form and scale: mean, smallest and largest over the seeds."""
     changes = pd.concat([section(name).changes for name in ("dose", "noise")])
     changes = changes.drop_duplicates(["task", "hype_type", "hype_eps", "seed"])
-    lines = ["| task | noise | eps | seeds | dev predictions that differ, % | score difference, points |"]
-    lines.append("|---" * 6 + "|")
+    columns = ["task", "noise", "eps", "seeds", "dev predictions that differ, %", "score difference, points"]
+    rows = []
     for (task, hype_type, eps), found in changes.groupby(["task", "hype_type", "hype_eps"]):
         shares, gains = spread(100 * found["share"], ".2f"), spread(found["gain"], "+.2f")
-        lines.append(f"| {task} | HyPe-{hype_type[0].upper()} | {eps:g} | {len(found)} | {shares} | {gains} |")
-    return "\n".join(lines)
+        rows.append([task, f"HyPe-{hype_type[0].upper()}", f"{eps:g}", str(len(found)), shares, gains])
+    return markdown_table(columns, rows)
 
 
 def benchmark(is_full: bool = False) -> str:

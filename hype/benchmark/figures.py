@@ -6,6 +6,7 @@ from pathlib import Path
 from hype.benchmark.output import read_json
 from hype.checkpoints import write_json
 from hype.errors import InputError
+from hype.text_tables import markdown_table
 
 COLUMNS = ("benchmark", "figure", "median", "smallest", "largest", "n", "bound", "")
 FEWEST = 5  # measurements whose median is set against a bound
@@ -54,13 +55,12 @@ def add(path: Path, name: str, entry: dict, order: list[str]) -> None:
 
 def table(entries: dict[str, dict]) -> str:
     """Format entries as a Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    rows = []
     for name, entry in entries.items():
         for found in entry["figures"]:
             bound = " ".join(
                 f"{key.replace('_', ' ')} {found[key]:.4g}" for key in ("at_most", "at_least") if key in found
             )
             numbers = [f"{found[key]:.4g}" for key in ("median", "smallest", "largest")]
-            cells = [name, found["name"], *numbers, str(found["n"]), bound or "-", verdict(found)]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            rows.append([name, found["name"], *numbers, str(found["n"]), bound or "-", verdict(found)])
+    return markdown_table(COLUMNS, rows)

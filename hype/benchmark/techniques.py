@@ -16,6 +16,7 @@ from hype.checkpoints import model_sha256, write_json
 from hype.errors import InputError, RunError, said
 from hype.flags import LineParser
 from hype.packaged import packaged_model
+from hype.text_tables import markdown_table
 
 # The paper's settings (appendix A), on 1,000 examples.
 SETTINGS = (
@@ -53,7 +54,7 @@ def vanilla_mean(results: list[dict], task: str, key: str) -> float:
 
 def table(results: list[dict]) -> str:
     """Format measurements as a Markdown table, each task beside the mean of its vanilla runs."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    rows = []
     for result in results:
         step, memory = (vanilla_mean(results, result["task"], key) for key in ("seconds_per_step", "peak_memory_bytes"))
         ratio, bound = result["seconds_per_step"] / step, METHODS[result["method"]][1]
@@ -61,8 +62,8 @@ def table(results: list[dict]) -> str:
         score = "-" if result["score"] is None else f"{100 * result['score']:.2f}"
         verdict = "" if bound is None else f"{bound} {'kept' if ratio <= bound else 'EXCEEDED'}"
         cells = (result["task"], result["method"], score, f"{result['seconds_per_step']:.3f}", f"{ratio:.2f}", verdict)
-        lines.append("| " + " | ".join([*cells, f"{mebibytes:.0f}", f"{over:+.0f}"]) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, f"{mebibytes:.0f}", f"{over:+.0f}"])
+    return markdown_table(COLUMNS, rows)
 
 
 def commits(results: list[dict]) -> str:

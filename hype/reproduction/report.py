@@ -18,6 +18,7 @@ from hype.reproduction.contents import Contents
 from hype.reproduction.sheets import Sheet
 from hype.reproduction.statistics import DDOF
 from hype.reproduction.studies import Study
+from hype.text_tables import aligned, markdown_table
 
 TERMINAL_WIDTH = 110
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -102,9 +103,7 @@ def _written(files: dict[str, str], folder: Path) -> list[Path]:
 
 
 def _text(sheet: Sheet, labels: Sequence[str]) -> str:
-    rows = [list(sheet.columns), *([entry.text for entry in row] for row in sheet.rows)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(sheet.columns))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(sheet.columns, [[entry.text for entry in row] for row in sheet.rows])
     head = [sheet.title, *(f"[{label}]" for label in labels)]
     return "\n".join([*(textwrap.fill(line, TERMINAL_WIDTH) for line in head), "-" * len(lines[0]), *lines])
 
@@ -125,8 +124,8 @@ def _markdown(contents: Contents) -> str:
 
 def _markdown_sheet(sheet: Sheet, heading: str, labels: Sequence[str] = ()) -> str:
     head = [f"{heading} {_escaped(sheet.title)}", *(_escaped(text) for text in (*labels, sheet.note) if text)]
-    lines = [[*sheet.columns], ["---"] * len(sheet.columns), *([entry.text for entry in r] for r in sheet.rows)]
-    return "\n\n".join([*head, "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)])
+    rows = [[_escaped(entry.text) for entry in row] for row in sheet.rows]
+    return "\n\n".join([*head, markdown_table([_escaped(name) for name in sheet.columns], rows)])
 
 
 def _escaped(text: str) -> str:

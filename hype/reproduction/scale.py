@@ -6,6 +6,7 @@ from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.narrowing import Narrowing
 from hype.tasks import TASKS
+from hype.text_tables import markdown_table
 
 # Model -> layers, hidden size, vocabulary, by the published configurations. Table 4 names DeBERTas by size alone.
 MODELS = {
@@ -85,21 +86,24 @@ def largest_memory_bytes(cells: list[Cell]) -> int:
 
 def table() -> str:
     """Return a Markdown table: a line for each experiment at full scale."""
-    columns = ["experiment", "command", "runs", "updates", "10^18 operations", *(f"hours, {name}" for name in SPEEDS)]
-    lines = ["| " + " | ".join([*columns, "memory of the largest run"]) + " |", "|---" * (len(columns) + 1) + "|"]
+    columns = [
+        "experiment", "command", "runs", "updates", "10^18 operations", *(f"hours, {name}" for name in SPEEDS),
+        "memory of the largest run",
+    ]  # fmt: skip
+    rows = []
     for name in NAMES:
         cells = expand(load(name), Narrowing(data_dir=None))
         total = sum(operations(cell) for cell in cells)
         hours = [f"{total / speed / SECONDS_PER_HOUR:,.0f}" for speed in SPEEDS.values()]
         updates = sum(updates_and_examples(cell)[0] for cell in cells)
         texts = [name, f"`scripts/{name}.sh --run`", f"{len(cells):,}", f"{updates:,}", f"{total / 1e18:,.0f}", *hours]
-        lines.append("| " + " | ".join([*texts, f"{largest_memory_bytes(cells) / 1e9:.0f} GB"]) + " |")
-    return "\n".join(lines)
+        rows.append([*texts, f"{largest_memory_bytes(cells) / 1e9:.0f} GB"])
+    return markdown_table(columns, rows)
 
 
 def model_table() -> str:
     """Return a Markdown table: each model's size and the memory of its training."""
-    lines = ["| model | layers | hidden | 12 L h² | memory at batch 16 | runs |", "|---" * 6 + "|"]
+    rows = []
     counts: dict[str, int] = defaultdict(int)
     folders = {cell.folder: cell.model for name in NAMES for cell in expand(load(name), Narrowing(data_dir=None))}
     for model in folders.values():
@@ -107,5 +111,5 @@ def model_table() -> str:
     for model, (layers, hidden, _) in MODELS.items():
         size = f"{layer_parameters(model) / 1e6:,.0f} M"
         memory = f"{memory_bytes(model) / 1e9:.0f} GB"
-        lines.append(f"| {model} | {layers} | {hidden} | {size} | {memory} | {counts[model]:,} |")
-    return "\n".join(lines)
+        rows.append([model, str(layers), str(hidden), size, memory, f"{counts[model]:,}"])
+    return markdown_table(["model", "layers", "hidden", "12 L h²", "memory at batch 16", "runs"], rows)

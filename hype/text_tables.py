@@ -1,0 +1,19 @@
+"""Tables as text: for Markdown, and for a terminal."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown; a cell must hold neither a bar nor a line break."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> list[str]:
+    """Write a line for the columns and one for each row, two blanks between; right: columns of numbers."""
+    justified = []
+    for cells in zip(columns, *rows, strict=True):
+        justify = str.rjust if cells[0] in right else str.ljust
+        width = max(map(len, cells))
+        justified.append([justify(cell, width) for cell in cells])
+    return ["  ".join(line).rstrip() for line in zip(*justified, strict=True)]
