@@ -122,8 +122,8 @@ def headline() -> str:
     ]
     (elsewhere, _), (tiny, _), _ = repeated().values()
     return (
-        f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}. HyPe-N of 1e-5 on top of that "
-        f"moves it by {noise}, and changes {' and '.join(changed)} of the dev predictions.\n\n"
+        f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}. HyPe-N of 1e-5 on top "
+        f"of that moves it by {noise}, and changes {' and '.join(changed)} of the dev predictions.\n\n"
         "On all of CoLA, without dropout, noise of 1e-5 moves the score by "
         f"{_difference(full, 'cola', 'hype-n', CONTROL)} and changes {_percent(full, 'cola', 'hype-n')} of the dev "
         "predictions; noise of 1e-7, the size of float32's "
