@@ -105,7 +105,11 @@ def _glue_folder(data) -> Path | None:
 
 
 def low_resource_indices(row_count: int) -> list[int]:
-    """Return the positions of the 1,000 low-resource training examples (paper, table 3), the same in every run."""
+    """Return the positions of the 1,000 low-resource training examples (paper, table 3), the same in every run.
+
+    Raises:
+        InputError: there are fewer.
+    """
     if row_count < LOW_RESOURCE_SIZE:
         raise InputError(f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}")
     return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE))

@@ -149,13 +149,10 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
         _clear(folder)
         return Plan()
     if not (folder / RECORD).exists():
-        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if foreign and not resume:
-            raise InputError(
-                f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty "
-                "folder or pass --overwrite_output_dir"
-            )
-        return _plan_from(folder, resume, identity, allow_changed) if resume else Plan()
+        if resume:
+            return _plan_from(folder, resume, identity, allow_changed)
+        _refuse_foreign_files(folder)
+        return Plan()
     record = read_record(folder / RECORD)
     changed = _changes(record, identity)
     newest = last_complete(folder)
@@ -177,6 +174,15 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
             "choose another folder, name a checkpoint by --resume_from_checkpoint, or pass --overwrite_output_dir"
         )
     return _gone_on(newest, record, changed, record.get("resumed_from")) if newest else Plan()
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if foreign:
+        raise InputError(
+            f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty folder "
+            "or pass --overwrite_output_dir"
+        )
 
 
 def _changes(record: dict, identity: dict) -> dict[str, list]:

@@ -64,7 +64,11 @@ def class_names(table: Table, column: str, kind: str) -> tuple[str, ...]:
 
 
 def own_labels(table: Table, column: str, names: Sequence[str] | None) -> list[int] | list[float]:
-    """Return the label ids of an own file, or its scores if `names` is None."""
+    """Return the label ids of an own file, or its scores if `names` is None.
+
+    Raises:
+        InputError: a label that is none of `names`, or a score that is no finite number.
+    """
     if names is None:
         return _scores(table, column)
     ids = {name: i for i, name in enumerate(names)}

@@ -48,7 +48,11 @@ def wanted_splits(task: Task, splits: Iterable[str]) -> list[str]:
 
 
 def folder_examples(task: Task, split: str, folder: Path, encoding: str, notes: list[str]) -> Examples:
-    """Read one split from the GLUE folder; rows that GLUE leaves out are left out and noted."""
+    """Read one split from the GLUE folder; rows that GLUE leaves out are left out and noted.
+
+    Raises:
+        InputError: a file is missing, or is not what the table of tasks says.
+    """
     source = task.sources[split]
     if source.forms:
         table, source, task = _published_form(task, split, folder, encoding)
@@ -112,6 +116,9 @@ def hub_examples(
     """Read splits from the hub or its cache; also return the name and revision of what was read.
 
     Labels are understood by the names that the hub gives them. instead: see `hub.from_hub`.
+
+    Raises:
+        InputError, EnvironmentFault: as `hub.from_hub`.
     """
 
     def load(local_files_only):
@@ -165,6 +172,9 @@ def file_examples(
     """Read own files. The training file, or else `label_names`, says which classes there are.
 
     label_names: of the checkpoint, for files without training data; empty: it is a regression.
+
+    Raises:
+        InputError: a file is missing, cannot be read, or lacks a column; or its labels do not fit.
     """
     splits = [split for split in splits if split in FILE_FLAGS]
     for split in splits:

@@ -85,12 +85,16 @@ def analysed(
     }
     for note in splits.notes:
         logger.warning("%s", note)
+    _write(path, record)
+    return record
+
+
+def _write(path: Path, record: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
     except OSError as error:
         raise EnvironmentFault(f"{path}: {error.strerror}; choose a place you can write by --output") from error
-    return record
 
 
 def _done(path: Path, identity: dict) -> dict:

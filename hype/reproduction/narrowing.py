@@ -132,7 +132,11 @@ def chosen(flag: str, known, wanted) -> list:
 
 
 def chosen_models(experiment: Experiment, wanted: dict[str, str | None] | None) -> list[Model]:
-    """Return the models wanted, with their checkpoints replaced."""
+    """Return the models wanted, with their checkpoints replaced.
+
+    Raises:
+        InputError: the experiment has no model or checkpoint of a name.
+    """
     if wanted is None:
         return list(experiment.models)
     chosen("--models", [name for model in experiment.models for name in model.checkpoints], wanted)
