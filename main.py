@@ -4,19 +4,21 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
 import traceback
+
+from hype.errors import RunError, said
 
 
 def main(argv: list[str]) -> int:
     """Run `argv` and return the exit code. The result goes to stdout, the log to stderr."""
-    from hype.errors import RunError, said
-    from hype.parsing import parse
-
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("hype").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     shows_traceback = "--debug_traceback" in argv
     try:
+        from hype.parsing import parse
+
         arguments = parse(argv)  # before the imports below: --help and a wrong flag need none of them
         shows_traceback = arguments.training.debug_traceback
         # Libraries print progress and metrics to stdout, which is for the result alone.
@@ -34,8 +36,14 @@ def main(argv: list[str]) -> int:
         if shows_traceback:
             traceback.print_exc()
         return said(error)
-    if record is not None:
-        print(summary(record))
+    if record is None:
+        return 0
+    try:
+        print(summary(record), flush=True)
+    except OSError as error:  # of stdout, whose reader has gone, or its disk: the run is finished and written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: {error.strerror} (standard output); the run is finished", file=sys.stderr)
+        return 128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else 4
     return 0
 
 

@@ -197,7 +197,7 @@ RANGES = {
     ),
     **dict.fromkeys(("save_total_limit", "eval_accumulation_steps"), (1, None)),
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm"), (0, None)),
-    **dict.fromkeys(("warmup_steps", "dataloader_num_workers"), (0, None)),
+    **dict.fromkeys(("warmup_steps", "dataloader_num_workers", "neftune_noise_alpha"), (0, None)),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor", "warmup_ratio"), (0, 1)),
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32)),  # numpy's limit
 }

@@ -1,21 +1,12 @@
 """What the noise does, measured on one batch before training: under the resolution of a dtype it does nothing."""
 
 import math
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from hype.perturbation import HyPe
-
-
-@contextmanager
-def forked_random_streams():
-    """Run the block on copies of torch's generators, so that it leaves them as it found them."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    devices = range(torch.accelerator.device_count()) if accelerator else ()
-    with torch.random.fork_rng(devices=devices, device_type=accelerator.type if accelerator else "cuda"):
-        yield
+from hype.random_streams import forked_torch_streams
 
 
 def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
@@ -27,7 +18,8 @@ def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
     Returns:
         `layers`: per draw, in order, `changed` (share of the entries that the noise changes), `snr_db` (power of the
         state over that of the realised noise, in decibel; None where nothing changed) and `dtype`; `least_changed`, the
-        smallest share; `logit_change`, the largest absolute change of a logit. Torch's generators, the stream of the
+        smallest share; `logit_change`, the largest absolute change of a logit; `is_finite`, whether the logits without
+        noise are. Torch's generators, the stream of the
         noise and the model's mode stay as they were.
     """
     layers = []
@@ -36,16 +28,18 @@ def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
     model.train()
     try:
         with torch.no_grad():
-            with forked_random_streams():
+            with forked_torch_streams():
                 noised = forward()
-            with forked_random_streams(), hype.paused():
+            with forked_torch_streams(), hype.paused():
                 clean = forward()
     finally:
         hype.observer = None
         model.train(was_training)
         hype.draw_count = draw_count
     change = (noised.float() - clean.float()).abs().max().item()
-    return {"layers": layers, "least_changed": min(layer["changed"] for layer in layers), "logit_change": change}
+    least = min(layer["changed"] for layer in layers)
+    is_finite = clean.isfinite().all().item()
+    return {"layers": layers, "least_changed": least, "logit_change": change, "is_finite": is_finite}
 
 
 def _compare(clean: torch.Tensor, noised: torch.Tensor) -> dict:

@@ -1,6 +1,7 @@
 """The errors that end a run with one line and an exit code; everything else is a bug and shows its traceback."""
 
 import sys
+from contextlib import contextmanager
 
 LONGEST = 1000
 
@@ -44,3 +45,14 @@ def said(error: RunError) -> int:
     """Print the line of an error to stderr, and return its exit code: what every command line does with it."""
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
+
+
+@contextmanager
+def refusing(what: str):
+    """Raise InputError, which names `what`, for the errors by which a library refuses a value or misses a package."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (ValueError, TypeError, KeyError, ImportError, AssertionError) as error:
+        raise InputError(f"{what}: {' '.join(str(error).split())[:300]}") from error

@@ -36,7 +36,7 @@ def indices(flag: str, text: str) -> list[int]:
     found = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        if not first.isdecimal() or not (last or first).isdecimal() or not int(first) <= int(last or first) < 10_000:
             raise InputError(f"{flag} {text}: give indices and ranges such as 0,1,5-7")
         found += range(int(first), int(last or first) + 1)
     return found

@@ -102,7 +102,7 @@ def require_space(folder: Path, byte_count: int) -> None:
 
 @dataclass
 class Plan:
-    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew.
+    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew; first to clear it?
 
     changed: setting -> old and new value. resumed_from: a checkpoint that no record of this folder vouches for.
     """
@@ -111,6 +111,7 @@ class Plan:
     checkpoint: str | None = None
     changed: dict | None = None
     resumed_from: str | None = None
+    is_to_clear: bool = False
 
 
 def read_record(path: Path, remedy: str = "move it away, or pass --overwrite_output_dir") -> dict:
@@ -121,7 +122,9 @@ def read_record(path: Path, remedy: str = "move it away, or pass --overwrite_out
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record = {"status": record["status"], "identity": record["identity"], **record}
+        groups = record["identity"], record.get("changed") or {}, record.get("arguments") or {}
+        if not (isinstance(record["status"], str) and all(isinstance(group, dict) for group in groups)):
+            raise ValueError("its groups are none")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the folder of a run") from None
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -146,8 +149,8 @@ def plan(folder: Path, identity: dict, resume: str | None, overwrite: bool, allo
             raise InputError(
                 f"--overwrite_output_dir starts anew and --resume_from_checkpoint {resume} goes on: give one of them"
             )
-        _clear(folder)
-        return Plan()
+        _require_own(folder)
+        return Plan(is_to_clear=True)
     if not (folder / RECORD).exists():
         if resume:
             return _plan_from(folder, resume, identity, allow_changed)
@@ -252,15 +255,24 @@ def has_weights(folder: Path) -> bool:
     return any(folder.glob("model*.safetensors"))
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Remove a run of ours; files of others stay."""
-    if not (folder / RECORD).exists():
-        return _refuse_foreign_checkpoints(folder)
     for path in folder.glob("checkpoint-*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
     for path in {path for pattern in OWN_FILES for path in folder.glob(pattern)}:
         path.unlink()
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder without a record of ours in which a run would overwrite files."""
+    _refuse_foreign_checkpoints(folder)
+    found = sorted(path.name for pattern in OWN_FILES for path in folder.glob(pattern))
+    if found and not (folder / RECORD).exists():
+        raise InputError(
+            f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}), which "
+            "the run would overwrite: choose another folder"
+        )
 
 
 def _refuse_foreign_checkpoints(folder: Path) -> None:

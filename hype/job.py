@@ -4,19 +4,19 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from accelerate.utils import broadcast_object_list
 from transformers import DataCollatorWithPadding, default_data_collator, set_seed
 
 from hype import metrics, modeling, records
 from hype.checkpoints import write_json
 from hype.data import Splits, load_splits
-from hype.errors import InputError, RunError
-from hype.flags import indices
+from hype.errors import DivergedError, EnvironmentFault, InputError, RunError, refusing
 from hype.folder import RECORD, Plan, plan, require_outside
-from hype.labels import aligned_labels, checkpoint_labels, convert_label_ids
+from hype.hub import hub_is_reachable
+from hype.labels import aligned_labels, checkpoint_labels, convert_label_ids, one_digit_each
 from hype.parsing import Arguments
 from hype.submission import write_submission
 from hype.techniques import selected
@@ -99,10 +99,10 @@ class Job:
         return outcome[0]
 
     def build(self) -> None:
-        """Tokenise, load the model and make the Trainer; begin the record."""
+        """Tokenise, load the model, make the Trainer and measure the noise; begin the record. Nothing is written."""
         arguments, training, data = self.arguments, self.arguments.training, self.arguments.data
         started = time.perf_counter()
-        tokenizer = modeling.load_tokenizer(arguments.model)
+        tokenizer = modeling.load_tokenizer(arguments.model, self.config)
         with training.main_process_first(desc="tokenising"):
             self.tokens = tokenise(
                 self.splits, tokenizer, data.max_seq_length, data.pad_to_max_length, data.overwrite_cache,
@@ -116,20 +116,40 @@ class Job:
         self.untrained = [] if training.do_train else new
         if self.untrained and self.is_first:
             logger.warning("%s", untrained_text(arguments.model.model_name_or_path, self.untrained))
-        self.trainer = HyPeTrainer(
-            model=self.model,
-            args=training,
-            train_dataset=self._in_model_order(self.tokens.get("train")),
-            eval_dataset=self._in_model_order(self.tokens.get("validation")),
-            data_collator=default_data_collator if data.pad_to_max_length else DataCollatorWithPadding(tokenizer),
-            processing_class=tokenizer,
-            compute_metrics=self._compute_metrics,
-            preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-            hype_options=hype_options(arguments),
-            techniques=self.techniques,
-            optimizer_semantics=training.optimizer_semantics,
-        )
+        self._require_what_training_needs()
+        self.trainer = self._trainer(tokenizer)
         self._begin_record(time.perf_counter() - started)
+        if training.do_train:
+            self.record["noise"] = self._measured_noise()
+
+    def _require_what_training_needs(self) -> None:
+        training = self.arguments.training
+        batch_size = training.train_batch_size * training.world_size
+        if training.do_train and training.dataloader_drop_last and len(self.tokens["train"]) < batch_size:
+            raise InputError(
+                f"--dataloader_drop_last leaves nothing of {len(self.tokens['train'])} training examples in batches of "
+                f"{batch_size}: lower --per_device_train_batch_size"
+            )
+        if training.push_to_hub and not hub_is_reachable():
+            raise EnvironmentFault("--push_to_hub: the hub cannot be reached; leave the flag out and upload later")
+
+    def _trainer(self, tokenizer) -> HyPeTrainer:
+        arguments, training = self.arguments, self.arguments.training
+        is_padded = arguments.data.pad_to_max_length
+        with refusing("the flags of training"):
+            return HyPeTrainer(
+                model=self.model,
+                args=training,
+                train_dataset=self._in_model_order(self.tokens.get("train")),
+                eval_dataset=self._in_model_order(self.tokens.get("validation")),
+                data_collator=default_data_collator if is_padded else DataCollatorWithPadding(tokenizer),
+                processing_class=tokenizer,
+                compute_metrics=self._compute_metrics,
+                preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
+                hype_options=arguments.hype_options(),
+                techniques=self.techniques,
+                optimizer_semantics=training.optimizer_semantics,
+            )
 
     def _begin_record(self, load_s: float) -> None:
         training = self.arguments.training
@@ -155,13 +175,12 @@ class Job:
         }
 
     def train(self, checkpoint: str | None) -> None:
-        """Measure the noise, train and save the model; a no-op without --do_train."""
+        """Train and save the model; a no-op without --do_train."""
         training = self.arguments.training
         if not training.do_train:
             return
         if self.splits.low_resource_indices is not None and self.is_first:
             write_json(self.folder / "low_resource_indices.json", self.splits.low_resource_indices)
-        self.record["noise"] = self._measured_noise()
         if checkpoint is not None:  # which rotation may remove meanwhile
             state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
             self.record["timings"]["first_step"] = state["global_step"]
@@ -184,6 +203,8 @@ class Job:
             raise InputError(str(error)) from error
         if noise is None:
             return None
+        if not noise.pop("is_finite"):
+            raise DivergedError("the model's outputs are not finite before the first step")
         if not math.isfinite(noise["logit_change"]):
             raise InputError(f"--hype_eps {hype.hype_eps:g}: the model's outputs overflow; give a smaller scale")
         weakest = min(noise["layers"], key=lambda layer: layer["changed"])
@@ -227,7 +248,10 @@ class Job:
                 tokens = self.tokens[split].remove_columns(
                     [name for name in ("label",) if name in self.tokens[split].column_names]
                 )
-                predictions = self._labels_of(self.trainer.predict(tokens).predictions)
+                output = self.trainer.predict(tokens).predictions
+                if not np.isfinite(output).all():
+                    raise DivergedError(f"the model's outputs for the {split} set are not finite")
+                predictions = self._labels_of(output)
                 if self.is_first:
                     written = write_submission(self.splits.task, split, predictions, self.folder)
                     files.append(str(written.path))
@@ -264,25 +288,9 @@ class Job:
             write_json(self.folder / RECORD, self.record)
 
 
-def one_digit_each(ids) -> str | list[int]:
-    """Write label ids as one string; more than ten classes have no digit each and stay a list."""
-    return "".join(map(str, ids)) if max(ids) < 10 else [int(i) for i in ids]
-
-
 def untrained_text(model: str, parameters: list[str]) -> str:
     """Say that a model is used without ever having been fine-tuned."""
     return (
         f"{model} has no {', '.join(parameters)}: random here, and not trained, so that scores and predictions mean "
         "nothing; pass --do_train, or the folder of a fine-tuned model"
     )
-
-
-def hype_options(arguments: Arguments) -> dict | None:
-    """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
-    options = asdict(arguments.hype)
-    options.pop("allow_vanishing_noise")
-    if options["hype_type"] == "none":
-        return None
-    layers = options["hype_layers"]
-    options["hype_layers"] = layers and indices("--hype_layers", layers)
-    return options

@@ -16,7 +16,7 @@ DECIMAL = "numbers with a decimal point"
 WORD = "words"
 MISSING = "missing"
 UNFIT = "unfit"
-PATTERNS = {WHOLE: re.compile(r"[+-]?\d+"), DECIMAL: re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")}
+PATTERNS = {WHOLE: re.compile(r"-?(0|[1-9][0-9]{0,17})"), DECIMAL: re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")}
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
 
 
@@ -24,7 +24,7 @@ def folder_labels(table: Table, column: str, task: Task) -> list[int] | list[flo
     """Return label ids, or scores, of a file of the GLUE folder. Raises InputError that shows unknown labels."""
     values = table.column(column)
     if task.is_regression:
-        return _scores(table, column)
+        return _scores(table, column, task.label_range or (-math.inf, math.inf))
     ids = {word: i for i, word in enumerate(task.label_words)}
     bad = [i for i, value in enumerate(values) if value not in ids]
     if bad:
@@ -121,9 +121,18 @@ def _where(kinds, kind):
     return [i for i, other in enumerate(kinds) if other == kind]
 
 
-def _scores(table, column):
+def one_digit_each(ids) -> str | list[int]:
+    """Write label ids as one string; more than ten classes have no digit each and stay a list."""
+    return "".join(map(str, ids)) if max(ids) < 10 else [int(i) for i in ids]
+
+
+def _scores(table, column, limits=(-math.inf, math.inf)):
     values = table.column(column)
     bad = [i for i, value in enumerate(values) if _kind(value) not in PATTERNS or not math.isfinite(float(value))]
     if bad:
         table.refuse(column, bad, "give a number, not")
+    low, high = limits
+    outside = [i for i, value in enumerate(values) if not low <= float(value) <= high]
+    if outside:
+        table.refuse(column, outside, f"give a number from {low:g} to {high:g}, not")
     return [float(value) for value in values]

@@ -4,8 +4,10 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hype.architectures import ARCHITECTURES
 from hype.arguments import ModelArguments
@@ -15,8 +17,10 @@ from hype.hub import from_hub
 # What transformers, safetensors and torch raise for a folder that holds no usable model.
 LOADING_ERRORS = (
     OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError, EOFError, SafetensorError,
-    UnpicklingError,
+    UnpicklingError, StrictDataclassError,
 )  # fmt: skip
+# model type -> positions that no token takes: these number theirs from the padding token on.
+RESERVED_POSITIONS = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"), 2)
 NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformers that there is none
 # In its messages that a way to compute attention is not there.
 NO_ATTENTION = ("FlashAttention", "Flash Attention", "attention implementation")
@@ -83,8 +87,10 @@ def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | No
         setattr(config, name, rate)
 
 
-def load_tokenizer(model: ModelArguments):
+def load_tokenizer(model: ModelArguments, config):
     """Load the tokenizer; one without padding token (GPT-2, Llama) pads with its end-of-text token.
+
+    One that names no longest input takes that of the model's positions.
 
     Raises:
         InputError, EnvironmentFault: as `load_config`.
@@ -95,6 +101,12 @@ def load_tokenizer(model: ModelArguments):
         if tokenizer.eos_token is None:
             raise InputError(f"the tokenizer of {name} has no token to pad with; pass --tokenizer_name")
         tokenizer.pad_token = tokenizer.eos_token
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # What transformers makes of a folder without one: every word would be unknown.
+        raise InputError(f"{name} has no tokenizer: add its files (tokenizer.json ...), or pass --tokenizer_name")
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
+        tokenizer.model_max_length = positions - RESERVED_POSITIONS.get(config.model_type, 0)
     return tokenizer
 
 
@@ -105,7 +117,8 @@ def load_model(model: ModelArguments, config, tokenizer):
     parameters.
 
     Raises:
-        InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings.
+        InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings, layers
+            that are not in the weights.
     """
     dtype = model.dtype if model.dtype == "auto" else getattr(torch, model.dtype)
     named = getattr(config, "transformers_weights", None)
@@ -128,8 +141,20 @@ def load_model(model: ModelArguments, config, tokenizer):
             f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings} embeddings: "
             "give the model's own tokenizer (--tokenizer_name)"
         )
+    absent = [name for name in sorted(info["missing_keys"]) if _is_of_body(name, loaded)]
+    if absent and not model.ignore_mismatched_sizes:
+        raise InputError(
+            f"the weights of {model.checkpoint_dir or model.model_name_or_path} lack {len(absent)} parameters of the "
+            f"model's body ({absent[0]} ...), which would be random: give weights that fit config.json, or pass "
+            "--ignore_mismatched_sizes"
+        )
     loaded.config.pad_token_id = tokenizer.pad_token_id
     return loaded, sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
+
+
+def _is_of_body(name: str, loaded) -> bool:
+    # Poolers come and go with the head that a checkpoint was trained with.
+    return name.startswith(f"{loaded.base_model_prefix}.") and "pooler" not in name
 
 
 def _load(auto_class, name: str, model: ModelArguments, **options):

@@ -11,7 +11,7 @@ from transformers import HfArgumentParser
 
 from hype.arguments import REMOVED_FLAGS, DataArguments, HyPeArguments, ModelArguments, RunArguments
 from hype.errors import InputError, RunError
-from hype.flags import LineParser
+from hype.flags import LineParser, indices
 from hype.techniques import TechniqueArguments
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,15 @@ class Arguments:
             name: {key: value for key, value in group.items() if key not in SECRETS} for name, group in plain.items()
         }
 
+    def hype_options(self) -> dict | None:
+        """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
+        options = asdict(self.hype)
+        options.pop("allow_vanishing_noise")
+        if options["hype_type"] == "none":
+            return None
+        layers = options["hype_layers"]
+        return {**options, "hype_layers": layers and indices("--hype_layers", layers)}
+
 
 class _Parser(LineParser, HfArgumentParser):
     def error(self, message):
@@ -68,6 +77,8 @@ def parse(argv: list[str]) -> Arguments:
     """
     if argv and argv[0].endswith(".json"):
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
+    if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
+        raise InputError(f"{unfit[0]!a}: not UTF-8, so that no record could hold it; rename it")
     command_line = parser()
     _, unknown = command_line.parse_known_args(argv)
     if unknown:

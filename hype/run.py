@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from hype import records
 from hype.card import write_card
 from hype.errors import DivergedError, EnvironmentFault, InputError, RunError
-from hype.folder import RECORD, has_weights, locked, require_space, write_failure
+from hype.folder import RECORD, clear, has_weights, locked, require_space, write_failure
 from hype.interruption import stopping_between_steps
 from hype.job import Job, untrained_text
 from hype.parsing import Arguments
@@ -66,6 +66,11 @@ def _run(arguments: Arguments, folder: Path) -> dict | None:
             logger.warning("%s: its model is not there; --overwrite_output_dir makes it anew", folder)
         return planned.finished if job.is_first else None
     job.build()
+    if job.is_first:
+        if planned.is_to_clear:
+            clear(folder)
+        # Trainer adds to it, whatever of it an earlier attempt has left.
+        (folder / "all_results.json").unlink(missing_ok=True)
     job.record.update(status="running", changed=planned.changed or None)
     if planned.resumed_from is not None:
         job.record["resumed_from"] = planned.resumed_from

@@ -1,7 +1,6 @@
 """transformers' Trainer with HyPe, the compared techniques, and today's traps closed."""
 
-import random
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_checkpoints
 
 from hype.checkpoints import mark_complete
-from hype.diagnostics import forked_random_streams, measure_noise
-from hype.errors import DivergedError
+from hype.diagnostics import measure_noise
+from hype.errors import DivergedError, InputError, refusing
 from hype.length_order import in_given_order, lengths_of, longest_first
 from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
+from hype.random_streams import forked_streams
 from hype.techniques import Technique
 
 # Where a checkpoint keeps Trainer's running sums of the loss, which it forgets in a resumed training, and techniques'.
@@ -73,6 +73,9 @@ class HyPeTrainer(Trainer):
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _after_training(self) -> None:
+        for callback in self.callback_handler.callbacks:
+            if bar := getattr(callback, "training_bar", None):
+                bar.close()  # an error's line would stand behind it
         for technique in self.techniques:
             technique.after_training(self)
 
@@ -99,6 +102,24 @@ class HyPeTrainer(Trainer):
                 return None
             with self.compute_loss_context_manager(), self.accelerator.autocast():
                 return measure_noise(self.model, hype, lambda: self.model(**batch).logits)
+
+    def create_optimizer(self, model=None):
+        """Make the optimiser; InputError for flags that it refuses, or whose package is missing."""
+        with refusing("--optim, --optim_args"):
+            return super().create_optimizer(model)
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        """Make the schedule of the learning rate; InputError for flags that it refuses."""
+        with refusing("--lr_scheduler_type, --lr_scheduler_kwargs"):
+            return super().create_scheduler(num_training_steps, optimizer)
+
+    def _determine_best_metric(self, metrics, trial):
+        # What is undefined is no best score.
+        return not self._is_best_undefined(metrics) and super()._determine_best_metric(metrics, trial)
+
+    def _is_best_undefined(self, scores: dict) -> bool:
+        name = self.args.metric_for_best_model
+        return name is not None and scores.get(f"eval_{name.removeprefix('eval_')}", 0) is None
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Fetch the batches of one update and count their examples on all processes."""
@@ -146,12 +167,20 @@ class HyPeTrainer(Trainer):
 
     def evaluate(self, *args, **kwargs):
         """Evaluate as Trainer does, without moving any random stream."""
-        with _forked_streams():
-            return super().evaluate(*args, **kwargs)
+        with forked_streams():
+            scores = super().evaluate(*args, **kwargs)
+        is_guided = self.is_in_train and self.args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy")
+        if is_guided and self._is_best_undefined(scores):
+            raise InputError(
+                f"--metric_for_best_model {self.args.metric_for_best_model} is undefined at step "
+                f"{self.state.global_step}, and --lr_scheduler_type {self.args.lr_scheduler_type.value} follows it: "
+                "choose another"
+            )
+        return scores
 
     def predict(self, *args, **kwargs):
         """Predict as Trainer does, without moving any random stream."""
-        with _forked_streams():
+        with forked_streams():
             return super().predict(*args, **kwargs)
 
     def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
@@ -244,17 +273,6 @@ class HyPeTrainer(Trainer):
 
 def _example_count(batch: dict) -> int:
     return len(next(iter(batch.values())))
-
-
-@contextmanager
-def _forked_streams():
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with forked_random_streams():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 class _StepCallback(TrainerCallback):

@@ -1,13 +1,14 @@
 """What a run does with the folder that it finds, and with a checkpoint that is named to it."""
 
 import errno
+import json
 import shutil
 
 import pytest
 
 from hype.checkpoints import mark_complete, write_json
 from hype.errors import EnvironmentFault, InputError
-from hype.folder import locked, plan
+from hype.folder import clear, locked, plan
 from hype.parsing import parse
 from hype.run import run
 
@@ -84,10 +85,37 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path)
            "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
     for name in (*old, "notes.txt", "train.tsv", "model_backup.safetensors", "my_results.json"):
         (folder / name).write_text("old")
-    planned(folder, overwrite=True)
+    assert planned(folder, overwrite=True).is_to_clear and (folder / "run.json").exists()
+    clear(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         "model_backup.safetensors", "my_results.json", "notes.txt", "train.tsv",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "all_results.json", "child_tuning_mask.safetensors"])
+def test_a_file_of_others_that_a_run_would_overwrite_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds {name} of another program"):
+        planned(tmp_path, overwrite=True)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("flags", [{"hype_layers": "0,9"}, {"max_seq_length": 3}], ids=str)
+def test_a_wrong_flag_beside_overwriting_costs_no_finished_run(argv, tmp_path, flags):
+    first = run(parse(argv("do_train")))
+    with pytest.raises(InputError):
+        run(parse(argv("do_train", "overwrite_output_dir", hype_type="normal", **flags)))
+    assert (tmp_path / "run" / "model.safetensors").is_file() and run(parse(argv("do_train"))) == first
+
+
+@pytest.mark.parametrize("left", ["", '{"train_lo'])
+def test_results_that_a_full_disk_or_a_kill_has_left_half_written_stop_no_later_attempt(argv, tmp_path, left):
+    run(parse(argv("do_train", "do_eval")))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    write_json(tmp_path / "run" / "run.json", record | {"status": "failed"})
+    (tmp_path / "run" / "all_results.json").write_text(left)
+    assert run(parse(argv("do_train", "do_eval")))["status"] == "finished"
+    assert json.loads((tmp_path / "run" / "all_results.json").read_text())["eval_samples"] == 24
 
 
 def test_the_model_that_a_run_starts_from_is_not_overwritten(argv, tiny_folder, tmp_path):

@@ -99,6 +99,18 @@ def test_a_label_that_glue_does_not_have_is_refused_with_those_it_has(name, bad)
     assert f"give one of {', '.join(words)}, not: row {2 + len(words)}: {bad!r}" in str(caught.value)
 
 
+@pytest.mark.parametrize("score", ["5.1", "-1", "7.5"])
+def test_scores_beyond_the_tasks_range_are_refused(score):
+    with pytest.raises(InputError, match=rf"from 0 to 5, not: row 3: '{score}'"):
+        folder_labels(table_of(["2.5", score]), "label", TASKS["stsb"])
+
+
+@pytest.mark.parametrize("label", ["01", "+1", "\u0661", "9" * 5000])
+def test_another_way_to_write_a_number_is_not_another_class(label):
+    with pytest.raises(InputError, match="row 3"):
+        label_kind(table_of(["1", label, "0", "1"]), "label")
+
+
 def test_scores_of_stsb_are_numbers():
     assert folder_labels(table_of(["5.000", "3.8", "0"]), "label", TASKS["stsb"]) == [5.0, 3.8, 0.0]
     for bad in ("", "inf", "nan", "5,0", "1_0", "five"):

@@ -1,14 +1,19 @@
 """Weights of another folder than the model's (--checkpoint_dir), and which flag a missing folder belongs to."""
 
+import json
 import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from hype.arguments import ModelArguments
 from hype.errors import InputError
+from hype.modeling import load_tokenizer
 from hype.parsing import parse
 from hype.run import run
+from tests.tiny import tiny_config
 
 
 def save_head(folder, tiny_folder, order, label):
@@ -56,3 +61,41 @@ def test_checkpoint_dir_may_hold_weights_alone(argv, tiny_folder, tmp_path):
 def test_a_missing_folder_is_named_with_its_flag(argv, flag):
     with pytest.raises(InputError, match=rf"--{flag} \./no/such/folder: no such folder"):
         run(parse(argv("do_train", **{flag: "./no/such/folder"})))
+
+
+def test_a_model_without_tokenizer_is_refused(argv, tiny_folder, tmp_path):
+    """transformers makes one of special tokens alone: every word was unknown."""
+    (tmp_path / "bare").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_folder / name, tmp_path / "bare")
+    with pytest.raises(InputError, match=r"bare has no tokenizer.*--tokenizer_name"):
+        run(parse(argv("do_train", model_name_or_path=tmp_path / "bare")))
+    flags = {"model_name_or_path": tmp_path / "bare", "tokenizer_name": tiny_folder}
+    assert run(parse(argv("do_train", max_steps=1, **flags)))["status"] == "finished"
+
+
+def test_layers_that_the_weights_lack_are_not_made_up(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "deeper")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(InputError, match=r"lack 16 parameters of the model's body \(bert.encoder.layer.2"):
+        run(parse(argv("do_train", model_name_or_path=model)))
+    flags = {"model_name_or_path": model, "max_steps": 1}
+    assert run(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+
+
+@pytest.mark.parametrize(("model_type", "longest"), [("bert", 40), ("roberta", 38), ("t5", VERY_LARGE_INTEGER)])
+def test_a_tokenizer_without_limit_takes_the_models(tiny_folder, tmp_path, model_type, longest):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    tokenizer.model_max_length = VERY_LARGE_INTEGER
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), tiny_config(model_type))
+    assert loaded.model_max_length == longest
+
+
+def test_a_configuration_of_wrong_types_is_refused(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"hidden_size": "abc"}))
+    with pytest.raises(InputError, match="hidden_size"):
+        run(parse(argv("do_train", model_name_or_path=model)))

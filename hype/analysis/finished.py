@@ -28,8 +28,10 @@ class FinishedRun:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.record = read_record(folder / RECORD)
+        self.record = read_record(folder / RECORD, "give the folder of another run")
         missing = [key for key in NEEDED if key not in self.record]
+        if "max_seq_length" not in self.record.get("arguments", {}).get("data", {}):
+            missing.append("max_seq_length")
         if missing or self.record["status"] != "finished":
             reason = f"no {', '.join(missing)}" if missing else f"its status is {self.record['status']}"
             raise InputError(f"{folder / RECORD}: {reason}; give the folder of a finished run")
@@ -45,7 +47,7 @@ class FinishedRun:
     @cached_property
     def tokenizer(self):
         """The tokenizer of the run."""
-        return modeling.load_tokenizer(self._arguments)
+        return modeling.load_tokenizer(self._arguments, self._config)
 
     @cached_property
     def model(self):

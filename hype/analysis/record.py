@@ -98,7 +98,7 @@ def _write(path: Path, record: dict) -> None:
 
 
 def _done(path: Path, identity: dict) -> dict:
-    record = read_record(path)
+    record = read_record(path, "choose another file by --output")
     if record["identity"] != identity:
         raise InputError(f"--output {path} holds another analysis: choose another file")
     logger.warning("%s is done already: nothing is computed again", path)

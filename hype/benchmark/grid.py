@@ -9,7 +9,6 @@ from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios, timed
 from hype.benchmark.settings import Settings, built
 from hype.errors import EnvironmentFault
-from hype.job import hype_options
 from hype.length_order import longest_first
 from hype.parsing import parse
 from hype.reproduction.executor import execute
@@ -78,7 +77,7 @@ class BareRun:
             self.job.tokens["train"], self.job.trainer.data_collator, training.train_batch_size, shuffle=True
         )
         epochs = [batch for _ in range(int(training.num_train_epochs)) for batch in train]
-        for _ in bare_steps(model, training, epochs, hype_options(self.job.arguments)):
+        for _ in bare_steps(model, training, epochs, self.job.arguments.hype_options()):
             pass
 
     def _evaluate(self, model) -> None:

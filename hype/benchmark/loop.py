@@ -7,7 +7,6 @@ from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios, timed
 from hype.benchmark.settings import BATCH_SIZE, Settings, like_the_whole, random_batches, rows_of
 from hype.benchmark.stepping import Stepper
-from hype.job import hype_options
 from hype.length_order import lengths_of
 
 TASK, STEPS = "mrpc", 4
@@ -34,4 +33,4 @@ def sides(settings: Settings):
     job.trainer.train_dataset = chosen
     model = copy.deepcopy(job.model)
     batches = loader(chosen, job.trainer.data_collator, BATCH_SIZE)
-    return job.trainer, bare_steps(model, job.arguments.training, batches, hype_options(job.arguments))
+    return job.trainer, bare_steps(model, job.arguments.training, batches, job.arguments.hype_options())

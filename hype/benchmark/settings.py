@@ -1,6 +1,7 @@
 """What all benchmarks share: model, data, number of repeats, a folder for what is only of use meanwhile."""
 
 import random
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ TASKS = ("cola", "stsb", "mrpc", "rte")
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README
 COMMON = (
     f"--max_seq_length {LENGTH} --per_device_train_batch_size {BATCH_SIZE} --learning_rate 2e-5 --seed 1 "
-    "--save_strategy no --save_model false --report_to none --disable_tqdm true --overwrite_output_dir"
+    "--save_strategy no --save_model false --report_to none --disable_tqdm true"
 )
 
 
@@ -34,12 +35,10 @@ class Settings:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
     def argv(self, task: str, flags: str = "") -> list[str]:
-        """Write the command line of a run of ours."""
+        """Write the command line of a run of ours, in a folder of its own."""
         data = ["--data_dir", self.data_dir] if self.data_dir else []
-        return [
-            *COMMON.split(), "--model_name_or_path", self.model, "--task_name", task, "--output_dir",
-            str(self.folder / "run"), "--cache_dir", str(self.folder / "cache"), *data, *flags.split(),
-        ]  # fmt: skip
+        places = ["--output_dir", tempfile.mkdtemp(dir=self.folder), "--cache_dir", str(self.folder / "cache"), *data]
+        return [*COMMON.split(), "--model_name_or_path", self.model, "--task_name", task, *places, *flags.split()]
 
     def job(self, task: str, flags: str = "", row_count: int = BATCH_SIZE) -> Job:
         """Make a run of ours up to its Trainer.
@@ -47,7 +46,8 @@ class Settings:
         Raises:
             InputError: it trains on fewer rows than row_count; see `built`.
         """
-        job = built(parse(self.argv(task, flags)), self.folder / "run")
+        arguments = parse(self.argv(task, flags))
+        job = built(arguments, Path(arguments.training.output_dir))
         found = len(job.splits.splits.get("train", range(row_count)))
         if found < row_count:
             raise InputError(

@@ -11,7 +11,9 @@ from hype.errors import EnvironmentFault
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "sample_glue"
-FLAGS = "--do_train --max_steps 1 --logging_steps 1 --hype_type normal --dropout_rate 0 --data_dir"
+FLAGS = (
+    "--do_train --max_steps 1 --logging_steps 1 --hype_type normal --dropout_rate 0 --overwrite_output_dir --data_dir"
+)
 LOGGED = "'loss'"  # in what Trainer prints after a step
 
 

@@ -63,9 +63,9 @@ def narrowing_of(options: argparse.Namespace) -> Narrowing:
     """
     models = options.models and _models(options.models)
     rates = options.learning_rates and _rates(options.learning_rates, options.tasks)
-    bad = [seed for seed in options.seeds or () if seed < 0]
+    bad = [seed for seed in options.seeds or () if not 0 <= seed < 2**32]
     if bad:
-        raise InputError(f"--seeds {bad[0]}: give whole numbers of at least 0")
+        raise InputError(f"--seeds {bad[0]}: give whole numbers from 0 to below 2^32")
     if options.hype_eps is not None and not 0 < options.hype_eps < float("inf"):
         raise InputError(f"--hype_eps {options.hype_eps:g}: give a positive number, such as 0.1")
     as_they_are = ("max_train_samples", "max_analysis_samples", "hype_eps", "nli_dir", "adv_file")

@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from hype.diagnostics import forked_random_streams
 from hype.errors import InputError
 from hype.perturbation import stream_seed
+from hype.random_streams import forked_torch_streams
 
 
 def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
@@ -25,7 +25,7 @@ def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[s
     # Squares of small gradients are 0 in float16.
     wide = {name: torch.promote_types(p.dtype, torch.float32) for name, p in scored.items()}
     total = {name: torch.zeros_like(p, dtype=wide[name], requires_grad=False) for name, p in scored.items()}
-    with forked_random_streams():
+    with forked_torch_streams():
         # The same masks whenever they are computed: the streams before training depend on what ran before.
         torch.manual_seed(stream_seed("Fisher", trainer.args.seed))
         batches = trainer.get_train_dataloader()

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from hype.diagnostics import forked_random_streams
 from hype.errors import InputError
+from hype.random_streams import forked_torch_streams
 from hype.techniques.divergence import RegularisedLoss
 from hype.techniques.parts import layers
 
@@ -69,7 +69,7 @@ class LNSR(RegularisedLoss):
         gaussian = torch.randn_like(clean.hidden_states[b])
         if hype:
             hype.draw_count = draws
-        with forked_random_streams(), self._noised_layer(trainer.model, gaussian):
+        with forked_torch_streams(), self._noised_layer(trainer.model, gaussian):
             for generator, state in streams:
                 generator.set_rng_state(state)
             # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.

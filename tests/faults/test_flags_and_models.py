@@ -29,11 +29,13 @@ OUT_OF_RANGE = {
     "label_smoothing_factor": ["1", "2"],
     "warmup_ratio": ["1.0", "-0.1", "nan"],
     "warmup_steps": ["-1", "1.5"],
+    "neftune_noise_alpha": ["-5", "nan"],
     "dataloader_num_workers": ["-1"],
     "seed": ["-1", "4294967296", "1.5", ""],
     "data_seed": ["-1"],
     "hype_eps": ["-1e-5", "nan", "inf", ""],
     "hype_type": ["", "Normal", "gauss"],
+    "hype_layers": ["0-999999999999", "5-2", "0,x", "+1"],
     "dropout_rate": ["1", "nan"],
     "max_seq_length": ["0", "-1"],
     "optim": ["sgdd"],
@@ -84,14 +86,20 @@ CONTRADICTIONS = [
     ({"optimizer_semantics": "release", "optim": "adafactor"}, "--optim adafactor"),
     ({"task_name": "stsb", "label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: stsb has scores"),
     ({"model_name_or_path": "main.py"}, "main.py"),
+    ({"dataloader_drop_last": "true", "per_device_train_batch_size": 64}, "leaves nothing of 48 training examples"),
+    ({"push_to_hub": "true"}, "--push_to_hub: the hub cannot be reached"),
+    ({"save_strategy": "best"}, "metric_for_best_model"),
+    ({"run_name": "caf\udce9"}, "not UTF-8"),
 ]
+UNREACHABLE = ("model_name_or_path", "push_to_hub")
 
 
 @pytest.mark.parametrize(("flags", "part"), CONTRADICTIONS, ids=[" ".join(map(str, f)) for f, _ in CONTRADICTIONS])
 def test_flags_that_contradict_each_other_or_the_data_are_refused(argv, capsys, monkeypatch, flags, part):
     monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
-    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda: False)
-    assert main.main(argv("do_train", **flags)) in ((4,) if flags.get("model_name_or_path") else (2,))
+    for place in ("hub", "job"):
+        monkeypatch.setattr(f"hype.{place}.hub_is_reachable", lambda: False)
+    assert main.main(argv("do_train", **flags)) == (4 if flags.keys() & set(UNREACHABLE) else 2)
     line = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert line.startswith("error: ") and part in line
 
@@ -101,6 +109,39 @@ def test_a_best_metric_that_there_is_not_is_wrong_input(argv, capsys):
     assert main.main(argv("do_train", "load_best_model_at_end", **flags)) == 2
     line = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert "metric_for_best_model" in line and "eval_accuracy" in line
+
+
+REFUSED_BY_LIBRARIES = [
+    ({"optim": "galore_adamw"}, "--optim, --optim_args: "),
+    ({"optim": "adamw_torch_8bit"}, "--optim, --optim_args: "),
+    ({"optim": "sgd", "optim_args": "foo"}, "--optim, --optim_args: "),
+    ({"lr_scheduler_type": "cosine_with_min_lr"}, "--lr_scheduler_type, --lr_scheduler_kwargs: "),
+    ({"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": '{"foo": 1}'}, "--lr_scheduler_type"),
+    ({"lr_scheduler_type": "polynomial", "learning_rate": 1e-8}, "--lr_scheduler_type"),
+]
+
+
+@pytest.mark.parametrize(("flags", "part"), REFUSED_BY_LIBRARIES, ids=lambda value: str(value)[:60])
+def test_what_an_optimizer_or_a_schedule_refuses_is_wrong_input(argv, capsys, flags, part):
+    assert main.main(argv("do_train", **flags)) == 2
+    line = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert line.startswith("error: ") and part in line
+
+
+@pytest.mark.parametrize("steering", ["load_best_model_at_end", "reduce_lr_on_plateau"])
+def test_an_undefined_metric_is_no_best_one_and_steers_no_learning_rate(argv, tmp_path, capsys, steering):
+    """Correlation with scores that are all alike: None was compared with numbers."""
+    rows = [f"text {i},{i % 5}.5" for i in range(8)]
+    for name, column in (("train", rows), ("dev", [f"text {i},1.5" for i in range(4)])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["sentence1,label", *column]) + "\n")
+    flags = {
+        "task_name": None, "data_dir": None, "train_file": tmp_path / "train.csv", "eval_strategy": "epoch",
+        "validation_file": tmp_path / "dev.csv", "save_strategy": "epoch", "metric_for_best_model": "pearson",
+        **({"load_best_model_at_end": True} if "best" in steering else {"lr_scheduler_type": steering}),
+    }  # fmt: skip
+    assert main.main(argv("do_train", "do_eval", **flags)) == (0 if "best" in steering else 2)
+    if "best" not in steering:
+        assert "--metric_for_best_model pearson is undefined at step" in capsys.readouterr().err
 
 
 IDLE = [

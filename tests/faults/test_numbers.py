@@ -62,6 +62,18 @@ def test_a_model_that_is_not_finite_gets_no_score(argv, tmp_path, capsys, tiny_f
     assert record["status"] == "diverged" and record["metrics"]["eval"]["eval_loss"] is None
 
 
+def test_a_model_that_is_not_finite_predicts_nothing(argv, tmp_path, tiny_folder, capsys):
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=1)
+    model.classifier.weight.data[:] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "broken")
+    flags = {"model_name_or_path": tmp_path / "broken", "task_name": "stsb"}
+    assert main.main(argv("do_predict", **flags)) == 3
+    assert not (tmp_path / "run" / "STS-B.tsv").exists()
+    assert main.main(argv("do_train", hype_type="normal", output_dir=tmp_path / "training", **flags)) == 3
+    assert "not finite before the first step" in capsys.readouterr().err
+
+
 def test_an_undefined_score_is_null_with_its_reason(argv, tmp_path, tiny_folder, capsys):
     """A model that gives every pair one score: no correlation."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=1)
