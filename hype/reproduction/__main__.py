@@ -88,9 +88,9 @@ def _run(name: str, cells: list[Cell], options: argparse.Namespace) -> int:
     wanted = [
         c for c, s in zip(cells, states, strict=True) if s.is_open or (options.retry_failed and s.status != FINISHED)
     ]
-    # Interrupted runs first: their checkpoints take room.
+    # Interrupted runs first: their checkpoints take room. Then seed by seed: what is done by any time can be paired.
     begun = {cell for cell, state in zip(cells, states, strict=True) if state.status == INTERRUPTED}
-    wanted.sort(key=lambda cell: cell not in begun)
+    wanted.sort(key=lambda cell: (cell not in begun, cell.seed))
     # Imported here: the other actions do without torch.
     from hype.reproduction.executor import drive, in_turn, summary
 

@@ -143,6 +143,14 @@ def test_missing_runs_show_as_a_dash(tmp_path, model, capsys):
     assert row.split()[2] == "-"
 
 
+def test_runs_are_done_seed_by_seed(tmp_path, model, monkeypatch):
+    """What is done when a grid is stopped can be paired."""
+    seeds = []
+    monkeypatch.setattr(executor, "run", lambda arguments: seeds.append(arguments.training.seed))
+    main(argv_of(tmp_path, model, "--run"))
+    assert sorted(seeds) == seeds and len(set(seeds)) == 2 < len(seeds)
+
+
 def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_path, model, capsys, monkeypatch):
     original = executor.run
     monkeypatch.setattr(executor, "run", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
