@@ -7,7 +7,6 @@ Nothing is added in evaluation, nor after the last layer; no parameter and no ke
 import hashlib
 import math
 import sys
-from collections import deque
 from contextlib import contextmanager
 from operator import attrgetter
 
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from hype.architectures import architecture_of, base_of, call_count, is_in_table, layers_of, select_layers, unwrap
+from hype.noise_hook import NoiseHook, in_backward, noise_hooks
 
 
 def _normal(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
@@ -36,8 +36,6 @@ FILLS = {
     ("uniform", "symmetric"): _uniform,
     ("uniform", "positive"): _positive,
 }
-# A layer inside a checkpoint runs again in the backward pass; the draws of so many calls are remembered for it.
-REMEMBERED_CALLS = 16
 
 
 def stream_seed(*key: int | str) -> int:
@@ -104,7 +102,7 @@ class HyPe:
         model = unwrap(model)
         if isinstance(model, nn.DataParallel):
             raise ValueError("DataParallel's threads would draw in any order: start one process per GPU, by torchrun")
-        if _noise_hooks(model):
+        if noise_hooks(model):
             raise ValueError("this model has HyPe already: remove the first, or all by HyPe.remove_from(model)")
         self.count = call_count(model, hype_layers_path)
         self.layers = select_layers(self.count, hype_top_layers, hype_low_layers, hype_layers)
@@ -145,7 +143,7 @@ class HyPe:
 
     @torch.compiler.disable
     def _start_forward(self, module, args) -> None:
-        if not _in_backward():
+        if not in_backward():
             self.calls = {"input": 0, "attention": 0}
             for hook in self.hooks:
                 hook.fired = 0
@@ -186,7 +184,7 @@ class HyPe:
     @staticmethod
     def remove_from(model: nn.Module) -> None:
         """Detach the HyPe of a model that was copied or pickled with it: such a copy keeps its noise."""
-        for hook in _noise_hooks(model):
+        for hook in noise_hooks(model):
             hook.hype.remove()
 
     def __enter__(self):
@@ -214,85 +212,7 @@ class HyPe:
         return self.fill(noise, self.eps, rng)
 
 
-class NoiseHook:
-    """The hook on one layer's input, or on the output of its attention."""
-
-    def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
-        self.hype, self.site, self.index, self.streams = hype, site, index, streams
-        self.fired = 0
-        self.repeated = None  # the node in whose backward a draw was repeated last
-        # (the autograd engine's count of nodes at the call, draw), the newest first
-        self.past: deque[tuple[int, tuple[int, ...] | None]] = deque(maxlen=REMEMBERED_CALLS)
-
-    def __call__(self, module, args, rest):
-        """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
-        if not module.training:
-            return None
-        draw = self._next_draw() if self.hype.is_counted else () if self.hype.enabled else None
-        if draw is None:
-            return None
-        if self.site == "attention":
-            return self._noised(rest, draw)
-        if args:
-            return self._noised(args, draw), rest
-        name = "hidden_states" if "hidden_states" in rest else next(filter(lambda n: _is_state(rest[n]), rest), None)
-        return args, {**rest, name: self._noised(rest.get(name), draw)}
-
-    @torch.compiler.disable
-    def _next_draw(self) -> tuple[int, ...] | None:
-        """Number this call's draw; None: no noise. A call in the backward pass is a checkpoint's and repeats its draw.
-
-        The engine numbers nodes as they are made, so the call to repeat is the newest that is not younger than the node
-        in whose backward it happens. In a reentrant checkpoint that node is the last one made before the call.
-        """
-        if _in_backward():
-            return self._draw_of(torch._C._current_graph_task_id(), torch._C._current_autograd_node()._sequence_nr())
-        hype = self.hype
-        self.fired += 1
-        index = self.index
-        if index is None:
-            index = hype.calls[self.site] % hype.count
-            hype.calls[self.site] += 1
-        draw = (hype.draw_count,) if hype.enabled and index in hype.layers else None
-        hype.draw_count += draw is not None
-        self.past.appendleft((torch._C._autograd._get_sequence_nr() - 1, draw))
-        return draw
-
-    def _draw_of(self, task: int, node: int) -> tuple[int, ...] | None:
-        draws = [draw for made, draw in self.past if made <= node]
-        if not draws or self.repeated == (task, node):
-            raise ValueError(
-                "gradient checkpointing: which noise a layer had is known for one call in each checkpoint, and for "
-                f"{REMEMBERED_CALLS} forwards before a backward; checkpoint each layer, or pass hype_stream global"
-            )
-        self.repeated = (task, node)
-        return draws[0]
-
-    def _noised(self, states, draw: tuple[int, ...]):
-        if not _is_state(states if isinstance(states, torch.Tensor) else states and states[0]):
-            raise ValueError("a layer's first argument is no tensor of floating point: noise cannot be added to it")
-        if isinstance(states, torch.Tensor):
-            return self.hype.noised(states, *draw)
-        return tuple(
-            self.hype.noised(state, *draw, position) if position in self.streams and state is not None else state
-            for position, state in enumerate(states)
-        )
-
-
-def _is_state(value) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
 def _forget_compiled_code() -> None:
     """Have torch.compile look at its models anew: it does not notice hooks that come or go."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
-
-
-def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1
-
-
-def _noise_hooks(model: nn.Module) -> list[NoiseHook]:
-    hooks = [h for m in model.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-    return [hook for hook in hooks if isinstance(hook, NoiseHook)]
