@@ -5,15 +5,25 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hype.arguments import ModelArguments
 from hype.errors import InputError
-from hype.modeling import load_tokenizer
+from hype.modeling import load_config, load_model, load_tokenizer
 from hype.parsing import parse
 from hype.run import run
-from tests.tiny import tiny_config
+from tests.tiny import CONFIGS, tiny_config
+
+LANGUAGE_MODELS = (AutoModelForMaskedLM, AutoModelForPreTraining)
 
 
 def save_head(folder, tiny_folder, order, label):
@@ -82,6 +92,25 @@ def test_layers_that_the_weights_lack_are_not_made_up(argv, tiny_folder, tmp_pat
         run(parse(argv("do_train", model_name_or_path=model)))
     flags = {"model_name_or_path": model, "max_steps": 1}
     assert run(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+
+
+class Vocabulary(list):
+    pad_token_id = 1
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_a_pretrained_checkpoint_of_any_kind_lacks_nothing_of_the_body(tmp_path, model_type):
+    """Base models, language models, with or without pooler."""
+    config = tiny_config(model_type)
+    heads = (*LANGUAGE_MODELS, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
+    kinds = [AutoModel, *(kind for kind in heads if type(config) in kind._model_mapping)]
+    assert len(kinds) > 1
+    for kind in kinds:
+        folder = tmp_path / kind.__name__
+        kind.from_config(config).save_pretrained(folder)
+        arguments = ModelArguments(model_name_or_path=str(folder))
+        _, new = load_model(arguments, load_config(arguments), Vocabulary(range(40)))
+        assert new, "the head is new"
 
 
 @pytest.mark.parametrize(("model_type", "longest"), [("bert", 40), ("roberta", 38), ("t5", VERY_LARGE_INTEGER)])
