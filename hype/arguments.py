@@ -46,11 +46,12 @@ class ModelArguments:
         False, "Load pytorch_model.bin where there is no safetensors file: pickle, which has run its author's code."
     )
     ignore_mismatched_sizes: bool = flag(False, "Replace a classification head of another size by a new one.")
+    allow_new_layers: bool = flag(False, "Train although the weights lack a part of the model's body: it is random.")
     checkpoint_dir: str | None = flag(None, "Released flag: load the weights from this folder instead of the model's.")
     dropout_rate: float | None = flag(
         None,
-        "Hidden dropout, as in the release: hidden_dropout_prob, on XLNet and T5 attention's "
-        "too, on other models their field of that kind; other dropouts stay. Unset: the checkpoint's.",
+        "Hidden dropout, as in the release: hidden_dropout_prob, on other models their field of that kind (XLNet, T5: "
+        "attention's, too); other dropouts stay. Unset: the checkpoint's.",
     )
     all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
     dtype: str = flag("float32", "Weights are loaded as float32, bfloat16, float16, or auto (the checkpoint's).")
@@ -190,6 +191,9 @@ REMOVED_FLAGS = {
 }
 
 
+# Learning rate schedules that follow the evaluations.
+GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
+
 # Flags that transformers takes unchecked: the lowest value, and the one that all are below (None: no such limit).
 RANGES = {
     **dict.fromkeys(
@@ -208,7 +212,7 @@ REFUSED_FLAGS = {
     "prediction_loss_only": "scores are made from the predictions",
     "eval_do_concat_batches": "scores are of the whole set",
     "batch_eval_metrics": "scores are of the whole set",
-    "enable_jit_checkpoint": "a signal ends a run behind a checkpoint without it",
+    "enable_jit_checkpoint": "runs save a checkpoint on a signal by themselves",
     "label_names": "the model has one output to learn; --label_column names the column of an own file",
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 MARKER = "complete.json"
+MASK_FILE = "child_tuning_mask.safetensors"  # beside the weights of such a run
 
 
 def write_text(path: Path, content: str) -> None:
@@ -41,8 +42,9 @@ def _digest(file) -> str:
 
 def model_sha256(folder: Path) -> str:
     """Hash the weights and the configuration of a model's folder; other files of it do not count."""
-    patterns = ("config.json", "*model*.safetensors", "pytorch_model*.bin")
-    return joint_sha256(sorted(path for pattern in patterns for path in folder.glob(pattern)))
+    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
+    found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return joint_sha256([path for path in found if path.name != MASK_FILE])
 
 
 def tokenizer_sha256(folder: Path) -> str:

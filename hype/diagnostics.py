@@ -19,8 +19,7 @@ def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
         `layers`: per draw, in order, `changed` (share of the entries that the noise changes), `snr_db` (power of the
         state over that of the realised noise, in decibel; None where nothing changed) and `dtype`; `least_changed`, the
         smallest share; `logit_change`, the largest absolute change of a logit; `is_finite`, whether the logits without
-        noise are. Torch's generators, the stream of the
-        noise and the model's mode stay as they were.
+        noise are. Torch's generators, the stream of the noise and the model's mode stay as they were.
     """
     layers = []
     draw_count, was_training = hype.draw_count, model.training

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hype.checkpoints import is_complete, last_complete, write_json
+from hype.checkpoints import MASK_FILE, is_complete, last_complete, write_json
 from hype.errors import EnvironmentFault, InputError, LockedError
 from hype.tasks import TASKS
 
@@ -26,7 +26,7 @@ LOCK = ".lock"
 OWN_FILES = (
     RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
     "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
-    "eval_results.json", "low_resource_indices.json", "child_tuning_mask.safetensors", "test_predictions.tsv",
+    "eval_results.json", "low_resource_indices.json", MASK_FILE, "test_predictions.tsv",
     *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
 )  # fmt: skip
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
@@ -102,9 +102,10 @@ def require_space(folder: Path, byte_count: int) -> None:
 
 @dataclass
 class Plan:
-    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew; first to clear it?
+    """What to do in the folder: nothing (`finished`), go on from `checkpoint`, or start anew.
 
     changed: setting -> old and new value. resumed_from: a checkpoint that no record of this folder vouches for.
+    is_to_clear: the folder is cleared first.
     """
 
     finished: dict | None = None
@@ -183,8 +184,8 @@ def _refuse_foreign_files(folder: Path) -> None:
     foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if foreign:
         raise InputError(
-            f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty folder "
-            "or pass --overwrite_output_dir"
+            f"--output_dir {folder} holds files of something else ({', '.join(foreign[:3])}): choose an empty folder, "
+            "or pass --overwrite_output_dir to write beside them"
         )
 
 
@@ -260,7 +261,8 @@ def clear(folder: Path) -> None:
     for path in folder.glob("checkpoint-*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-    for path in {path for pattern in OWN_FILES for path in folder.glob(pattern)}:
+    # The record last: what is left if this is killed is still known for ours.
+    for path in sorted({p for pattern in OWN_FILES for p in folder.glob(pattern)}, key=lambda p: p.name == RECORD):
         path.unlink()
 
 

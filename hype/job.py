@@ -99,7 +99,9 @@ class Job:
         return outcome[0]
 
     def build(self) -> None:
-        """Tokenise, load the model, make the Trainer and measure the noise; begin the record. Nothing is written."""
+        """Tokenise, load the model, make the Trainer and measure the noise; begin the record. Nothing is
+        written to the run's folder.
+        """
         arguments, training, data = self.arguments, self.arguments.training, self.arguments.data
         started = time.perf_counter()
         tokenizer = modeling.load_tokenizer(arguments.model, self.config)
@@ -136,17 +138,19 @@ class Job:
     def _trainer(self, tokenizer) -> HyPeTrainer:
         arguments, training = self.arguments, self.arguments.training
         is_padded = arguments.data.pad_to_max_length
+        train, validation = (self._in_model_order(self.tokens.get(name)) for name in ("train", "validation"))
+        options = arguments.hype_options()
         with refusing("the flags of training"):
             return HyPeTrainer(
                 model=self.model,
                 args=training,
-                train_dataset=self._in_model_order(self.tokens.get("train")),
-                eval_dataset=self._in_model_order(self.tokens.get("validation")),
+                train_dataset=train,
+                eval_dataset=validation,
                 data_collator=default_data_collator if is_padded else DataCollatorWithPadding(tokenizer),
                 processing_class=tokenizer,
                 compute_metrics=self._compute_metrics,
                 preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-                hype_options=arguments.hype_options(),
+                hype_options=options,
                 techniques=self.techniques,
                 optimizer_semantics=training.optimizer_semantics,
             )
@@ -279,7 +283,8 @@ class Job:
         predictions = self._labels_of(output.predictions)
         self.record["remarks"] = metrics.remarks(self.splits.task, predictions, labels)
         # So that two runs can be compared example by example; scores need no comparing.
-        self._last_labels = None if self.label_names is None else one_digit_each(predictions)
+        names = self.label_names
+        self._last_labels = None if names is None else one_digit_each(predictions, len(names))
         return metrics.compute(self.splits.task, predictions, labels)
 
     def write_record(self) -> None:

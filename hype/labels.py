@@ -16,7 +16,7 @@ DECIMAL = "numbers with a decimal point"
 WORD = "words"
 MISSING = "missing"
 UNFIT = "unfit"
-PATTERNS = {WHOLE: re.compile(r"-?(0|[1-9][0-9]{0,17})"), DECIMAL: re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")}
+PATTERNS = {WHOLE: re.compile(r"[+-]?\d{1,18}"), DECIMAL: re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")}
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
 
 
@@ -57,6 +57,10 @@ def class_names(table: Table, column: str, kind: str) -> tuple[str, ...]:
         unlabelled = [i for i, value in enumerate(values) if int(value) == -1]
         if unlabelled:
             table.refuse(column, unlabelled, "-1 marks a row without a label; leave it out or write labels as words")
+        spellings: dict[int, str] = {}
+        other = [i for i, value in enumerate(values) if spellings.setdefault(int(value), str(value)) != str(value)]
+        if other:
+            table.refuse(column, other, "the same number is written in another way in other rows than")
     names = sorted({str(value) for value in values}, key=int if kind == WHOLE else str)
     if len(names) < 2:
         raise InputError(f"{table.path}, column {column!r}: all labels are {names[0]!r}; classes are two or more")
@@ -121,9 +125,9 @@ def _where(kinds, kind):
     return [i for i, other in enumerate(kinds) if other == kind]
 
 
-def one_digit_each(ids) -> str | list[int]:
-    """Write label ids as one string; more than ten classes have no digit each and stay a list."""
-    return "".join(map(str, ids)) if max(ids) < 10 else [int(i) for i in ids]
+def one_digit_each(ids, class_count: int) -> str | list[int]:
+    """Write label ids as one string; ids of more than ten classes have no digit each and stay a list."""
+    return "".join(map(str, ids)) if class_count <= 10 else [int(i) for i in ids]
 
 
 def _scores(table, column, limits=(-math.inf, math.inf)):

@@ -20,7 +20,11 @@ LOADING_ERRORS = (
     UnpicklingError, StrictDataclassError,
 )  # fmt: skip
 # model type -> positions that no token takes: these number theirs from the padding token on.
-RESERVED_POSITIONS = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"), 2)
+RESERVED_POSITIONS = dict.fromkeys(
+    ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "roberta-prelayernorm", "xmod",
+     "data2vec-text", "ibert"),
+    2,
+)  # fmt: skip
 NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformers that there is none
 # In its messages that a way to compute attention is not there.
 NO_ATTENTION = ("FlashAttention", "Flash Attention", "attention implementation")
@@ -104,8 +108,10 @@ def load_tokenizer(model: ModelArguments, config):
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # What transformers makes of a folder without one: every word would be unknown.
         raise InputError(f"{name} has no tokenizer: add its files (tokenizer.json ...), or pass --tokenizer_name")
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
+    # -1: XLNet, which has none. DeBERTa's published models have a table of distances alone.
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    is_bound = positions > 0 and getattr(config, "position_biased_input", True)
+    if is_bound and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
         tokenizer.model_max_length = positions - RESERVED_POSITIONS.get(config.model_type, 0)
     return tokenizer
 
@@ -142,11 +148,11 @@ def load_model(model: ModelArguments, config, tokenizer):
             "give the model's own tokenizer (--tokenizer_name)"
         )
     absent = [name for name in sorted(info["missing_keys"]) if _is_of_body(name, loaded)]
-    if absent and not model.ignore_mismatched_sizes:
+    if absent and not model.allow_new_layers:
         raise InputError(
             f"the weights of {model.checkpoint_dir or model.model_name_or_path} lack {len(absent)} parameters of the "
             f"model's body ({absent[0]} ...), which would be random: give weights that fit config.json, or pass "
-            "--ignore_mismatched_sizes"
+            "--allow_new_layers"
         )
     loaded.config.pad_token_id = tokenizer.pad_token_id
     return loaded, sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})

@@ -33,8 +33,8 @@ class NoiseHook:
             return self._noised(rest, draw)
         if args:
             return self._noised(args, draw), rest
-        name = "hidden_states" if "hidden_states" in rest else next(filter(lambda n: _is_state(rest[n]), rest), None)
-        return args, {**rest, name: self._noised(rest.get(name), draw)}
+        name = "hidden_states" if "hidden_states" in rest else _only_state(rest)
+        return args, {**rest, name: self._noised(rest[name], draw)}
 
     @torch.compiler.disable
     def _next_draw(self) -> tuple[int, ...] | None:
@@ -75,6 +75,13 @@ class NoiseHook:
             self.hype.noised(state, *draw, position) if position in self.streams and state is not None else state
             for position, state in enumerate(states)
         )
+
+
+def _only_state(keywords: dict) -> str:
+    names = [name for name, value in keywords.items() if _is_state(value)]
+    if len(names) != 1:
+        raise ValueError(f"which of a layer's keywords ({', '.join(keywords)}) is its state? call it hidden_states")
+    return names[0]
 
 
 def _is_state(value) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from hype.arguments import GUIDED_SCHEDULES
 from hype.checkpoints import model_sha256, tokenizer_sha256
 from hype.data import Splits
 from hype.folder import SCHEMA as SCHEMA
@@ -22,8 +23,8 @@ PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "sc
 # Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
 NEUTRAL = {
     "model": {
-        "allow_pickle_weights", "cache_dir", "use_auth_token", "use_fast_tokenizer", "trust_remote_code",
-        "model_name_or_path",
+        "allow_new_layers", "allow_pickle_weights", "cache_dir", "use_auth_token", "use_fast_tokenizer",
+        "trust_remote_code", "model_name_or_path",
     },
     "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "overwrite_cache"},
     "training": {
@@ -40,8 +41,6 @@ NEUTRAL = {
     },
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
-# Learning rate schedules that follow the evaluations.
-GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
 
 def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) -> dict:

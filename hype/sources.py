@@ -198,7 +198,9 @@ def file_examples(
 
 def _text_columns(data, table: Table, notes) -> tuple[str, ...]:
     if data.text_columns is None and data.label_column in ("sentence1", "sentence2"):
-        raise InputError(f"--label_column {data.label_column}: that is a text; --text_columns names others")
+        raise InputError(
+            f"--label_column {data.label_column}: that column is taken for a text; name the texts by --text_columns"
+        )
     if data.text_columns is not None:
         names = tuple(name.strip() for name in data.text_columns.split(","))
         if len(names) > 2 or len(set(names)) < len(names) or data.label_column in names:

@@ -10,6 +10,7 @@ from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_checkpoints
 
+from hype.arguments import GUIDED_SCHEDULES
 from hype.checkpoints import mark_complete
 from hype.diagnostics import measure_noise
 from hype.errors import DivergedError, InputError, refusing
@@ -169,7 +170,7 @@ class HyPeTrainer(Trainer):
         """Evaluate as Trainer does, without moving any random stream."""
         with forked_streams():
             scores = super().evaluate(*args, **kwargs)
-        is_guided = self.is_in_train and self.args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy")
+        is_guided = self.is_in_train and self.args.lr_scheduler_type in GUIDED_SCHEDULES
         if is_guided and self._is_best_undefined(scores):
             raise InputError(
                 f"--metric_for_best_model {self.args.metric_for_best_model} is undefined at step "

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -79,14 +81,17 @@ def test_a_finished_run_is_not_made_another_one(tmp_path):
         assert planned(folder, OTHER).finished
 
 
-def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path):
+def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path, monkeypatch):
     folder = folder_of(tmp_path / "run", ONE, [3])
     old = ("model.safetensors", "model-00001-of-00002.safetensors", "all_results.json", "README.md", "MNLI-m.tsv",
            "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
     for name in (*old, "notes.txt", "train.tsv", "model_backup.safetensors", "my_results.json"):
         (folder / name).write_text("old")
     assert planned(folder, overwrite=True).is_to_clear and (folder / "run.json").exists()
+    removed = []
+    monkeypatch.setattr(Path, "unlink", lambda path: removed.append(path.name) or os.remove(path))
     clear(folder)
+    assert removed[-1] == "run.json", "killed in between, it is still known for a run of ours"
     assert sorted(path.name for path in folder.iterdir()) == [
         "model_backup.safetensors", "my_results.json", "notes.txt", "train.tsv",
     ]  # fmt: skip

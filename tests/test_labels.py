@@ -14,6 +14,7 @@ from hype.labels import (
     convert_label_ids,
     folder_labels,
     label_kind,
+    one_digit_each,
     own_labels,
 )
 from hype.readers import Table
@@ -105,10 +106,26 @@ def test_scores_beyond_the_tasks_range_are_refused(score):
         folder_labels(table_of(["2.5", score]), "label", TASKS["stsb"])
 
 
-@pytest.mark.parametrize("label", ["01", "+1", "\u0661", "9" * 5000])
+@pytest.mark.parametrize("label", ["01", "+1", "\u0661"])
 def test_another_way_to_write_a_number_is_not_another_class(label):
     with pytest.raises(InputError, match="row 3"):
-        label_kind(table_of(["1", label, "0", "1"]), "label")
+        class_names(table_of(["1", label, "0", "1"]), "label", WHOLE)
+
+
+def test_codes_of_one_width_are_classes_in_the_order_of_their_numbers():
+    codes = [f"{i:02}" for i in (12, 1, 3, 1)]
+    assert label_kind(table_of(codes), "label") == WHOLE
+    assert class_names(table_of(codes), "label", WHOLE) == ("01", "03", "12")
+
+
+def test_a_number_of_absurd_length_is_refused():
+    with pytest.raises(InputError, match="row 3"):
+        label_kind(table_of(["1", "9" * 5000, "0"]), "label")
+
+
+def test_more_than_ten_classes_have_no_digit_each():
+    assert one_digit_each(np.array([1, 0, 2]), 3) == "102"
+    assert one_digit_each(np.array([1, 0]), 12) == [1, 0]
 
 
 def test_scores_of_stsb_are_numbers():

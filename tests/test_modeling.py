@@ -91,7 +91,7 @@ def test_layers_that_the_weights_lack_are_not_made_up(argv, tiny_folder, tmp_pat
     with pytest.raises(InputError, match=r"lack 16 parameters of the model's body \(bert.encoder.layer.2"):
         run(parse(argv("do_train", model_name_or_path=model)))
     flags = {"model_name_or_path": model, "max_steps": 1}
-    assert run(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+    assert run(parse(argv("do_train", "allow_new_layers", **flags)))["status"] == "finished"
 
 
 class Vocabulary(list):
@@ -113,7 +113,10 @@ def test_a_pretrained_checkpoint_of_any_kind_lacks_nothing_of_the_body(tmp_path,
         assert new, "the head is new"
 
 
-@pytest.mark.parametrize(("model_type", "longest"), [("bert", 40), ("roberta", 38), ("t5", VERY_LARGE_INTEGER)])
+@pytest.mark.parametrize(
+    ("model_type", "longest"),
+    [("bert", 40), ("roberta", 38), ("t5", VERY_LARGE_INTEGER), ("xlnet", VERY_LARGE_INTEGER)],
+)
 def test_a_tokenizer_without_limit_takes_the_models(tiny_folder, tmp_path, model_type, longest):
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
     tokenizer.model_max_length = VERY_LARGE_INTEGER

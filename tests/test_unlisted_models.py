@@ -172,6 +172,12 @@ def test_a_state_passed_by_any_keyword_gets_the_noise():
     assert len(recorded.draws) == 1 and not torch.equal(*recorded.draws[0])
 
 
+def test_which_of_two_keywords_is_the_state_is_not_guessed():
+    called = Calling(Masked(), lambda layer, x: layer(mask=x, x=x))
+    with pytest.raises(ValueError, match=r"which of a layer's keywords \(mask, x\)"):
+        run_own("layers.*.layer", layers=[called])
+
+
 @pytest.mark.parametrize("first", [torch.ones(2, 6, dtype=torch.long), None, (), (None, 1)], ids=str)
 def test_a_layer_whose_first_argument_is_no_state_is_refused(first):
     called = Calling(Masked(), lambda layer, x: layer(first, x))

@@ -30,7 +30,7 @@ class FinishedRun:
         self.folder = folder
         self.record = read_record(folder / RECORD, "give the folder of another run")
         missing = [key for key in NEEDED if key not in self.record]
-        if "max_seq_length" not in self.record.get("arguments", {}).get("data", {}):
+        if "max_seq_length" not in ((self.record.get("arguments") or {}).get("data") or {}):
             missing.append("max_seq_length")
         if missing or self.record["status"] != "finished":
             reason = f"no {', '.join(missing)}" if missing else f"its status is {self.record['status']}"

@@ -33,7 +33,7 @@ class StepClock(TrainerCallback):
 
 
 def measure(argv: list[str]) -> dict:
-    """Do one run with these flags in this process; return score, seconds per step, peak memory.
+    """Do one run with these flags in this process, in an empty folder; return score, seconds per step, peak memory.
 
     Raises:
         InputError: the training has no step but those that warm up.

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     narrow.add_argument("--learning_rates", nargs="+", type=_rate, metavar="[TASK=]RATE",
                         help="These rates, instead of the experiment's; of one task, or of all.")  # fmt: skip
     narrow.add_argument("--max_train_samples", type=positive, help="At most so many training examples.")
-    narrow.add_argument("--max_analysis_samples", type=positive, help="Analyse on so many of each dev set.")
+    narrow.add_argument("--max_analysis_samples", type=positive, help="Analyse at most so many of each dev set.")
     narrow.add_argument("--sections", nargs="+", help="Of a study: these sections.")
     narrow.add_argument("--data_dir", help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")
     narrow.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: that of "

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hype.checkpoints import MASK_FILE
 from hype.errors import InputError
 from hype.perturbation import stream_seed
 from hype.techniques.base import Technique
 from hype.techniques.fisher import fisher_information, load_masks, masks_of_largest, save_masks
 
 logger = logging.getLogger(__name__)
-MASK_FILE = "child_tuning_mask.safetensors"
 
 
 class ChildTuningF(Technique):

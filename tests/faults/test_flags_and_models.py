@@ -113,7 +113,6 @@ def test_a_best_metric_that_there_is_not_is_wrong_input(argv, capsys):
 
 REFUSED_BY_LIBRARIES = [
     ({"optim": "galore_adamw"}, "--optim, --optim_args: "),
-    ({"optim": "adamw_torch_8bit"}, "--optim, --optim_args: "),
     ({"optim": "sgd", "optim_args": "foo"}, "--optim, --optim_args: "),
     ({"lr_scheduler_type": "cosine_with_min_lr"}, "--lr_scheduler_type, --lr_scheduler_kwargs: "),
     ({"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": '{"foo": 1}'}, "--lr_scheduler_type"),
