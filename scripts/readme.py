@@ -112,8 +112,8 @@ def repeats() -> str:
 
 
 def headline() -> str:
-    """Say in two sentences what the noise adds to vanilla without dropout: on 1,000 examples, and on all of CoLA."""
-    drawn, full = section("low_resource"), section("full_cola")
+    """Say what the noise adds to vanilla without dropout: on 1,000 examples, and on all of CoLA and RTE."""
+    drawn, full, rte = section("low_resource"), section("full_cola"), section("full_rte")
     tasks = [task for task in drawn.table.tasks if _score(drawn, task) != "-"]
     dropout = "; ".join(f"{task} {_difference(drawn, task, CONTROL, VANILLA)}" for task in tasks)
     noise = "; ".join(f"{task} {_difference(drawn, task, 'hype-n', CONTROL)}" for task in tasks)
@@ -128,7 +128,8 @@ def headline() -> str:
         f"{_difference(full, 'cola', 'hype-n', CONTROL)} and changes {_percent(full, 'cola', 'hype-n')} of the dev "
         "predictions; noise of 1e-7, the size of float32's "
         f"own rounding, changes {100 * tiny:.2f} % (n 1), the same run without noise on another day and machine "
-        f"{100 * elsewhere:.2f} % (n 1), another seed {_percent(full, 'cola', ANOTHER_SEED)}."
+        f"{100 * elsewhere:.2f} % (n 1), another seed {_percent(full, 'cola', ANOTHER_SEED)}. On all of RTE noise "
+        f"of 1e-5 moves the score by {_difference(rte, 'rte', 'hype-n', CONTROL)} and changes {_percent(rte, 'rte', 'hype-n')}."
     )
 
 
