@@ -129,7 +129,8 @@ def headline() -> str:
         "predictions; noise of 1e-7, the size of float32's "
         f"own rounding, changes {100 * tiny:.2f} % (n 1), the same run without noise on another day and machine "
         f"{100 * elsewhere:.2f} % (n 1), another seed {_percent(full, 'cola', ANOTHER_SEED)}. On all of RTE noise "
-        f"of 1e-5 moves the score by {_difference(rte, 'rte', 'hype-n', CONTROL)} and changes {_percent(rte, 'rte', 'hype-n')}."
+        f"of 1e-5 moves the score by {_difference(rte, 'rte', 'hype-n', CONTROL)} and changes "
+        f"{_percent(rte, 'rte', 'hype-n')}."
     )
 
 
