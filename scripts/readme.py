@@ -31,6 +31,7 @@ from hype.reproduction.experiments import CONTROL, VANILLA  # noqa: E402
 from hype.reproduction.findings import interval_text  # noqa: E402
 from hype.reproduction.options import parser  # noqa: E402
 from hype.reproduction.sections import sections_of  # noqa: E402
+from hype.reproduction.statistics import ALL_TASKS  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
@@ -112,7 +113,7 @@ def repeats() -> str:
 
 
 def headline() -> str:
-    """Say what the noise adds to vanilla without dropout: on 1,000 examples, and on all of CoLA and RTE."""
+    """Say what the noise adds to vanilla without dropout: on 1,000 examples, first or drawn, on all of CoLA and RTE."""
     drawn, full, rte = section("low_resource"), section("full_cola"), section("full_rte")
     tasks = [task for task in drawn.table.tasks if _score(drawn, task) != "-"]
     dropout = "; ".join(f"{task} {_difference(drawn, task, CONTROL, VANILLA)}" for task in tasks)
@@ -121,7 +122,13 @@ def headline() -> str:
         f"{text} ({task})".replace(") (", ", ") for task in tasks if (text := _percent(drawn, task, "hype-n")) != "-"
     ]
     (elsewhere, _), (tiny, _), _ = repeated().values()
+    first = section("controls")
+    dropout_part, normal, uniform = (
+        _difference(first, ALL_TASKS, *pair) for pair in ((CONTROL, VANILLA), ("hype-n", CONTROL), ("hype-u", CONTROL))
+    )
     return (
+        f"On the first 1,000 rows of {', '.join(first.table.tasks)} leaving dropout out moves the score by "
+        f"{dropout_part}; on top of that HyPe-N of 1e-5 moves it by {normal}, HyPe-U by {uniform}. "
         f"On 1,000 examples, drawn once, leaving dropout out moves the score by {dropout}. HyPe-N of 1e-5 on top "
         f"of that moves it by {noise}, and changes {' and '.join(changed)} of the dev predictions.\n\n"
         "On all of CoLA, without dropout, noise of 1e-5 moves the score by "
