@@ -191,8 +191,7 @@ REMOVED_FLAGS = {
 }
 
 
-# Learning rate schedules that follow the evaluations.
-GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
+GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")  # learning rates that follow the evaluations
 
 # Flags that transformers takes unchecked: the lowest value, and the one that all are below (None: no such limit).
 RANGES = {

@@ -99,9 +99,7 @@ class Job:
         return outcome[0]
 
     def build(self) -> None:
-        """Tokenise, load the model, make the Trainer and measure the noise; begin the record. Nothing is
-        written to the run's folder.
-        """
+        """Make tokens, model and Trainer, begin the record, measure the noise. The run's folder stays as it is."""
         arguments, training, data = self.arguments, self.arguments.training, self.arguments.data
         started = time.perf_counter()
         tokenizer = modeling.load_tokenizer(arguments.model, self.config)

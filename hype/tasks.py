@@ -1,6 +1,5 @@
 """GLUE's tasks and three NLI sets as data: texts, labels, files, metrics. `data` reads them, `metrics` scores."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -285,7 +284,7 @@ def sample_text(folder: str | Path) -> str | None:
 def holds(folder: str, name: str) -> bool:
     """Return whether a folder has any file of an NLI set, in whichever form."""
     forms = [form for source in TASKS[name].sources.values() for form in source.forms]
-    return any(os.path.isfile(os.path.join(folder, path)) for form in forms for paths in form.paths for path in paths)
+    return any(Path(folder, path).is_file() for form in forms for paths in form.paths for path in paths)
 
 
 def nli_folder(nli_dir: str | None, data_dir: str | None) -> str | None:

@@ -110,12 +110,11 @@ class HyPeTrainer(Trainer):
             return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps, optimizer=None):
-        """Make the schedule of the learning rate; InputError for flags that it refuses."""
+        """Make the learning rate's schedule; InputError for flags that it refuses."""
         with refusing("--lr_scheduler_type, --lr_scheduler_kwargs"):
             return super().create_scheduler(num_training_steps, optimizer)
 
     def _determine_best_metric(self, metrics, trial):
-        # What is undefined is no best score.
         return not self._is_best_undefined(metrics) and super()._determine_best_metric(metrics, trial)
 
     def _is_best_undefined(self, scores: dict) -> bool:
@@ -170,12 +169,11 @@ class HyPeTrainer(Trainer):
         """Evaluate as Trainer does, without moving any random stream."""
         with forked_streams():
             scores = super().evaluate(*args, **kwargs)
-        is_guided = self.is_in_train and self.args.lr_scheduler_type in GUIDED_SCHEDULES
-        if is_guided and self._is_best_undefined(scores):
+        metric, schedule = self.args.metric_for_best_model, self.args.lr_scheduler_type
+        if self.is_in_train and schedule in GUIDED_SCHEDULES and self._is_best_undefined(scores):
             raise InputError(
-                f"--metric_for_best_model {self.args.metric_for_best_model} is undefined at step "
-                f"{self.state.global_step}, and --lr_scheduler_type {self.args.lr_scheduler_type.value} follows it: "
-                "choose another"
+                f"--metric_for_best_model {metric} is undefined at step {self.state.global_step}, and "
+                f"--lr_scheduler_type {schedule.value} follows it: choose another"
             )
         return scores
 
