@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 
-from hype.errors import RunError, said
+from hype.errors import RunError, print_error
 
 
 def main(argv: list[str]) -> int:
@@ -17,17 +17,17 @@ def main(argv: list[str]) -> int:
     logging.getLogger("hype").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     shows_traceback = "--debug_traceback" in argv
     try:
-        from hype.parsing import parse
+        from hype.training.parsing import parse
 
         arguments = parse(argv)  # before the imports below: --help and a wrong flag need none of them
         shows_traceback = arguments.training.debug_traceback
         # Libraries print progress and metrics to stdout, which is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            from hype.run import leave_process_group, run, summary
+            from hype.training.finetune import finetune, leave_process_group, summary
 
             gc.freeze()  # what is imported stays: Trainer, who collects at every start, need not look there
             gc.enable()
-            record = run(arguments)
+            record = finetune(arguments)
             leave_process_group()
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on from the newest checkpoint, if any", file=sys.stderr)
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     except RunError as error:
         if shows_traceback:
             traceback.print_exc()
-        return said(error)
+        return print_error(error)
     if record is None:
         return 0
     try:

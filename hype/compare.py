@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from hype.errors import InputError, RunError, said
+from hype.errors import InputError, RunError, print_error
 from hype.flags import LineParser
-from hype.folder import RECORD, read_record
 from hype.text_tables import aligned
+from hype.training.folder import RECORD, read_record
 
 NUMBERS = ("seed", "score x 100", "to vanilla", "dev examples", "seconds")
 COLUMNS = ("method", "task", "seed", "metric", "score x 100", "to vanilla", "dev examples", "seconds", "folder")
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
     try:
         print(compare(parser.parse_args(argv).folders))
     except RunError as error:
-        return said(error)
+        return print_error(error)
     return 0
 
 

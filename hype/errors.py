@@ -41,14 +41,14 @@ class LockedError(RunError):
     exit_code = 6
 
 
-def said(error: RunError) -> int:
+def print_error(error: RunError) -> int:
     """Print the line of an error to stderr, and return its exit code: what every command line does with it."""
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
 
 
 @contextmanager
-def refusing(what: str):
+def as_input_error(what: str):
     """Raise InputError, which names `what`, for the errors by which a library refuses a value or misses a package."""
     try:
         yield

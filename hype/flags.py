@@ -2,11 +2,23 @@
 
 import argparse
 import re
+from dataclasses import field
 
 from hype.errors import InputError
 
 # For a parser's `_negative_number_matcher`: argparse itself takes -1e-5 for a flag.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+
+
+def flag(default, help_text):
+    """Declare a dataclass field that becomes a command-line flag with this help text."""
+    return field(default=default, metadata={"help": help_text})
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise InputError with `message` unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
 
 
 class LineParser(argparse.ArgumentParser):

@@ -19,10 +19,8 @@ sys.path.insert(0, str(ROOT))
 import pandas as pd  # noqa: E402
 from transformers import TrainingArguments  # noqa: E402
 
-from hype.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
 from hype.benchmark import figures  # noqa: E402
 from hype.benchmark.techniques import commits, table  # noqa: E402
-from hype.checkpoints import write_text  # noqa: E402
 from hype.compare import compare  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
 from hype.reproduction.changes import ANOTHER_SEED, share_and_gain, spread  # noqa: E402
@@ -34,6 +32,8 @@ from hype.reproduction.sections import sections_of  # noqa: E402
 from hype.reproduction.statistics import ALL_TASKS  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
+from hype.training.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
+from hype.training.checkpoints import write_text  # noqa: E402
 
 GROUPS = {
     "HyPe": HyPeArguments,

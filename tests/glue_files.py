@@ -1,7 +1,7 @@
 """A GLUE folder in miniature, written by the tests."""
 
-from hype.arguments import DataArguments
-from hype.data import load_splits
+from hype.data.arguments import DataArguments
+from hype.data.splits import load_splits
 
 RTE_TRAIN = [("A cat sits.", "A cat sits.", "entailment"), ("It rains.", "It is dry.", "not_entailment")]
 RTE_DEV = [("A dog runs.", "A dog runs.", "entailment"), ('He said "no".', "He said yes.", "not_entailment")]

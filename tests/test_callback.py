@@ -8,9 +8,9 @@ from transformers import Trainer, TrainerCallback
 
 from hype import HyPe, HyPeCallback
 from tests.by_hand import IDS, Recorded
+from tests.small_training import arguments, assert_equal_weights, rows, weights
 from tests.test_perturbation import hooks_of
 from tests.tiny import tiny_model
-from tests.training import arguments, assert_equal_weights, rows, weights
 
 DATA = rows(8)
 EVENTS = (

@@ -12,9 +12,9 @@ import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 import main
-from hype.checkpoints import file_sha256
-from hype.folder import locked
-from hype.parsing import parse
+from hype.files import file_sha256
+from hype.training.folder import locked
+from hype.training.parsing import parse
 from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[1]

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from hype.run import leave_process_group
-from tests.test_distributed import LENGTHS, TRAININGS, build
-from tests.training import padded, rows_of_lengths, weights
+from hype.training.finetune import leave_process_group
+from tests.small_training import padded, rows_of_lengths, weights
+from tests.training.test_distributed import LENGTHS, TRAININGS, build
 
 
 class RecordingCallback(TrainerCallback):

@@ -6,8 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
-from hype.checkpoints import write_text
-from hype.errors import EnvironmentFault, InputError, RunError, said
+from hype.errors import EnvironmentFault, InputError, RunError, print_error
+from hype.files import write_text
 from hype.flags import LineParser, positive
 
 HELP = {
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
         print("error: interrupted; the same command computes what is missing", file=sys.stderr)
         return 130
     except RunError as error:
-        return said(error)
+        return print_error(error)
     from hype.analysis.layers import result_table
 
     print(result_table(records))

@@ -8,11 +8,11 @@ from datasets import Dataset
 from hype.analysis.finished import FinishedRun, confusion
 from hype.analysis.record import Options, analysed
 from hype.analysis.transfer import accuracy
-from hype.data import TEXT_COLUMNS, Splits, text_hash
+from hype.data.readers import read_json_tables
+from hype.data.sources import hub_examples
+from hype.data.splits import TEXT_COLUMNS, Splits, text_hash
+from hype.data.tasks import ENTAILMENT, NLI, TASKS, SplitSource
 from hype.errors import InputError
-from hype.readers import read_json_tables
-from hype.sources import hub_examples
-from hype.tasks import ENTAILMENT, NLI, TASKS, SplitSource
 
 HUB_ID = "AI-Secure/adv_glue"
 

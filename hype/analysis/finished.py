@@ -9,12 +9,13 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import DataCollatorWithPadding
 
-from hype import modeling, records
-from hype.arguments import ModelArguments
-from hype.data import Splits
+from hype.data.splits import Splits
+from hype.data.tokenization import tokenise
 from hype.errors import InputError
-from hype.folder import RECORD, read_record
-from hype.tokenisation import tokenise
+from hype.training import modeling
+from hype.training import record as records
+from hype.training.arguments import ModelArguments
+from hype.training.folder import RECORD, read_record
 
 NEEDED = ("run_id", "task", "label", "seed", "label_names", "arguments")
 

@@ -7,11 +7,11 @@ from datasets import Dataset
 from torch import nn
 from torch.nn import functional
 
-from hype import metrics
 from hype.analysis.finished import FinishedRun, require_finite
 from hype.analysis.record import Options, analysed
+from hype.data.tasks import TASKS, Task
 from hype.errors import InputError
-from hype.tasks import TASKS, Task
+from hype.training import metrics
 
 TASK_NAMES = ("mrpc", "stsb", "rte", "cola")
 # Appendix C.2. The optimizer and its schedule are ours, the paper names none: Adam's defaults, a constant rate.

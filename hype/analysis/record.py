@@ -9,14 +9,14 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from hype import records
 from hype.analysis.finished import FinishedRun
-from hype.arguments import DataArguments
-from hype.checkpoints import write_json
-from hype.data import Splits, load_splits
+from hype.data.arguments import DataArguments
+from hype.data.splits import Splits, load_splits
+from hype.data.tasks import NLI_NAMES, nli_folder
 from hype.errors import EnvironmentFault, InputError
-from hype.folder import read_record
-from hype.tasks import NLI_NAMES, nli_folder
+from hype.files import write_json
+from hype.training import record as records
+from hype.training.folder import read_record
 
 logger = logging.getLogger(__name__)
 FOLDER = "analysis"

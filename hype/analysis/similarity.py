@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from hype.analysis.finished import FinishedRun, require_finite
 from hype.analysis.record import Options, analysed
+from hype.data.tasks import TASKS
 from hype.errors import InputError
-from hype.tasks import TASKS
 
 # The paper names no split. Special tokens are tokens, padding is none.
 SETTINGS = {"split": "validation", "tokens": "all but padding"}

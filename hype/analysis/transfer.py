@@ -2,8 +2,8 @@
 
 from hype.analysis.finished import FinishedRun, confusion
 from hype.analysis.record import Options, analysed
+from hype.data.tasks import NLI, TASKS
 from hype.errors import InputError
-from hype.tasks import NLI, TASKS
 
 # Set -> task and split.
 TARGETS = {

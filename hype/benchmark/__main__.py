@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from hype import records
 from hype.benchmark import (
     dropout,
     evaluation,
@@ -29,9 +28,10 @@ from hype.benchmark.apart import last_line_of
 from hype.benchmark.output import require_writable
 from hype.benchmark.pairs import keep_memory
 from hype.benchmark.settings import Settings
-from hype.errors import InputError, RunError, said
+from hype.errors import InputError, RunError, print_error
 from hype.flags import LineParser, positive
 from hype.packaged import packaged_model
+from hype.training import record as records
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def main(argv: list[str]) -> int:
         print(f"error: interrupted; finished benchmarks are in {options.output}", file=sys.stderr)
         return 130
     except RunError as error:
-        return said(error)
+        return print_error(error)
     return 0
 
 

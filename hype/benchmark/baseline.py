@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments, default_data_collator
 
 from hype.benchmark.settings import BATCH_SIZE, LENGTH
-from hype.data import TEXT_COLUMNS
+from hype.data.splits import TEXT_COLUMNS
 from hype.perturbation import HyPe
 
 # run_glue.py keeps Trainer's default, and so does everyone who calls it without the flag.

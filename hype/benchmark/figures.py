@@ -4,8 +4,8 @@ import statistics
 from pathlib import Path
 
 from hype.benchmark.output import read_json
-from hype.checkpoints import write_json
 from hype.errors import InputError
+from hype.files import write_json
 from hype.text_tables import markdown_table
 
 COLUMNS = ("benchmark", "figure", "median", "smallest", "largest", "n", "bound", "")

@@ -11,11 +11,11 @@ from contextlib import nullcontext
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from hype import records
 from hype.benchmark.apart import last_line_of
 from hype.benchmark.pairs import EXACT_MEMORY, now, timed
 from hype.benchmark.settings import BATCH_SIZE, LENGTH
 from hype.perturbation import HyPe
+from hype.training import record as records
 
 MODEL = "BERT, random weights"
 SIZES = {

@@ -9,12 +9,12 @@ from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios, timed
 from hype.benchmark.settings import Settings, built
 from hype.errors import EnvironmentFault
-from hype.length_order import longest_first
-from hype.parsing import parse
 from hype.reproduction.executor import execute
 from hype.reproduction.expansion import Cell, Narrowing, expand
 from hype.reproduction.experiments import load
 from hype.reproduction.state import FINISHED
+from hype.training.length_order import longest_first
+from hype.training.parsing import parse
 
 EXPERIMENT, METHOD, MODEL, TASK = "table_8", "hype-n 1e-5", "bert-large", "cola"
 SAMPLES = 160  # 30 steps

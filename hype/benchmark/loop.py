@@ -7,7 +7,7 @@ from hype.benchmark.figures import figure
 from hype.benchmark.pairs import interleaved, ratios, timed
 from hype.benchmark.settings import BATCH_SIZE, Settings, like_the_whole, random_batches, rows_of
 from hype.benchmark.stepping import Stepper
-from hype.length_order import lengths_of
+from hype.training.length_order import lengths_of
 
 TASK, STEPS = "mrpc", 4
 FLAGS = "--do_train --hype_type normal --all_dropout_rate 0 --train_sampling_strategy sequential --num_train_epochs 1"

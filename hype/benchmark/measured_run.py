@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from hype import records
 from hype.benchmark.apart import last_line_of
 from hype.benchmark.pairs import now
 from hype.benchmark.settings import built
-from hype.errors import InputError, RunError, said
-from hype.parsing import parse
+from hype.errors import InputError, RunError, print_error
+from hype.training import record as records
+from hype.training.parsing import parse
 
 WARM_UP_STEPS = 2
 
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
     try:
         print(json.dumps(measure(argv)), file=stdout)
     except RunError as error:
-        return said(error)
+        return print_error(error)
     return 0
 
 

@@ -9,7 +9,7 @@ from hype.benchmark.pairs import EXACT_MEMORY, interleaved, ratios, timed
 from hype.benchmark.settings import BATCH_SIZE, Settings
 from hype.benchmark.stepping import Stepper
 from hype.benchmark.techniques import METHODS
-from hype.job import Job
+from hype.training.job import Job
 
 TASK, STEPS = "cola", 6
 VANILLA, HYPE, NO_DROPOUT, CHILD_TUNING = "vanilla", "HyPe-N", "no hidden dropout", "Child-Tuning D"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hype.benchmark.measured_run import measure_apart
 from hype.benchmark.output import read_json, require_writable
-from hype.checkpoints import model_sha256, write_json
-from hype.errors import InputError, RunError, said
+from hype.errors import InputError, RunError, print_error
+from hype.files import model_sha256, write_json
 from hype.flags import LineParser
 from hype.packaged import packaged_model
 from hype.text_tables import markdown_table
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> int:
         print("error: interrupted; the same command keeps finished tasks and begins this one anew", file=sys.stderr)
         return 130
     except RunError as error:
-        return said(error)
+        return print_error(error)
     return 0
 
 

@@ -8,7 +8,7 @@ from hype.benchmark.figures import figure
 from hype.benchmark.pairs import geometric_means, interleaved, ratios
 from hype.benchmark.settings import BATCH_SIZE, TASKS, Settings, like_the_whole, random_batches, rows_of
 from hype.benchmark.stepping import Stepper
-from hype.length_order import lengths_of
+from hype.training.length_order import lengths_of
 
 STEPS = 4  # of each side in each repeat
 OURS = ("default", "group_by_length")

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from datetime import timedelta
 
-from hype.errors import InputError, RunError, said
+from hype.errors import InputError, RunError, print_error
 from hype.reproduction.expansion import Cell
 from hype.reproduction.options import ACTIONS, parser
 from hype.reproduction.sections import Section, results_dir_of, runs_of, sections_of
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
         print("error: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
     except RunError as error:
-        return said(error)
+        return print_error(error)
 
 
 def _act(options: argparse.Namespace) -> int:

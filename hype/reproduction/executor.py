@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from hype.checkpoints import write_json
 from hype.errors import DivergedError, LockedError, RunError
-from hype.folder import locked
-from hype.parsing import parse
+from hype.files import write_json
 from hype.reproduction.analyses import analyse_run, remove_damaged
 from hype.reproduction.expansion import Cell
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, State, state_of, write_failure
-from hype.run import run
+from hype.training.finetune import finetune
+from hype.training.folder import locked
+from hype.training.parsing import parse
 
 logger = logging.getLogger(__name__)
 LOCKED = "locked"
@@ -84,7 +84,7 @@ def _attempt(cell: Cell, state: State) -> Outcome:
         if state.is_anew and state.is_run_finished:
             cell.kept_record_path.parent.mkdir(parents=True, exist_ok=True)
             write_json(cell.kept_record_path, state.record)
-        run(parse(argv))
+        finetune(parse(argv))
         remove_damaged(cell)
         analyse_run(cell)
         return Outcome(FINISHED)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hype.checkpoints import joint_sha256, model_sha256, tokenizer_sha256
+from hype.data.tasks import TASKS, SplitSource
 from hype.errors import InputError
-from hype.tasks import TASKS, SplitSource
+from hype.files import joint_sha256, model_sha256, tokenizer_sha256
 
 TRAINED_ON = ("train", "validation", "validation_mismatched")
 PREDICTED = ("test", "test_mismatched")

@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hype.data.tasks import NLI_NAMES, nli_folder
 from hype.errors import InputError
 from hype.reproduction.experiments import Experiment, Method, Model
 from hype.reproduction.fingerprints import Fingerprints, layer_count
-from hype.tasks import NLI_NAMES, nli_folder
 
 # Numbers of layers, which mean another share of a model of another depth.
 LAYER_COUNTS = ("hype_low_layers", "hype_top_layers", "top_k_layers")

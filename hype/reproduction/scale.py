@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 
+from hype.data.tasks import TASKS
 from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.narrowing import Narrowing
-from hype.tasks import TASKS
 from hype.text_tables import markdown_table
 
 # Model -> layers, hidden size, vocabulary, by the published configurations. Table 4 names DeBERTas by size alone.

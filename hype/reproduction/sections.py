@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from hype.data.tasks import nli_folder
 from hype.errors import InputError
 from hype.packaged import packaged_model
 from hype.reproduction.expansion import Cell, expand
@@ -15,7 +16,6 @@ from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.options import narrowing_of, parser
 from hype.reproduction.state import FINISHED, state_of
 from hype.reproduction.studies import STUDIES, Study, load_study
-from hype.tasks import nli_folder
 
 # A study's narrowing is its own. Where it is to be shown, not run, these stand for its data: a report names no machine.
 NARROWING_FLAGS = (

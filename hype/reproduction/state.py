@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hype.checkpoints import write_json
 from hype.errors import InputError
-from hype.folder import RECORD, has_weights, read_record
+from hype.files import write_json
 from hype.reproduction.expansion import Cell
+from hype.training.folder import RECORD, has_weights, read_record
 
 # A run that ends by one of these did not fail: it was stopped, and the same command goes on with it.
 INTERRUPTIONS = ("KeyboardInterrupt", "SystemExit")

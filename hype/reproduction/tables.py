@@ -5,13 +5,13 @@ import itertools
 import pandas as pd
 
 from hype.analysis.layers import layer_table
+from hype.data.tasks import sample_text
 from hype.errors import InputError
 from hype.reproduction.expansion import Cell
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, reported
 from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, NEEDED_OF_ANALYSIS, State, read_whole
 from hype.reproduction.statistics import RUN_COLUMNS, PaperTable
-from hype.tasks import sample_text
 
 # The analyses whose numbers are accuracies; the others give a value for each layer.
 ACCURACIES = ("adversarial", "transfer")

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, fields
 
-from hype.arguments import flag
 from hype.errors import InputError
+from hype.flags import flag
 
 CHOICES = {
     "mode": (None, "ChildTuning-F", "ChildTuning-D"),

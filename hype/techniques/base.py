@@ -36,11 +36,11 @@ class Technique:
     def after_training(self, trainer) -> None:
         """Leave a plain model behind; called also after an exception."""
 
-    def progress(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what facts are made from so far, as JSON: a checkpoint keeps it."""
         return {}
 
-    def go_on(self, progress: dict[str, Any]) -> None:
+    def load_state_dict(self, progress: dict[str, Any]) -> None:
         """Take up the progress of the checkpoint that a training goes on from; empty at a start."""
 
     def facts(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hype.checkpoints import MASK_FILE
 from hype.errors import InputError
+from hype.files import MASK_FILE
 from hype.perturbation import stream_seed
 from hype.techniques.base import Technique
 from hype.techniques.fisher import fisher_information, load_masks, masks_of_largest, save_masks

@@ -69,10 +69,10 @@ class RegularisedLoss(Technique):
                 task_loss,
             )
 
-    def progress(self):
+    def state_dict(self):
         return {"mean": float(self.mean), "forwards": self.forward_count}
 
-    def go_on(self, progress):
+    def load_state_dict(self, progress):
         self.mean, self.forward_count = progress.get("mean", 0.0), progress.get("forwards", 0)
 
     def facts(self):

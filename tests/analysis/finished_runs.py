@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from hype.tasks import TASKS
+from hype.data.tasks import TASKS
 from tests.tiny import tiny_config
 
 WORDS = ["<cls>", "<pad>", "</s>", "<unk>", "<sep>", *"abcdefghijklmnopqrstuvwxyz"]

@@ -9,8 +9,8 @@ import pytest
 
 from hype.analysis.adversarial import SETS, analyse, read, targets
 from hype.analysis.record import Options
+from hype.data.tasks import TASKS
 from hype.errors import InputError
-from hype.tasks import TASKS
 from tests.analysis.test_transfer import always
 
 REAL = Path(__file__).parents[2] / "../shared/adv_glue"

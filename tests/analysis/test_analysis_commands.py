@@ -9,12 +9,12 @@ from hype.analysis import finished
 from hype.analysis.__main__ import main
 from hype.analysis.finished import FinishedRun
 from hype.analysis.layers import layer_table
-from hype.folder import read_record
+from hype.training.folder import read_record
 from main import main as fine_tune
 from tests.analysis.finished_runs import write_run
 from tests.analysis.test_adversarial import adv_file
 from tests.analysis.test_transfer import nli_folder
-from tests.test_nli_sets import ROWS, snli_jsonl
+from tests.data.test_nli_sets import ROWS, snli_jsonl
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample_glue"
 LIMITS = ["--data_dir", str(SAMPLE), "--max_eval_samples", "10"]

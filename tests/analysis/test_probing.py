@@ -16,8 +16,8 @@ from hype.analysis.probing import (
     trained_heads,
 )
 from hype.architectures import call_count
+from hype.data.tasks import TASKS
 from hype.errors import InputError
-from hype.tasks import TASKS
 from tests.analysis.finished_runs import FAMILIES
 
 TEXTS = ["a b c d e f", "g h", "i j k l m n o p q", "r s t"]

@@ -9,8 +9,8 @@ import torch
 
 from hype.analysis.record import Options
 from hype.analysis.transfer import LABEL_MAPS, SAME, TARGETS, accuracy, analyse, targets
+from hype.data.tasks import NLI, TASKS
 from hype.errors import InputError
-from hype.tasks import NLI, TASKS
 from tests.glue_files import write
 
 # paper.md, table 7: SciTail's contradiction counts as neutral, QQP's duplicate is entailment; neutral is our decision.
@@ -58,7 +58,7 @@ def test_without_a_folder_of_their_own_the_three_sets_are_the_glue_folders_or_th
     for name in {"SNLI", "SICK", "SciTail"} - set(held):
         shutil.rmtree(folder / name)
     asked = []
-    monkeypatch.setattr("hype.data.hub_examples", lambda task, *_: asked.append(task.name) or ({}, "hub"))
+    monkeypatch.setattr("hype.data.splits.hub_examples", lambda task, *_: asked.append(task.name) or ({}, "hub"))
     for name, split in dict.fromkeys(TARGETS.values()):
         Options(data_dir=str(folder)).splits(name, [split])
     assert asked == ([] if held else ["snli", "sick", "scitail"])

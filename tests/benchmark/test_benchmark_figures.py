@@ -15,7 +15,7 @@ from hype.benchmark.figures import add, figure, read, table, verdict
 from hype.benchmark.pairs import geometric_means, interleaved, ratios
 from hype.benchmark.settings import Settings, like_the_whole
 from hype.errors import InputError
-from hype.length_order import lengths_of
+from hype.training.length_order import lengths_of
 from tests.tiny import SAMPLE
 
 

@@ -17,8 +17,8 @@ from hype.benchmark.baseline import padded_to_the_maximum
 from hype.benchmark.settings import Settings, built
 from hype.benchmark.stepping import Stepper
 from hype.errors import InputError
-from hype.length_order import lengths_of
-from hype.run import run
+from hype.training.finetune import finetune
+from hype.training.length_order import lengths_of
 from tests.tiny import BERT, SAMPLE
 
 TINY = {**BERT, "vocab_size": 40, "max_position_embeddings": 128}
@@ -100,7 +100,7 @@ def test_both_evaluations_have_the_same_loss(settings):
 
 def test_several_gpus_are_refused_by_runs_and_benchmarks(tmp_path):
     training = SimpleNamespace(n_gpu=2, output_dir=str(tmp_path), process_index=0, device=torch.device("cpu"))
-    for start in (run, lambda arguments: built(arguments, tmp_path)):
+    for start in (finetune, lambda arguments: built(arguments, tmp_path)):
         with pytest.raises(InputError, match="several GPUs"):
             start(SimpleNamespace(training=training))
 

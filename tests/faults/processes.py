@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import main
-from hype.run import run  # noqa: F401 (imported once, in the server)
-from hype.trainer import HyPeTrainer
+from hype.training.finetune import finetune  # noqa: F401 (imported once, in the server)
+from hype.training.trainer import HyPeTrainer
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hype.arguments import DataArguments
-from hype.data import load_splits
+from hype.data.arguments import DataArguments
+from hype.data.readers import READERS, read_table
+from hype.data.sources import file_examples
+from hype.data.splits import load_splits
+from hype.data.tasks import TASKS
 from hype.errors import InputError
-from hype.readers import READERS, read_table
-from hype.sources import file_examples
-from hype.tasks import TASKS
 from tests.tiny import SAMPLE
 
 FUZZ = settings(

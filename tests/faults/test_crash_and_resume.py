@@ -11,16 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 import main
-from hype import run as run_module
-from hype.checkpoints import is_complete, last_complete, write_json
 from hype.errors import EnvironmentFault, InputError
-from hype.interruption import stopping_between_steps
-from hype.parsing import parse
-from hype.run import run
-from hype.trainer import HyPeTrainer
+from hype.files import write_json
+from hype.training import finetune as run_module
+from hype.training.checkpoints import is_complete, last_complete
+from hype.training.finetune import finetune
+from hype.training.interruption import stopping_between_steps
+from hype.training.parsing import parse
+from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import Running, finish
 from tests.faults.test_kills import NOISE, SETTINGS, outcome
-from tests.test_checkpoints import FILES, flip_a_bit, trainer_of
+from tests.training.test_checkpoints import FILES, flip_a_bit, trainer_of
 
 ALL = ("do_train", "do_eval", "do_predict")
 # A training that ends in the middle of an epoch; a learning rate of 0 would hide a step too many.
@@ -124,27 +125,27 @@ def test_a_checkpoint_without_optimizer_is_never_gone_on_from(tmp_path):
 
 
 def test_a_damaged_checkpoint_that_is_asked_for_is_refused(argv, tmp_path):
-    run(parse(argv("do_train", max_steps=2, save_steps=1)))
+    finetune(parse(argv("do_train", max_steps=2, save_steps=1)))
     (tmp_path / "run" / "run.json").unlink()
     for name in ("checkpoint-1", "checkpoint-2"):
         flip_a_bit(tmp_path / "run" / name / "optimizer.pt")
     for named in (tmp_path / "run" / "checkpoint-2", "true"):
         with pytest.raises(InputError, match="--resume_from_checkpoint"):
-            run(parse(argv("do_train", max_steps=2, save_steps=1, resume_from_checkpoint=named)))
+            finetune(parse(argv("do_train", max_steps=2, save_steps=1, resume_from_checkpoint=named)))
     assert not (tmp_path / "run" / "run.json").exists(), "no start in silence"
 
 
 def test_going_on_and_starting_anew_exclude_each_other(argv, tmp_path):
-    run(parse(argv("do_train", save_steps=2)))
+    finetune(parse(argv("do_train", save_steps=2)))
     checkpoint = tmp_path / "run" / "checkpoint-2"
     with pytest.raises(InputError, match=r"starts anew and .* goes on"):
-        run(parse(argv("do_train", save_steps=2, overwrite_output_dir="true", resume_from_checkpoint=checkpoint)))
+        finetune(parse(argv("do_train", save_steps=2, overwrite_output_dir="true", resume_from_checkpoint=checkpoint)))
     assert checkpoint.is_dir()
 
 
 def interrupted(argv, **flags):
     """Make an interrupted run with a checkpoint."""
-    record = run(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
+    record = finetune(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
     write_json(Path(record["arguments"]["training"]["output_dir"]) / "run.json", {**record, "status": "running"})
 
 
@@ -164,9 +165,9 @@ def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp
         (model / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1, **change}
     with pytest.raises(InputError, match=rf"holds another run.*{field}: .+ -> .+--allow_changed"):
-        run(parse(argv("do_train", **flags)))
+        finetune(parse(argv("do_train", **flags)))
     if field == "learning_rate":
-        record = run(parse(argv("do_train", "allow_changed", **flags)))
+        record = finetune(parse(argv("do_train", "allow_changed", **flags)))
         assert record["changed"] == {"learning_rate": [1e-3, 1e-4]}
 
 
@@ -214,12 +215,12 @@ def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(argv
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=300_000))
     monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
     with pytest.raises(EnvironmentFault, match=r"300,000 bytes are free, .* about \d{3},\d{3}"):
-        run(parse(argv("do_train")))
+        finetune(parse(argv("do_train")))
 
 
 def test_a_run_that_keeps_nothing_needs_no_room(argv, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    assert run(parse(argv("do_train", max_steps=1, save_strategy="no", save_model=False)))["status"] == "finished"
+    assert finetune(parse(argv("do_train", max_steps=1, save_strategy="no", save_model=False)))["status"] == "finished"
 
 
 def test_a_folder_that_cannot_be_made_is_a_fault_of_the_environment(argv, tmp_path, capsys):
@@ -240,10 +241,10 @@ def test_of_two_runs_at_once_in_a_folder_the_second_ends_at_once(argv, tmp_path,
 
 
 def test_a_link_in_the_place_of_a_checkpoint_is_not_followed(argv, tmp_path):
-    run(parse(argv("do_train", max_steps=2, save_steps=1)))
+    finetune(parse(argv("do_train", max_steps=2, save_steps=1)))
     elsewhere = tmp_path / "elsewhere"
     shutil.move(tmp_path / "run" / "checkpoint-1", elsewhere)
     (tmp_path / "run" / "checkpoint-1").symlink_to(elsewhere)
     flags = {"max_steps": 2, "save_strategy": "no", "seed": 5}
-    run(parse(argv("do_train", "overwrite_output_dir", **flags)))
+    finetune(parse(argv("do_train", "overwrite_output_dir", **flags)))
     assert is_complete(elsewhere), "overwriting removes what is in the folder alone"

@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
-from hype.parsing import parse
-from hype.run import run
-from hype.trainer import HyPeTrainer
+from hype.training.finetune import finetune
+from hype.training.parsing import parse
+from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import finish
 from tests.faults.test_kills import outcome
+from tests.small_training import arguments, rows
 from tests.test_perturbation import hooks_of
 from tests.tiny import tiny_model
-from tests.training import arguments, rows
 
 ALL = ("do_train", "do_eval", "do_predict")
 NOISE = {"hype_type": "normal", "hype_eps": 1e-2}
@@ -45,12 +45,12 @@ def test_the_same_command_in_two_processes_gives_the_same_files_and_scores(argv,
 
 
 def test_what_is_logged_evaluated_saved_and_loaded_ahead_changes_nothing(argv, tmp_path):
-    plain = run(parse(argv(*ALL, **NOISE, save_strategy="no")))
+    plain = finetune(parse(argv(*ALL, **NOISE, save_strategy="no")))
     often = {
         "eval_strategy": "steps", "eval_steps": 1, "logging_steps": 1, "save_steps": 1, "save_total_limit": 2,
         "dataloader_num_workers": 2, "per_device_eval_batch_size": 3, "disable_tqdm": True,
     }  # fmt: skip
-    record = run(parse(argv(*ALL, "eval_on_start", **NOISE, **often, output_dir=tmp_path / "often")))
+    record = finetune(parse(argv(*ALL, "eval_on_start", **NOISE, **often, output_dir=tmp_path / "often")))
     assert record["run_id"] == plain["run_id"]
     first, second = outcome(tmp_path / "run"), outcome(tmp_path / "often")
     for name in ("model.safetensors", "RTE.tsv", "score", "steps"):

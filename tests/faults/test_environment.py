@@ -9,11 +9,11 @@ import torch
 from transformers import DataCollatorWithPadding
 
 import main
-from hype import job
-from hype.folder import write_failure
-from hype.parsing import parse
-from hype.run import run
-from hype.trainer import HyPeTrainer
+from hype.training import job
+from hype.training.finetune import finetune
+from hype.training.folder import write_failure
+from hype.training.parsing import parse
+from hype.training.trainer import HyPeTrainer
 from tests.faults.test_kills import NOISE, outcome
 
 ALL = ("do_train", "do_eval", "do_predict")
@@ -29,7 +29,7 @@ def test_a_run_on_local_files_opens_no_connection(argv, monkeypatch):
         monkeypatch.setattr(socket.socket, name, lambda self, address: asked.append(address) or 1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or [])
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    run(parse(argv(*ALL, max_steps=2, **NOISE)))
+    finetune(parse(argv(*ALL, max_steps=2, **NOISE)))
     assert asked == []
 
 
@@ -45,13 +45,13 @@ def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(ar
     monkeypatch.setattr(job, "write_json", interrupted)
     monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run(parse(argv("do_train")))
+        finetune(parse(argv("do_train")))
     assert raised and status(tmp_path) == "failed"
 
 
 def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, monkeypatch):
     flags = {**NOISE, "dataloader_num_workers": 1, "save_steps": 2}
-    run(parse(argv(*ALL, **flags, output_dir=tmp_path / "straight")))
+    finetune(parse(argv(*ALL, **flags, output_dir=tmp_path / "straight")))
     collate = DataCollatorWithPadding.__call__
 
     def dying(self, rows):
@@ -63,10 +63,10 @@ def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, 
     monkeypatch.setattr(DataCollatorWithPadding, "__call__", dying)
     # torch tells the death, or reading a batch that the dead process still held.
     with pytest.raises((RuntimeError, OSError, EOFError)):
-        run(parse(argv(*ALL, **flags)))
+        finetune(parse(argv(*ALL, **flags)))
     assert status(tmp_path) == "failed"
     monkeypatch.undo()
-    run(parse(argv(*ALL, **flags)))
+    finetune(parse(argv(*ALL, **flags)))
     assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
 
 

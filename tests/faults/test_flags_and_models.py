@@ -6,10 +6,10 @@ import pytest
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 import main
-from hype.arguments import REMOVED_FLAGS
 from hype.errors import InputError
-from hype.parsing import parse, parser
-from hype.trainer import HyPeTrainer
+from hype.training.arguments import REMOVED_FLAGS
+from hype.training.parsing import parse, parser
+from hype.training.trainer import HyPeTrainer
 
 REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
 OUT_OF_RANGE = {

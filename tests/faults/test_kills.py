@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hype.checkpoints import file_sha256
+from hype.files import file_sha256
 from tests.faults.processes import PHASES, Running, finish
 from tests.techniques.runs import FLAGS
 

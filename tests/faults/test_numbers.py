@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import main
-from hype.trainer import HyPeTrainer
+from hype.training.trainer import HyPeTrainer
 
 
 def strict(path) -> dict:

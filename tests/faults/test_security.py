@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import main
-from hype.checkpoints import mark_complete
-from hype.parsing import parse
-from hype.run import run
+from hype.training.checkpoints import mark_complete
+from hype.training.finetune import finetune
+from hype.training.parsing import parse
 
 
 class Payload:
@@ -70,7 +70,7 @@ def test_plain_pickled_weights_need_the_flag_and_are_the_same(argv, capsys, mode
     assert "may run code" in line and "--allow_pickle_weights" in line
     for folder, source in (("pickled", model), ("safe", tiny_folder)):
         flags |= {"model_name_or_path": source, "output_dir": tmp_path / folder}
-        run(parse(argv("do_train", "allow_pickle_weights", **flags)))
+        finetune(parse(argv("do_train", "allow_pickle_weights", **flags)))
     first, second = (load_file(tmp_path / folder / "model.safetensors") for folder in ("pickled", "safe"))
     assert all(torch.equal(first[name], second[name]) for name in second)
 
@@ -85,7 +85,7 @@ def test_a_configuration_cannot_name_pickled_weights(argv, capsys, model, trace)
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"])
 def test_code_in_a_checkpoint_is_refused_or_never_read(argv, capsys, tmp_path, trace, name):
     flags = {"max_steps": 3, "save_steps": 2}
-    record = run(parse(argv("do_train", **flags)))
+    record = finetune(parse(argv("do_train", **flags)))
     checkpoint = tmp_path / "run" / "checkpoint-2"
     shutil.rmtree(tmp_path / "run" / "checkpoint-3")
     torch.save({"payload": Payload(trace)}, checkpoint / name)
@@ -139,7 +139,7 @@ def test_names_lead_nowhere_and_are_not_evaluated(argv, capsys, tmp_path, monkey
 
 def test_a_run_name_is_no_path(argv, tmp_path):
     before = {path.name for path in tmp_path.parent.iterdir()}
-    run(parse(argv("do_train", max_steps=1, run_name="../../evil", project="../evil")))
+    finetune(parse(argv("do_train", max_steps=1, run_name="../../evil", project="../evil")))
     assert {path.name for path in tmp_path.iterdir()} == {"run", "cache"}
     assert {path.name for path in tmp_path.parent.iterdir()} == before
 

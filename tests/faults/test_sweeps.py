@@ -7,12 +7,12 @@ import multiprocessing
 import datasets
 import pytest
 
-from hype.checkpoints import write_json
 from hype.errors import InputError
-from hype.folder import SCHEMA, read_record
+from hype.files import write_json
 from hype.reproduction.__main__ import main
 from hype.reproduction.state import state_of
-from hype.trainer import HyPeTrainer
+from hype.training.folder import SCHEMA, read_record
+from hype.training.trainer import HyPeTrainer
 from tests.reproduction.small_runs import argv_of, cells_in, write_tiny_model
 
 WRITES = 200

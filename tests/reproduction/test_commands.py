@@ -11,12 +11,12 @@ from pathlib import Path
 import datasets
 import pytest
 
-from hype.parsing import parse
 from hype.reproduction import executor
 from hype.reproduction.__main__ import main, print_commands
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.state import state_of
+from hype.training.parsing import parse
 from tests.reproduction.small_runs import ROOT, SAMPLE, argv_of, cells_in, narrowing, write_tiny_model
 
 
@@ -111,10 +111,10 @@ def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback():
 
 
 def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model, capsys):
-    from hype.run import run
+    from hype.training.finetune import finetune
 
     cell = cells_in(tmp_path, model)[0]
-    run(parse(list(cell.argv)))
+    finetune(parse(list(cell.argv)))
     assert state_of(cell).status == "finished"
 
 

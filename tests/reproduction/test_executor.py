@@ -10,7 +10,6 @@ from dataclasses import replace
 import datasets
 import pytest
 
-from hype.folder import locked
 from hype.reproduction import executor
 from hype.reproduction.__main__ import main
 from hype.reproduction.executor import execute, in_turn
@@ -18,6 +17,7 @@ from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.state import state_of
 from hype.reproduction.tables import runs_table
+from hype.training.folder import locked
 from tests.reproduction.small_runs import ROOT, argv_of, cells_in, lasting, narrowing, write_tiny_model
 
 
@@ -171,7 +171,7 @@ def test_a_stopped_run_is_no_failed_one(tmp_path, model, straight, monkeypatch):
             stop.clear()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("hype.trainer._StepCallback.on_step_end", interrupt)
+    monkeypatch.setattr("hype.training.trainer._StepCallback.on_step_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
         execute(cell)
     assert state_of(cell).status == "interrupted"
@@ -233,7 +233,7 @@ def test_a_finished_record_outlives_a_remake_that_fails(tmp_path, model, monkeyp
     score = state_of(cell).record["score"]
     needed = replace(cell, keeps_model=True, argv=tuple("true" if a == "false" else a for a in cell.argv))
     with monkeypatch.context() as context:
-        context.setattr("hype.job.Job.train", lambda *args: (_ for _ in ()).throw(RuntimeError("a bug")))
+        context.setattr("hype.training.job.Job.train", lambda *args: (_ for _ in ()).throw(RuntimeError("a bug")))
         assert execute(needed).status == "failed"
     for asked in (cell, needed):
         state = state_of(asked)

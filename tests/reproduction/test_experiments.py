@@ -12,12 +12,12 @@ from hype.analysis.adversarial import SETS
 from hype.analysis.probing import TASK_NAMES
 from hype.analysis.transfer import TARGETS
 from hype.errors import InputError
-from hype.parsing import parse
 from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import CONTROL, NAMES, VANILLA, load, reported
 from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.printed_averages import unsupported_averages
 from hype.reproduction.tables import paper_table
+from hype.training.parsing import parse
 
 ROOT = Path(__file__).parents[2]
 FULL = Narrowing(data_dir=None)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from hype.errors import InputError
-from hype.parsing import parse
 from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import CONTROL, VANILLA, load
 from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.options import narrowing_of, parser
 from hype.reproduction.tables import paper_table
+from hype.training.parsing import parse
 
 FULL = Narrowing(data_dir=None)
 

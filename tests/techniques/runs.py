@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from hype.techniques import TechniqueArguments, selected
-from hype.trainer import HyPeTrainer
+from hype.training.trainer import HyPeTrainer
 from tests.tiny import tiny_batch, tiny_model
 
 # Each technique with settings that visibly act within four steps.

@@ -1,0 +1,180 @@
+"""Splits of a task, ready to tokenise: read, cut to the subset asked for, fingerprinted, with notes on what is odd."""
+
+import hashlib
+import os
+import random
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets import Dataset, Features, Value
+
+from hype.data.arguments import DataArguments
+from hype.data.sources import Examples, file_examples, folder_examples, hub_examples, wanted_splits
+from hype.data.tasks import NLI_NAMES, TASKS, Task, holds, sample_text
+from hype.errors import InputError
+
+LOW_RESOURCE_SIZE = 1000  # paper, table 3
+# Our own: the released subset is gone (its file of indices is missing from the release).
+LOW_RESOURCE_SEED = 42
+MAX_SAMPLES_FLAGS = {"train": "max_train_samples", "validation": "max_eval_samples", "test": "max_predict_samples"}
+TEXT_COLUMNS = ("sentence1", "sentence2")
+
+
+@dataclass
+class Splits:
+    """What `load_splits` read.
+
+    splits: data sets with the columns sentence1, sentence2 (of pairs), label (int64, or float32 for regression;
+    absent where unlabelled; in GLUE's order) and idx (position in the source). source: "folder", "files", or the
+    hub's name and revision. fingerprint: sha256 of each split's texts and labels, whatever they were read from.
+    notes: what a reader of the score must know. sample_text: of the folder's file SAMPLE.
+    low_resource_indices: positions of the training examples that --low_resource drew.
+    """
+
+    task: Task
+    splits: dict[str, Dataset]
+    source: str
+    fingerprint: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    sample_text: str | None = None
+    low_resource_indices: list[int] | None = None
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the data is a sample written for demonstration, on which no score means anything."""
+        return self.sample_text is not None
+
+    @property
+    def row_counts(self) -> dict[str, int]:
+        """Number of examples of each split."""
+        return {split: len(dataset) for split, dataset in self.splits.items()}
+
+
+def load_splits(
+    data: DataArguments,
+    splits: Iterable[str],
+    cache_dir: str | None = None,
+    label_names: Sequence[str] | None = None,
+) -> Splits:
+    """Read these of train, validation, validation_mismatched, test, test_mismatched; nothing else is read.
+
+    Own files win over --data_dir, that over the variable GLUE_DIR, that over the hub, from which also come the NLI
+    sets that GLUE_DIR lacks. The mismatched splits are left out of tasks that lack them. label_names: see
+    `sources.file_examples`.
+
+    Raises:
+        InputError: a file or folder that is not what it should be; the message names row and remedy.
+        EnvironmentFault: the hub is needed and out of reach.
+    """
+    loaded, examples = _read(data, list(splits), cache_dir, label_names)
+    for split, read in examples.items():
+        used = _subset(loaded, split, read, data)
+        loaded.splits[split] = _dataset(used, loaded.task)
+        loaded.fingerprint[split] = _fingerprint(used, loaded.task)
+        loaded.notes += _row_notes(loaded, split, read if split == "train" else used)
+    loaded.notes += _overlap_notes(loaded.splits)
+    return loaded
+
+
+def _read(data, splits, cache_dir, label_names) -> tuple[Splits, dict[str, Examples]]:
+    notes: list[str] = []
+    if data.task_name is None:
+        task, examples = file_examples(data, splits, label_names, notes)
+        return Splits(task, {}, "files", notes=notes), examples
+    task = TASKS[data.task_name]
+    splits = wanted_splits(task, splits)
+    folder = _glue_folder(data)
+    if folder is None:
+        examples, source = hub_examples(task, splits, cache_dir)
+        return Splits(task, {}, source, notes=notes), examples
+    examples = {split: folder_examples(task, split, folder, data.encoding, notes) for split in splits}
+    return Splits(task, {}, "folder", notes=notes, sample_text=sample_text(folder)), examples
+
+
+def _glue_folder(data) -> Path | None:
+    for name, value in (("--data_dir", data.data_dir), ("GLUE_DIR", os.environ.get("GLUE_DIR"))):
+        if value:
+            if not Path(value).is_dir():
+                raise InputError(f"{name} {value}: no such folder; give the one that holds CoLA/, RTE/ ...")
+            # The GLUE folder of all tasks need not hold those that are not GLUE's.
+            is_elsewhere = name == "GLUE_DIR" and data.task_name in NLI_NAMES and not holds(value, data.task_name)
+            return None if is_elsewhere else Path(value)
+    return None
+
+
+def low_resource_indices(row_count: int) -> list[int]:
+    """Return the positions of the 1,000 low-resource training examples (paper, table 3), the same in every run.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if row_count < LOW_RESOURCE_SIZE:
+        raise InputError(f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}")
+    return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE))
+
+
+def _subset(loaded: Splits, split: str, examples: Examples, data: DataArguments) -> Examples:
+    limit = getattr(data, MAX_SAMPLES_FLAGS[split.removesuffix("_mismatched")])
+    if split == "train" and data.low_resource:
+        loaded.low_resource_indices = low_resource_indices(len(examples))[:limit]
+        return examples.select(loaded.low_resource_indices)
+    return examples if limit is None else examples.select(range(min(limit, len(examples))))
+
+
+def _dataset(examples: Examples, task: Task) -> Dataset:
+    columns = dict(zip(TEXT_COLUMNS, examples.texts, strict=False))
+    features = {name: Value("string") for name in columns}
+    if examples.labels is not None:
+        columns["label"] = examples.labels
+        features["label"] = Value("float32" if task.is_regression else "int64")
+    return Dataset.from_dict({**columns, "idx": examples.idx}, Features({**features, "idx": Value("int64")}))
+
+
+def text_hash(columns: Iterable[Sequence[str]]):
+    """Return a sha256 object fed with the texts of each column, each with its length."""
+    digest = hashlib.sha256()
+    for texts in columns:
+        digest.update(struct.pack("<q", len(texts)))
+        for text in texts:
+            content = text.encode("utf-8")
+            digest.update(struct.pack("<q", len(content)) + content)
+    return digest
+
+
+def _fingerprint(examples: Examples, task: Task) -> str:
+    digest = text_hash(examples.texts)
+    if examples.labels is not None and task.is_regression:
+        digest.update(struct.pack(f"<{len(examples)}f", *examples.labels))
+    elif examples.labels is not None:
+        digest.update("\t".join(task.label_names[i] for i in examples.labels).encode("utf-8"))
+    return digest.hexdigest()
+
+
+def _row_notes(loaded: Splits, split: str, examples: Examples) -> list[str]:
+    notes = []
+    source = loaded.task.sources.get(split)
+    if source and not loaded.is_sample and len(examples) != source.row_count:
+        consequence = "" if split == "train" else "; a score on them is not a GLUE score"
+        notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
+    empty_count = sum(any(not text.strip() for text in row) for row in zip(*examples.texts, strict=True))
+    if empty_count:
+        notes.append(f"{split}: {empty_count} rows with an empty text")
+    return notes
+
+
+def _overlap_notes(splits: dict[str, Dataset]) -> list[str]:
+    if "train" not in splits:
+        return []
+    train = set(_rows(splits["train"]))
+    notes = []
+    for split in (split for split in splits if split.startswith("validation")):
+        shared = sum(row in train for row in _rows(splits[split]))
+        if shared:
+            notes.append(f"{split}: {shared} of {len(splits[split])} rows have texts that also occur in train")
+    return notes
+
+
+def _rows(dataset: Dataset):
+    return zip(*(dataset[name][:] for name in TEXT_COLUMNS if name in dataset.column_names), strict=True)

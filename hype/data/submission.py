@@ -1,0 +1,44 @@
+"""Predictions as the file that the GLUE server takes."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hype.data.tasks import Task
+
+
+class Submission(NamedTuple):
+    """A written file, and what keeps the server from taking it, if anything."""
+
+    path: Path
+    warning: str | None
+
+
+def write_submission(task: Task, split: str, predictions: Sequence[float], output_dir: str | Path) -> Submission:
+    """Write `index<TAB>prediction` rows under the server's file name (own data: test_predictions.tsv).
+
+    predictions: label ids in GLUE's order, or scores; scores are clipped to the task's range, with 3 decimals.
+    The file replaces an older one in one step.
+    """
+    source = task.sources.get(split)
+    name = source.submission if source and source.submission else f"{split}_predictions.tsv"
+    warning = None
+    if source and len(predictions) != source.row_count:
+        warning = f"{name}: {len(predictions)} rows; the GLUE server takes {source.row_count} (a sample or subset)"
+    rows = [f"{index}\t{_word(task, prediction)}\n" for index, prediction in enumerate(predictions)]
+    path = Path(output_dir) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as staging:
+        staged = Path(staging) / name
+        staged.write_text("".join(["index\tprediction\n", *rows]), encoding="utf-8", newline="\n")
+        os.replace(staged, path)
+    return Submission(path, warning)
+
+
+def _word(task: Task, prediction: float) -> str:
+    if not task.is_regression:
+        return task.label_words[int(prediction)]
+    low, high = task.label_range or (float("-inf"), float("inf"))
+    return f"{min(max(float(prediction), low), high):.3f}"

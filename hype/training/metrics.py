@@ -1,0 +1,79 @@
+"""GLUE's metrics by scikit-learn and scipy, and the paper's single score (table 10). All are fractions, not x 100."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from hype.data.tasks import Task
+
+
+def _f1(labels, predictions) -> float:
+    """Return F1 of class 1; 0/0, which only happens without any 1, is caught before."""
+    return sklearn_metrics.f1_score(labels, predictions, pos_label=1, zero_division=0.0)
+
+
+METRICS: dict[str, Callable] = {
+    "accuracy": sklearn_metrics.accuracy_score,
+    "f1": _f1,
+    "matthews_correlation": sklearn_metrics.matthews_corrcoef,
+    "pearson": lambda labels, predictions: stats.pearsonr(labels, predictions).statistic,
+    "spearmanr": lambda labels, predictions: stats.spearmanr(labels, predictions).statistic,
+}
+
+
+def compute(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, float | None]:
+    """Return the task's metrics under the names of `evaluate`; combined_score, their mean, where there are several.
+
+    predictions, labels: label ids, or scores for regression. An undefined metric is None; `remarks` says why.
+    """
+    values = {name: value for name, (value, _) in _evaluated(task, predictions, labels).items()}
+    if len(values) > 1:
+        values["combined_score"] = _mean(list(values.values()))
+    return values
+
+
+def remarks(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, str]:
+    """Return, for each metric whose value needs it, why it is undefined or what it is by convention."""
+    return {name: remark for name, (_, remark) in _evaluated(task, predictions, labels).items() if remark}
+
+
+def score(task: Task, values: dict[str, float | None]) -> float | None:
+    """Return the paper's score (table 10) from the result of `compute`; None if it is undefined."""
+    return _mean([values[name] for name in task.score_metrics])
+
+
+def majority_score(task: Task, labels: Sequence) -> float | None:
+    """Return the score of predicting the most frequent label throughout; None where that is undefined (regression)."""
+    classes, counts = np.unique(np.asarray(labels), return_counts=True)
+    predictions = np.full(len(labels), classes[counts.argmax()])
+    return score(task, compute(task, predictions, labels))
+
+
+def _evaluated(task, predictions, labels) -> dict[str, tuple[float | None, str | None]]:
+    """Return (value, remark) of each metric. Scores are widened: scipy would compute float32 in float32."""
+    dtype = np.float64 if task.is_regression else np.int64
+    predictions, labels = np.asarray(predictions, dtype), np.asarray(labels, dtype)
+    return {name: _value(name, predictions, labels) for name in task.metrics}
+
+
+def _value(name: str, predictions: np.ndarray, labels: np.ndarray) -> tuple[float | None, str | None]:
+    is_constant = _is_constant(predictions) or _is_constant(labels)
+    if name == "f1" and not (predictions == 1).any() and not (labels == 1).any():
+        return None, "undefined: neither predictions nor labels hold class 1"
+    if name == "matthews_correlation" and is_constant:
+        return 0.0, "0 by convention: predictions or labels are all of one class"
+    if name in ("pearson", "spearmanr") and is_constant:
+        return None, "undefined: predictions or labels are constant"
+    value = float(METRICS[name](labels, predictions)) if np.isfinite(predictions).all() else math.nan
+    return (value, None) if math.isfinite(value) else (None, "undefined: predictions are not finite, or overflow")
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return bool((values == values[0]).all())
+
+
+def _mean(values: list[float | None]) -> float | None:
+    return None if None in values else sum(values) / len(values)

@@ -1,0 +1,209 @@
+"""Model and tokenizer: loading, labels, dropout. Weights are float32 unless asked otherwise."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from hype.architectures import ARCHITECTURES
+from hype.errors import InputError, RunError
+from hype.hub import from_hub
+from hype.training.arguments import ModelArguments
+
+# What transformers, safetensors and torch raise for a folder that holds no usable model.
+LOADING_ERRORS = (
+    OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError, EOFError, SafetensorError,
+    UnpicklingError, StrictDataclassError,
+)  # fmt: skip
+# model type -> positions that no token takes: these number theirs from the padding token on.
+RESERVED_POSITIONS = dict.fromkeys(
+    ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "roberta-prelayernorm", "xmod",
+     "data2vec-text", "ibert"),
+    2,
+)  # fmt: skip
+NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformers that there is none
+# In its messages that a way to compute attention is not there.
+NO_ATTENTION = ("FlashAttention", "Flash Attention", "attention implementation")
+PICKLE_REMEDY = (
+    "weights are loaded from safetensors alone, since a pickle file (pytorch_model.bin) may run code; convert them, or "
+    "pass --allow_pickle_weights if you trust their author"
+)
+
+
+def load_config(model: ModelArguments):
+    """Load the configuration with the dropouts asked for; its labels are still the checkpoint's.
+
+    Raises:
+        InputError: no such model, or not a Transformer configuration.
+        EnvironmentFault: a hub model while the hub is out of reach.
+    """
+    name = model.config_name or model.model_name_or_path
+    config = _load(AutoConfig, name, model)
+    set_dropout(config, model.dropout_rate, model.all_dropout_rate)
+    return config
+
+
+def load_weights_config(model: ModelArguments):
+    """Load the configuration of `checkpoint_dir`, whose head is loaded and whose labels it thus numbers.
+
+    None without that flag, or where the folder holds weights alone. Errors as in `load_config`.
+    """
+    folder = model.checkpoint_dir and Path(model.checkpoint_dir).expanduser()
+    if not folder or (folder.is_dir() and not (folder / "config.json").exists()):
+        return None
+    return _load(AutoConfig, model.checkpoint_dir, model)
+
+
+def set_labels(config, label_names: list[str] | None) -> None:
+    """Name the outputs of the head; None: one number, regression."""
+    config.problem_type = "single_label_classification" if label_names else "regression"
+    if label_names is None:
+        config.num_labels = 1
+    else:
+        config.label2id = {label: index for index, label in enumerate(label_names)}
+        config.id2label = dict(enumerate(label_names))
+
+
+def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | None) -> None:
+    """Set the configuration's hidden dropouts, or all of its dropouts, to a rate; None leaves them.
+
+    Raises:
+        InputError: the architecture's dropout fields are not known, or it has no hidden dropout to set.
+    """
+    rate = dropout_rate if all_dropout_rate is None else all_dropout_rate
+    if rate is None:
+        return
+    flag = "--dropout_rate" if all_dropout_rate is None else "--all_dropout_rate"
+    architecture = ARCHITECTURES.get(config.model_type)
+    if architecture is None:
+        raise InputError(
+            f"{flag} {rate}: the dropouts of model type {config.model_type} are not known; set them in its "
+            "config.json and pass no rate"
+        )
+    names = architecture.hidden_dropouts + (architecture.other_dropouts if all_dropout_rate is not None else ())
+    if not names and rate > 0:
+        raise InputError(f"--dropout_rate {rate}: {config.model_type} has no hidden dropout; pass --all_dropout_rate")
+    for name in names:
+        setattr(config, name, rate)
+
+
+def load_tokenizer(model: ModelArguments, config):
+    """Load the tokenizer; one without padding token (GPT-2, Llama) pads with its end-of-text token.
+
+    One that names no longest input takes that of the model's positions.
+
+    Raises:
+        InputError, EnvironmentFault: as `load_config`.
+    """
+    name = model.tokenizer_name or model.model_name_or_path
+    tokenizer = _load(AutoTokenizer, name, model)
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise InputError(f"the tokenizer of {name} has no token to pad with; pass --tokenizer_name")
+        tokenizer.pad_token = tokenizer.eos_token
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # What transformers makes of a folder without one: every word would be unknown.
+        raise InputError(f"{name} has no tokenizer: add its files (tokenizer.json ...), or pass --tokenizer_name")
+    # -1: XLNet, which has none. DeBERTa's published models have a table of distances alone.
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    is_bound = positions > 0 and getattr(config, "position_biased_input", True)
+    if is_bound and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
+        tokenizer.model_max_length = positions - RESERVED_POSITIONS.get(config.model_type, 0)
+    return tokenizer
+
+
+def load_model(model: ModelArguments, config, tokenizer):
+    """Load the weights under a classification head, which is new where the checkpoint has none.
+
+    What is new is initialised from torch's global generator. Returns the model and the sorted names of its new
+    parameters.
+
+    Raises:
+        InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings, layers
+            that are not in the weights.
+    """
+    dtype = model.dtype if model.dtype == "auto" else getattr(torch, model.dtype)
+    named = getattr(config, "transformers_weights", None)
+    if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
+        raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
+    loaded, info = _load(
+        AutoModelForSequenceClassification,
+        model.checkpoint_dir or model.model_name_or_path,
+        model,
+        config=config,
+        dtype=dtype,
+        ignore_mismatched_sizes=model.ignore_mismatched_sizes,
+        use_safetensors=None if model.allow_pickle_weights else True,
+        output_loading_info=True,
+        attn_implementation=model.attn_implementation,
+    )
+    embeddings = loaded.get_input_embeddings().num_embeddings
+    if len(tokenizer) > embeddings:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings} embeddings: "
+            "give the model's own tokenizer (--tokenizer_name)"
+        )
+    absent = [name for name in sorted(info["missing_keys"]) if _is_of_body(name, loaded)]
+    if absent and not model.allow_new_layers:
+        raise InputError(
+            f"the weights of {model.checkpoint_dir or model.model_name_or_path} lack {len(absent)} parameters of the "
+            f"model's body ({absent[0]} ...), which would be random: give weights that fit config.json, or pass "
+            "--allow_new_layers"
+        )
+    loaded.config.pad_token_id = tokenizer.pad_token_id
+    return loaded, sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
+
+
+def _is_of_body(name: str, loaded) -> bool:
+    # Poolers come and go with the head that a checkpoint was trained with.
+    return name.startswith(f"{loaded.base_model_prefix}.") and "pooler" not in name
+
+
+def _load(auto_class, name: str, model: ModelArguments, **options):
+    """Call `from_pretrained` on a folder without touching the network, or on a hub name."""
+    options |= {
+        "cache_dir": model.cache_dir,
+        "revision": model.model_revision,
+        "token": model.token,
+        "trust_remote_code": model.trust_remote_code,
+    }
+    flags = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
+    flag = next(flag for flag in flags if getattr(model, flag) == name)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise InputError(f"--{flag} {name}: no such folder")
+        try:
+            return from_hub(
+                f"the model {name}",
+                f"--{flag} with the folder of a model on this disk",
+                lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
+            )
+        except RunError as error:
+            if NO_SAFETENSORS in str(error.__cause__):
+                raise InputError(f"the model {name}: {PICKLE_REMEDY}") from error
+            raise
+    try:
+        return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
+    except LOADING_ERRORS as error:
+        raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error), folder)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
+
+
+def _remedy(message: str, folder: Path) -> str:
+    if NO_SAFETENSORS in message and any(folder.glob("pytorch_model*.bin")):
+        return PICKLE_REMEDY
+    if any(name in message for name in NO_ATTENTION):
+        return "pass another --attn_implementation, or none"
+    if "size mismatch" in message or "mismatched" in message:
+        return "a head of another size: pass --ignore_mismatched_sizes for a new head"
+    if "trust_remote_code" in message:
+        return "it comes with code of its own: read it, then pass --trust_remote_code"
+    return "give a model folder with config.json, weights and tokenizer, or a hub name"

@@ -1,0 +1,164 @@
+"""Whole checkpoints are told from half-written and damaged ones."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import Trainer
+
+from hype.files import write_json
+from hype.training.checkpoints import MARKER, is_complete, last_complete, mark_complete
+from hype.training.trainer import HyPeTrainer
+from tests.small_training import arguments, assert_equal_weights, rows, weights
+from tests.tiny import tiny_model
+
+FILES = (
+    "complete.json", "config.json", "model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt",
+    "trainer_state.json", "training_args.bin",
+)  # fmt: skip
+
+
+def trainer_of(folder, **changes):
+    args = arguments(folder, **{"save_strategy": "steps", "save_steps": 2, **changes})
+    data, noise = rows(20), {"hype_eps": 0.1}
+    return HyPeTrainer(tiny_model("bert"), args, train_dataset=data, eval_dataset=data, hype_options=noise)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return a run with checkpoints 2 and 4."""
+    folder = tmp_path_factory.mktemp("finished")
+    trainer_of(folder).train()
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def delete(path):
+    path.unlink()
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def test_every_checkpoint_is_marked_with_all_its_files(finished):
+    assert sorted(path.name for path in finished.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+    for folder in finished.iterdir():
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == sorted(FILES)
+        assert sorted(json.loads((folder / MARKER).read_text())) == sorted(set(FILES) - {MARKER})
+
+
+def test_the_newest_whole_checkpoint_is_chosen(finished):
+    assert last_complete(finished) == finished / "checkpoint-4"
+
+
+def test_checkpoints_are_ordered_by_their_number(run):
+    shutil.copytree(run / "checkpoint-4", run / "checkpoint-10")
+    assert last_complete(run) == run / "checkpoint-10"
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path):
+    (tmp_path / "checkpoint-last").mkdir()
+    assert last_complete(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, empty, flip_a_bit])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_left_aside_with_a_warning(name, damage, run, caplog):
+    damage(run / "checkpoint-4" / name)
+    assert last_complete(run) == run / "checkpoint-2"
+    assert "checkpoint-4 is half-written or damaged" in caplog.text
+    damage(run / "checkpoint-2" / name)
+    assert last_complete(run) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "1", '{"config.json": {}}', '{"config.json": 1}'])
+def test_a_marker_of_another_form_is_no_marker(content, run):
+    (run / "checkpoint-4" / MARKER).write_text(content)
+    assert not is_complete(run / "checkpoint-4")
+
+
+def test_a_training_goes_on_from_the_newest_whole_checkpoint_to_the_same_weights(run):
+    flip_a_bit(run / "checkpoint-4" / "model.safetensors")
+    trainer = trainer_of(run)
+    trainer.train(resume_from_checkpoint=str(last_complete(run)))
+    expected = trainer_of(run.parent / "straight", save_strategy="no")
+    expected.train()
+    assert_equal_weights(weights(trainer.model), weights(expected.model))
+
+
+def test_the_only_whole_checkpoint_outlives_a_failing_save(tmp_path, monkeypatch):
+    trainer = trainer_of(tmp_path, save_total_limit=1)
+    save = Trainer._save_optimizer_and_scheduler
+
+    def failing(self, folder):
+        if folder.endswith("checkpoint-4"):
+            raise OSError("no space left on device")
+        save(self, folder)
+
+    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", failing)
+    with pytest.raises(OSError, match="no space left"):
+        trainer.train()
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
+    assert trainer.args.save_total_limit == 1
+
+
+def test_an_older_checkpoint_outlives_one_that_was_written_but_not_marked(tmp_path, monkeypatch):
+    def failing(folder):
+        if folder.name == "checkpoint-4":
+            raise OSError("no space left on device")
+        mark_complete(folder)
+
+    monkeypatch.setattr("hype.training.trainer.mark_complete", failing)
+    with pytest.raises(OSError, match="no space left"):
+        trainer_of(tmp_path, save_total_limit=1).train()
+    assert (tmp_path / "checkpoint-4" / "model.safetensors").is_file()
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
+
+
+def test_older_checkpoints_go_when_a_new_one_is_whole(tmp_path):
+    trainer_of(tmp_path, save_total_limit=1, save_steps=1).train()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
+    assert is_complete(tmp_path / "checkpoint-4")
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path):
+    options = {"save_total_limit": 1, "load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1}
+    trainer = trainer_of(tmp_path, save_steps=1, metric_for_best_model="eval_score", greater_is_better=True, **options)
+    trainer.compute_metrics = lambda predictions: {"score": float(trainer.state.global_step == 2)}
+    trainer.train()
+    best = type(trainer.model).from_pretrained(tmp_path / "checkpoint-2")
+    assert is_complete(tmp_path / "checkpoint-2")
+    assert_equal_weights(weights(trainer.model), weights(best))
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "record.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError):
+        write_json(path, {"a": float("nan")})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": torch.zeros(1)})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_marker_that_names_no_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "complete.json").write_text("{}")
+    assert not is_complete(tmp_path)

@@ -1,0 +1,320 @@
+"""Whole runs in one process: what they leave behind, what they repeat, and what they refuse."""
+
+import gc
+import json
+import shutil
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hype.errors import DivergedError, InputError
+from hype.training.finetune import finetune, leave_process_group, summary
+from hype.training.parsing import parse
+from hype.training.trainer import HyPeTrainer
+from tests.tiny import SAMPLE
+
+TRAIN = ("do_train", "do_eval")
+NOISE = {"hype_type": "normal", "hype_eps": 1e-3}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_equal_weights(one: Path, other: Path):
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def test_a_run_leaves_a_plain_checkpoint_and_the_files_that_run_glue_users_know(argv, tmp_path):
+    record = finetune(parse(argv(*TRAIN, "do_predict", **NOISE)))
+    folder = tmp_path / "run"
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "config.json", "model.safetensors", "tokenizer.json", "run.json", "README.md", "all_results.json",
+        "train_results.json", "eval_results.json", "trainer_state.json", "RTE.tsv",
+    } <= names  # fmt: skip
+    assert json.loads((folder / "run.json").read_text()) == json.loads(json.dumps(record))
+    assert record["status"] == "finished"
+    assert record["sample"], "a score on the sample is called one"
+    assert summary(record).count("\n") >= 3
+
+
+def test_the_score_of_the_record_is_the_saved_models_accuracy_by_scikit_learn(argv, tmp_path):
+    record = finetune(parse(argv(*TRAIN, **NOISE)))
+    folder = tmp_path / "run"
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = [line.split("\t") for line in (SAMPLE / "RTE" / "dev.tsv").read_text(encoding="utf-8").split("\n")[1:25]]
+    with torch.no_grad():
+        logits = [
+            model(**tokenizer(a, b, truncation=True, max_length=32, return_tensors="pt")).logits for _, a, b, _ in rows
+        ]
+    predicted = [model.config.id2label[int(row.argmax())] for row in logits]
+    assert record["score"] == pytest.approx(accuracy_score([row[3] for row in rows], predicted))
+    assert record["metrics"]["eval"]["eval_accuracy"] == record["score"]
+
+
+def test_the_same_command_twice_runs_once_and_other_settings_are_refused(argv, tmp_path, monkeypatch):
+    first = finetune(parse(argv(*TRAIN, **NOISE)))
+    monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: pytest.fail("trained again"))
+    assert finetune(parse(argv(*TRAIN, **NOISE)))["run_id"] == first["run_id"]
+    with pytest.raises(InputError, match=r"holds another run.*seed: 42 -> 7"):
+        finetune(parse(argv(*TRAIN, **NOISE, seed=7)))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+
+
+def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone(argv, tmp_path):
+    runs = {
+        "hype": (TRAIN, NOISE), "vanilla": (TRAIN, {}), "eps 0": (TRAIN, {**NOISE, "hype_eps": 0}),
+        "no model": (TRAIN, {"save_model": False}), "evaluation": (("do_eval",), {}),
+    }  # fmt: skip
+    cards = {}
+    for name, (actions, flags) in runs.items():
+        finetune(parse(argv(*actions, max_steps=1, output_dir=tmp_path / name, **flags)))
+        card = tmp_path / name / "README.md"
+        cards[name] = card.read_text(encoding="utf-8") if card.exists() else None
+    assert cards["no model"] is cards["evaluation"] is None
+    assert ["The method is HyPe" in cards[name] for name in ("hype", "vanilla", "eps 0")] == [True, False, False]
+    assert [", hype]" in cards[name] for name in ("hype", "vanilla", "eps 0")] == [True, False, False]
+
+
+def test_a_finished_run_without_its_model_says_so(argv, caplog):
+    finetune(parse(argv(*TRAIN, save_model=False)))
+    finetune(parse(argv(*TRAIN, save_model=False)))
+    assert "its model is not there" not in caplog.text
+    finetune(parse(argv(*TRAIN)))
+    assert "its model is not there; --overwrite_output_dir makes it anew" in caplog.text
+
+
+def test_a_foreign_folder_is_refused_and_left_as_it_is(argv, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.txt"):
+        finetune(parse(argv(*TRAIN)))
+    finetune(parse(argv(*TRAIN, "overwrite_output_dir")))
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
+
+
+def test_two_runs_of_one_command_are_equal_bit_for_bit(argv, tmp_path):
+    for name in ("one", "two"):
+        finetune(parse(argv(*TRAIN, **NOISE, output_dir=tmp_path / name)))
+    assert_equal_weights(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("interrupted_at", [1, 5, 8])
+def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypatch, interrupted_at):
+    flags = {**NOISE, "num_train_epochs": 2, "per_device_train_batch_size": 8, "save_steps": 3}
+    finetune(parse(argv(*TRAIN, **flags, output_dir=tmp_path / "straight")))
+    step = HyPeTrainer.training_step
+
+    def interrupted(self, *args, **kwargs):
+        if self.state.global_step == interrupted_at:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(HyPeTrainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(parse(argv(*TRAIN, **flags)))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    monkeypatch.setattr(HyPeTrainer, "training_step", step)
+    resumed = finetune(parse(argv(*TRAIN, **flags)))
+    assert resumed["steps"] == 12
+    # Its times are of the steps behind the checkpoint.
+    assert resumed["timings"].get("first_step") == {1: None, 5: 3, 8: 6}[interrupted_at]
+    assert_equal_weights(tmp_path / "run", tmp_path / "straight")
+
+
+def test_eps_0_trains_to_the_weights_of_vanilla(argv, tmp_path):
+    finetune(parse(argv(*TRAIN, output_dir=tmp_path / "vanilla")))
+    record = finetune(parse(argv(*TRAIN, hype_type="uniform", hype_eps=0, output_dir=tmp_path / "zero")))
+    assert record["noise"] is None
+    assert_equal_weights(tmp_path / "vanilla", tmp_path / "zero")
+    finetune(parse(argv(*TRAIN, **NOISE, output_dir=tmp_path / "noised")))
+    ours, theirs = weights(tmp_path / "noised"), weights(tmp_path / "vanilla")
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_noise_is_measured_and_recorded_before_training(argv):
+    noise = finetune(parse(argv("do_train", hype_type="uniform", hype_eps=1e-5)))["noise"]
+    assert [layer["dtype"] for layer in noise["layers"]] == ["float32"] * 2
+    assert 0.99 < noise["least_changed"] <= 1
+    assert 90 < noise["layers"][0]["snr_db"] < 115  # 20 log10(1 / (1e-5 / sqrt 3)) = 104.8 for states of variance 1
+    assert 0 < noise["logit_change"] < 1e-3
+
+
+def test_noise_that_bfloat16_rounds_away_is_refused_unless_asked_for(argv, tmp_path):
+    with pytest.raises(InputError, match=r"bfloat16.*--allow_vanishing_noise"):
+        finetune(parse(argv("do_train", dtype="bfloat16", hype_type="normal")))
+    record = finetune(parse(argv("do_train", "allow_vanishing_noise", dtype="bfloat16", hype_type="normal")))
+    assert record["noise"]["least_changed"] < 0.1
+
+
+def test_weights_are_float32_whatever_the_checkpoint_holds(argv, tiny_folder, tmp_path):
+    half = tmp_path / "half"
+    AutoModelForSequenceClassification.from_pretrained(tiny_folder, dtype=torch.bfloat16).save_pretrained(half)
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(half)
+    record = finetune(parse(argv("do_train", model_name_or_path=half, hype_type="uniform")))
+    assert record["dtype"] == "float32" and record["noise"]["least_changed"] > 0.99
+    assert all(value.dtype == torch.float32 for value in weights(tmp_path / "run").values())
+
+
+def test_divergence_ends_the_run_and_is_recorded(argv, tmp_path, monkeypatch):
+    compute_loss = HyPeTrainer.compute_loss
+
+    def broken(self, model, inputs, *args, **kwargs):
+        loss = compute_loss(self, model, inputs, *args, **kwargs)
+        return loss * float("nan") if self.state.global_step == 2 else loss
+
+    monkeypatch.setattr(HyPeTrainer, "compute_loss", broken)
+    with pytest.raises(DivergedError, match="step 3"):
+        finetune(parse(argv("do_train", **NOISE)))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "diverged"
+
+
+def test_low_resource_indices_do_not_depend_on_the_seed_and_are_saved(argv, tmp_path):
+    glue = tmp_path / "glue"
+    (glue / "RTE").mkdir(parents=True)
+    lines = (SAMPLE / "RTE" / "train.tsv").read_text(encoding="utf-8").rstrip("\n").split("\n")
+    rows = [f"{i}\t{i} {line.split(chr(9), 1)[1]}" for i, line in enumerate((lines[1:] * 20)[:1200])]
+    (glue / "RTE" / "train.tsv").write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
+    saved = []
+    for seed in (1, 2):
+        folder = tmp_path / f"seed{seed}"
+        flags = {"data_dir": glue, "seed": seed, "output_dir": folder, "max_train_samples": None, "max_steps": 1}
+        record = finetune(parse(argv("do_train", "low_resource", **flags)))
+        saved.append(json.loads((folder / "low_resource_indices.json").read_text()))
+        assert record["data"]["rows"]["train"] == 1000
+    assert saved[0] == saved[1] and len(set(saved[0])) == 1000
+
+
+def test_a_checkpoint_that_knows_the_labels_keeps_their_order(argv, tiny_folder, tmp_path):
+    tuned = tmp_path / "mnli"
+    order = {"contradiction": 0, "ENTAILMENT": 1, "neutral": 2}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny_folder, num_labels=3, label2id=order, id2label={i: name for name, i in order.items()}
+    )
+    model.save_pretrained(tuned)
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tuned)
+    flags = {"model_name_or_path": tuned, "task_name": "mnli", "max_eval_samples": 16}
+    record = finetune(parse(argv("do_eval", **flags)))
+    assert [name.lower() for name in record["label_names"]] == ["contradiction", "entailment", "neutral"]
+    rows = [line.split("\t") for line in (SAMPLE / "MNLI" / "dev_matched.tsv").read_text().split("\n")[:17]]
+    first, second, gold = (rows[0].index(name) for name in ("sentence1", "sentence2", "gold_label"))
+    tokenizer = AutoTokenizer.from_pretrained(tuned)
+    with torch.no_grad():
+        logits = [
+            model.eval()(
+                **tokenizer(row[first], row[second], truncation=True, max_length=32, return_tensors="pt")
+            ).logits
+            for row in rows[1:]
+        ]
+    right = [
+        model.config.id2label[int(row.argmax())].lower() == gold_row[gold]
+        for row, gold_row in zip(logits, rows[1:], strict=True)
+    ]
+    assert record["metrics"]["eval"]["eval_accuracy"] == pytest.approx(np.mean(right))
+    assert "eval_accuracy_mm" in record["metrics"]["eval"]
+
+
+def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(argv, tiny_folder, tmp_path, caplog):
+    raw = finetune(parse(argv("do_eval", "do_predict")))
+    assert raw["model"]["untrained"] == ["classifier.bias", "classifier.weight"]
+    told = f"{tiny_folder} has no classifier.bias, classifier.weight: random here, and not trained"
+    assert told in caplog.text and told in summary(raw)
+
+    tuned = finetune(parse(argv(*TRAIN, output_dir=tmp_path / "tuned")))
+    again = finetune(parse(argv("do_eval", model_name_or_path=tmp_path / "tuned", output_dir=tmp_path / "again")))
+    for record in (tuned, again):
+        assert record["model"]["untrained"] == [] and "not trained" not in summary(record)
+    assert again["score"] == tuned["score"]
+
+
+def test_attention_is_computed_as_asked_to_the_same_loss(argv, tmp_path):
+    losses = {}
+    for name in ("eager", "sdpa"):
+        flags = {"attn_implementation": name, "output_dir": tmp_path / name, "max_steps": 3}
+        record = finetune(parse(argv(*TRAIN, all_dropout_rate=0, **NOISE, **flags)))
+        assert record["identity"]["attn_implementation"] == name
+        losses[name] = [record["metrics"]["train"]["train_loss"], record["metrics"]["eval"]["eval_loss"]]
+    assert losses["eager"] == pytest.approx(losses["sdpa"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "files"),
+    [
+        ("cola", ["CoLA.tsv"]), ("sst2", ["SST-2.tsv"]), ("mrpc", ["MRPC.tsv"]), ("stsb", ["STS-B.tsv"]),
+        ("qqp", ["QQP.tsv"]), ("mnli", ["MNLI-m.tsv", "MNLI-mm.tsv"]), ("qnli", ["QNLI.tsv"]), ("rte", ["RTE.tsv"]),
+        ("wnli", ["WNLI.tsv"]),
+    ],
+)  # fmt: skip
+def test_every_task_trains_evaluates_and_predicts(argv, tmp_path, task, files):
+    record = finetune(parse(argv(*TRAIN, "do_predict", **NOISE, task_name=task, max_train_samples=16)))
+    assert [Path(path).name for path in record["predictions"]] == files
+    for name in files:
+        lines = (tmp_path / "run" / name).read_text().split("\n")
+        assert lines[0] == "index\tprediction" and lines[-1] == "" and len(lines) == 8 + 2
+    assert record["score"] is None or -1 <= record["score"] <= 1
+
+
+def test_ax_is_predicted_with_a_model_tuned_on_mnli(argv, tmp_path):
+    finetune(parse(argv("do_train", task_name="mnli", output_dir=tmp_path / "mnli")))
+    record = finetune(parse(argv("do_predict", task_name="ax", model_name_or_path=tmp_path / "mnli")))
+    words = {line.split("\t")[1] for line in Path(record["predictions"][0]).read_text().split("\n")[1:-1]}
+    assert words <= {"entailment", "neutral", "contradiction"}
+
+
+def test_a_head_of_another_size_is_refused_unless_a_new_one_is_asked_for(argv, tmp_path):
+    finetune(parse(argv("do_train", task_name="mnli", output_dir=tmp_path / "mnli")))
+    with pytest.raises(InputError, match="--ignore_mismatched_sizes"):
+        finetune(parse(argv("do_train", model_name_or_path=tmp_path / "mnli")))
+    finetune(parse(argv("do_train", "ignore_mismatched_sizes", model_name_or_path=tmp_path / "mnli")))
+    assert weights(tmp_path / "run")["classifier.weight"].shape == (2, 16)
+
+
+def test_the_released_optimiser_trains_differently_from_torchs(argv, tmp_path):
+    finetune(parse(argv("do_train", optimizer_semantics="release")))
+    finetune(parse(argv("do_train", output_dir=tmp_path / "torch")))
+    assert not torch.equal(
+        weights(tmp_path / "run")["classifier.weight"], weights(tmp_path / "torch")["classifier.weight"]
+    )
+
+
+def test_secrets_are_not_recorded(argv, tmp_path):
+    finetune(parse(argv("do_train", token="hf_secret")))
+    written = [path.read_bytes() for path in (tmp_path / "run").rglob("*.json")]
+    assert written and not any(b"hf_secret" in content for content in written)
+
+
+def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
+    """Where it lives on, its threads do too, and abort some processes while the interpreter shuts down."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    gc.disable()  # as main.py may have it at any moment
+    try:
+        cycle = {"group": torch.distributed.group.WORLD}
+        cycle["self"] = cycle
+        group = weakref.ref(cycle["group"])
+        del cycle
+        leave_process_group()
+        assert group() is None and not torch.distributed.is_initialized()
+    finally:
+        gc.enable()
+    leave_process_group()  # where there is none, nothing happens
+
+
+def test_another_tokenizer_is_another_run(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    flags = {"model_name_or_path": model}
+    finetune(parse(argv(*TRAIN, **flags)))
+    path = model / "tokenizer.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("Lowercase", "NFD"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds another run \(tokenizer: "):
+        finetune(parse(argv(*TRAIN, **flags)))

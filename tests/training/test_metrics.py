@@ -1,0 +1,100 @@
+"""Metrics against scikit-learn and scipy called here, and against values worked out by hand."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from hype.data.tasks import TASKS
+from hype.training.metrics import compute, majority_score, remarks, score
+
+# 3 true positives, 1 false positive, 2 false negatives, 4 true negatives.
+LABELS = [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
+PREDICTIONS = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    """An undefined metric must be met before scikit-learn or scipy warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_binary_metrics_have_their_values_by_hand():
+    mrpc = compute(TASKS["mrpc"], PREDICTIONS, LABELS)
+    assert mrpc == pytest.approx({"accuracy": 0.7, "f1": 6 / 9, "combined_score": (0.7 + 6 / 9) / 2})
+    matthews = (3 * 4 - 1 * 2) / math.sqrt((3 + 1) * (3 + 2) * (4 + 1) * (4 + 2))
+    assert compute(TASKS["cola"], PREDICTIONS, LABELS) == pytest.approx({"matthews_correlation": matthews})
+
+
+def test_correlations_have_their_values_by_hand():
+    # Deviations (-1, 0, 1) and (-1, 1, 0): covariance 1, variances 2; ranks alike.
+    stsb = compute(TASKS["stsb"], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    assert stsb == pytest.approx({"pearson": 0.5, "spearmanr": 0.5, "combined_score": 0.5})
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "stsb"])
+def test_class_metrics_are_scikit_learns(task):
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(TASKS[task].label_count, size=(2, 200))
+    expected = {
+        "accuracy": accuracy_score(labels, predictions),
+        "matthews_correlation": matthews_corrcoef(labels, predictions),
+        "f1": f1_score(labels, predictions) if TASKS[task].label_count == 2 else None,
+    }
+    values = compute(TASKS[task], predictions, labels)
+    combined = values.pop("combined_score", None)
+    assert values == {name: expected[name] for name in TASKS[task].metrics}
+    assert combined == (pytest.approx(sum(values.values()) / 2) if len(values) > 1 else None)
+    assert score(TASKS[task], values) == values[TASKS[task].score_metrics[0]]
+
+
+def test_correlations_are_scipys_in_double_precision():
+    rng = np.random.default_rng(0)
+    labels = rng.uniform(0, 5, 200).astype(np.float32)
+    predictions = (labels + rng.normal(0, 1, 200)).astype(np.float32)
+    wide = labels.astype(np.float64), predictions.astype(np.float64)
+    values = compute(TASKS["stsb"], predictions, labels)
+    assert (values["pearson"], values["spearmanr"]) == (pearsonr(*wide).statistic, spearmanr(*wide).statistic)
+    assert score(TASKS["stsb"], values) == (values["pearson"] + values["spearmanr"]) / 2
+
+
+def test_the_score_of_mrpc_is_f1_not_the_mean():
+    assert score(TASKS["mrpc"], compute(TASKS["mrpc"], PREDICTIONS, LABELS)) == pytest.approx(6 / 9)
+
+
+@pytest.mark.parametrize("predictions", [[2.0, 2.0, 2.0], [1.0, math.nan, 2.0], [1.0, math.inf, 2.0]])
+def test_an_undefined_correlation_is_none_with_a_reason(predictions):
+    task = TASKS["stsb"]
+    values = compute(task, predictions, [1.0, 2.0, 3.0])
+    assert values == {"pearson": None, "spearmanr": None, "combined_score": None}
+    assert score(task, values) is None
+    reasons = remarks(task, predictions, [1.0, 2.0, 3.0])
+    assert set(reasons) == {"pearson", "spearmanr"}
+    assert all(reason.startswith("undefined: ") for reason in reasons.values())
+    assert "NaN" not in json.dumps(values)
+
+
+def test_matthews_of_a_constant_prediction_is_zero_by_convention_and_says_so():
+    assert compute(TASKS["cola"], [1] * 10, LABELS) == {"matthews_correlation": 0.0}
+    assert "by convention" in remarks(TASKS["cola"], [1] * 10, LABELS)["matthews_correlation"]
+
+
+def test_f1_without_any_positive_is_undefined_and_with_some_it_is_zero():
+    assert compute(TASKS["mrpc"], [0, 0], [0, 0]) == {"accuracy": 1.0, "f1": None, "combined_score": None}
+    assert "undefined" in remarks(TASKS["mrpc"], [0, 0], [0, 0])["f1"]
+    assert compute(TASKS["mrpc"], [0, 0], [0, 1])["f1"] == 0.0
+    assert remarks(TASKS["mrpc"], [0, 0], [0, 1]) == {}
+
+
+def test_the_majority_class_has_its_score():
+    assert majority_score(TASKS["rte"], [0, 0, 0, 1]) == 0.75
+    assert majority_score(TASKS["cola"], [1, 1, 1, 0]) == 0.0
+    # Predicting 1 throughout, 3 of 4 right: precision 3/4, recall 1.
+    assert majority_score(TASKS["mrpc"], [1, 1, 1, 0]) == pytest.approx(6 / 7)
+    assert majority_score(TASKS["stsb"], [1.0, 1.0, 2.0]) is None

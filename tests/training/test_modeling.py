@@ -1,0 +1,135 @@
+"""Weights of another folder than the model's (--checkpoint_dir), and which flag a missing folder belongs to."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from hype.errors import InputError
+from hype.training.arguments import ModelArguments
+from hype.training.finetune import finetune
+from hype.training.modeling import load_config, load_model, load_tokenizer
+from hype.training.parsing import parse
+from tests.tiny import CONFIGS, tiny_config
+
+LANGUAGE_MODELS = (AutoModelForMaskedLM, AutoModelForPreTraining)
+
+
+def save_head(folder, tiny_folder, order, label):
+    """Save a model whose head numbers the labels in `order` and always answers `label`."""
+    names = {"label2id": {name: i for i, name in enumerate(order)}, "id2label": dict(enumerate(order))}
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=len(order), **names)
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([5.0 * (name == label) for name in order]))
+    model.save_pretrained(folder)
+
+
+def test_the_head_of_checkpoint_dir_numbers_its_labels_itself(argv, tiny_folder, tmp_path):
+    """Its outputs used to be read in the order of the model's configuration."""
+    orders = {"one": ["entailment", "neutral", "contradiction"], "other": ["contradiction", "neutral", "entailment"]}
+    labels = []
+    for name, order in orders.items():
+        save_head(tmp_path / name, tiny_folder, order, "entailment")
+        flags = {"task_name": "mnli", "checkpoint_dir": tmp_path / name, "output_dir": tmp_path / f"run-{name}"}
+        record = finetune(parse(argv("do_eval", **flags)))
+        labels.append((record["score"], set(record["validation_labels"])))
+        assert record["label_names"] == order and record["model"]["untrained"] == []
+    assert labels[0] == labels[1] and len(labels[0][1]) == 1
+
+
+def test_other_weights_in_checkpoint_dir_are_another_run(argv, tiny_folder, tmp_path):
+    weights = tmp_path / "weights"
+    order = ["not_entailment", "entailment"]
+    save_head(weights, tiny_folder, order, "entailment")
+    assert (
+        "checkpoint_dir_fingerprint" not in finetune(parse(argv("do_eval", output_dir=tmp_path / "plain")))["identity"]
+    )
+    first = finetune(parse(argv("do_eval", checkpoint_dir=weights)))
+    assert finetune(parse(argv("do_eval", checkpoint_dir=weights))) == first
+    save_head(weights, tiny_folder, order, "not_entailment")
+    with pytest.raises(InputError, match=r"holds another run \(checkpoint_dir_fingerprint: "):
+        finetune(parse(argv("do_eval", checkpoint_dir=weights)))
+
+
+def test_checkpoint_dir_may_hold_weights_alone(argv, tiny_folder, tmp_path):
+    (tmp_path / "weights").mkdir()
+    shutil.copy(tiny_folder / "model.safetensors", tmp_path / "weights")
+    assert finetune(parse(argv("do_train", max_steps=1, checkpoint_dir=tmp_path / "weights")))["status"] == "finished"
+
+
+@pytest.mark.parametrize("flag", ["model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"])
+def test_a_missing_folder_is_named_with_its_flag(argv, flag):
+    with pytest.raises(InputError, match=rf"--{flag} \./no/such/folder: no such folder"):
+        finetune(parse(argv("do_train", **{flag: "./no/such/folder"})))
+
+
+def test_a_model_without_tokenizer_is_refused(argv, tiny_folder, tmp_path):
+    """transformers makes one of special tokens alone: every word was unknown."""
+    (tmp_path / "bare").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_folder / name, tmp_path / "bare")
+    with pytest.raises(InputError, match=r"bare has no tokenizer.*--tokenizer_name"):
+        finetune(parse(argv("do_train", model_name_or_path=tmp_path / "bare")))
+    flags = {"model_name_or_path": tmp_path / "bare", "tokenizer_name": tiny_folder}
+    assert finetune(parse(argv("do_train", max_steps=1, **flags)))["status"] == "finished"
+
+
+def test_layers_that_the_weights_lack_are_not_made_up(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "deeper")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(InputError, match=r"lack 16 parameters of the model's body \(bert.encoder.layer.2"):
+        finetune(parse(argv("do_train", model_name_or_path=model)))
+    flags = {"model_name_or_path": model, "max_steps": 1}
+    assert finetune(parse(argv("do_train", "allow_new_layers", **flags)))["status"] == "finished"
+
+
+class Vocabulary(list):
+    pad_token_id = 1
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_a_pretrained_checkpoint_of_any_kind_lacks_nothing_of_the_body(tmp_path, model_type):
+    """Base models, language models, with or without pooler."""
+    config = tiny_config(model_type)
+    heads = (*LANGUAGE_MODELS, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
+    kinds = [AutoModel, *(kind for kind in heads if type(config) in kind._model_mapping)]
+    assert len(kinds) > 1
+    for kind in kinds:
+        folder = tmp_path / kind.__name__
+        kind.from_config(config).save_pretrained(folder)
+        arguments = ModelArguments(model_name_or_path=str(folder))
+        _, new = load_model(arguments, load_config(arguments), Vocabulary(range(40)))
+        assert new, "the head is new"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "longest"),
+    [("bert", 40), ("roberta", 38), ("t5", VERY_LARGE_INTEGER), ("xlnet", VERY_LARGE_INTEGER)],
+)
+def test_a_tokenizer_without_limit_takes_the_models(tiny_folder, tmp_path, model_type, longest):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    tokenizer.model_max_length = VERY_LARGE_INTEGER
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), tiny_config(model_type))
+    assert loaded.model_max_length == longest
+
+
+def test_a_configuration_of_wrong_types_is_refused(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"hidden_size": "abc"}))
+    with pytest.raises(InputError, match="hidden_size"):
+        finetune(parse(argv("do_train", model_name_or_path=model)))
