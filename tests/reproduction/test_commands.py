@@ -146,19 +146,19 @@ def test_missing_runs_show_as_a_dash(tmp_path, model, capsys):
 def test_runs_are_done_seed_by_seed(tmp_path, model, monkeypatch):
     """What is done when a grid is stopped can be paired."""
     seeds = []
-    monkeypatch.setattr(executor, "run", lambda arguments: seeds.append(arguments.training.seed))
+    monkeypatch.setattr(executor, "finetune", lambda arguments: seeds.append(arguments.training.seed))
     main(argv_of(tmp_path, model, "--run"))
     assert sorted(seeds) == seeds and len(set(seeds)) == 2 < len(seeds)
 
 
 def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_path, model, capsys, monkeypatch):
-    original = executor.run
-    monkeypatch.setattr(executor, "run", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
+    original = executor.finetune
+    monkeypatch.setattr(executor, "finetune", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
     assert main(argv_of(tmp_path, model, "--run")) == 1
     error = capsys.readouterr().err
     assert "2 finished, 2 failed" in error.replace("2 failed, 2 finished", "2 finished, 2 failed")
     assert "ZeroDivisionError" in error and "--retry_failed" in error
-    monkeypatch.setattr(executor, "run", original)
+    monkeypatch.setattr(executor, "finetune", original)
     assert main(argv_of(tmp_path, model, "--run")) == 1, "what failed is left alone"
     assert "ZeroDivisionError" in capsys.readouterr().err, "and named again"
     assert main(argv_of(tmp_path, model, "--run", "--retry_failed")) == 0

@@ -77,7 +77,7 @@ def test_finished_runs_are_left_alone_and_keep_neither_weights_nor_checkpoints(t
     assert [outcome.status for _, outcome in in_turn(cells)] == ["finished"] * 4
     assert {cell.folder.name: lasting(cell.folder) for cell in cells} == straight, "a second time, the same records"
     assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("checkpoint-*"))
-    monkeypatch.setattr(executor, "run", lambda arguments: pytest.fail("run again"))
+    monkeypatch.setattr(executor, "finetune", lambda arguments: pytest.fail("run again"))
     assert [outcome.status for _, outcome in in_turn(cells)] == ["finished"] * 4
 
 
@@ -145,7 +145,7 @@ def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path,
     assert "ended: failed" in failure["log_tail"][-1] and any("99" in line for line in failure["log_tail"])
     # Not tried again, unless asked.
     calls = []
-    monkeypatch.setattr(executor, "run", calls.append)
+    monkeypatch.setattr(executor, "finetune", calls.append)
     assert [execute(cell).status for cell in cells[:2]] == ["diverged", "failed"] and calls == []
     execute(cells[1], retry=True)
     assert len(calls) == 1
@@ -154,7 +154,7 @@ def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path,
 def test_what_failed_is_done_once_its_cause_is_gone_and_it_is_asked_for(tmp_path, model, monkeypatch):
     cell = cells_in(tmp_path, model)[0]
     with monkeypatch.context() as context:
-        context.setattr(executor, "run", lambda arguments: (_ for _ in ()).throw(RuntimeError("a bug")))
+        context.setattr(executor, "finetune", lambda arguments: (_ for _ in ()).throw(RuntimeError("a bug")))
         assert execute(cell).error == "RuntimeError: a bug"
     assert "Traceback" in cell.log_path.read_text()
     assert execute(cell).status == "failed"
@@ -252,7 +252,7 @@ def test_a_full_disk_fails_each_run_with_one_line(tmp_path, model, monkeypatch):
     def no_space(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(executor, "run", no_space)
+    monkeypatch.setattr(executor, "finetune", no_space)
     monkeypatch.setattr(executor, "write_failure", no_space)
     for _, outcome in in_turn(cells):
         assert outcome.status == "failed" and "No space left" in outcome.error
