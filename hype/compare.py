@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from hype.errors import InputError, RunError, print_error
+from hype.errors import InputError, run_command
 from hype.flags import LineParser
 from hype.text_tables import aligned
 from hype.training.folder import RECORD, read_record
@@ -73,14 +73,14 @@ def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:
 
 
 def main(argv: list[str]) -> int:
-    """Print the table of the folders in `argv`; exit codes as in main.py."""
+    """Print the table of the folders in `argv` and return the exit code (see `run_command`)."""
+    return run_command(_compare, argv)
+
+
+def _compare(argv):
     parser = LineParser(prog="python -m hype.compare", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR")
-    try:
-        print(compare(parser.parse_args(argv).folders))
-    except RunError as error:
-        return print_error(error)
-    return 0
+    print(compare(parser.parse_args(argv).folders))
 
 
 if __name__ == "__main__":

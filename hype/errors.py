@@ -1,9 +1,16 @@
-"""The errors that end a run with one line and an exit code; everything else is a bug and shows its traceback."""
+"""The errors that end a command with one line and an exit code; everything else is a bug and shows its traceback."""
 
+import errno
+import io
+import logging
+import os
+import signal
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 
 LONGEST = 1000
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class RunError(Exception):
@@ -42,9 +49,41 @@ class LockedError(RunError):
 
 
 def print_error(error: RunError) -> int:
-    """Print the line of an error to stderr, and return its exit code: what every command line does with it."""
+    """Print an error as one line on stderr and return its exit code."""
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    """Run one of the project's commands and return its exit code.
+
+    0: done. 1: what `main` returned (or, with a traceback, a bug). 2: wrong input. 3: training diverged. 4: a fault of
+    the environment, such as a full disk. 6: locked folder. 130, 143: SIGINT, SIGTERM. 141: broken pipe.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # print paths that the terminal's encoding lacks
+    try:
+        try:
+            exit_code = main(argv) or 0
+        except SystemExit as end:  # --help, or SIGTERM between two steps
+            exit_code = end.code or 0
+        if sys.stdout is not None:  # None: started with >&-
+            sys.stdout.flush()
+        return exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted; run the same command again to continue", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except RunError as error:
+        return print_error(error)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno not in DISK_FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails once more at its end
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough: `| head`
+            return 128 + signal.SIGPIPE
+        where = error.filename or "standard output"
+        return print_error(EnvironmentFault(f"{where}: {error.strerror}; make room: finished work is kept"))
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 import argparse
 import contextlib
-import logging
 import sys
 from pathlib import Path
 
-from hype.errors import EnvironmentFault, InputError, RunError, print_error
+from hype.errors import EnvironmentFault, InputError, run_command
 from hype.files import write_text
 from hype.flags import LineParser, positive
 
@@ -97,24 +96,20 @@ def draw(records: list[dict], folder: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Analyse, print the table of results, and return the exit code (see hype/errors.py)."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        arguments = parser().parse_args(argv)
-        # Libraries print to stdout, which is for the result alone.
-        with contextlib.redirect_stdout(sys.stderr):
-            records = analyse(arguments)
-            if getattr(arguments, "figure_dir", None):
-                draw(records, arguments.figure_dir)
-    except KeyboardInterrupt:
-        print("error: interrupted; the same command computes what is missing", file=sys.stderr)
-        return 130
-    except RunError as error:
-        return print_error(error)
+    """Analyse, print the table of results, and return the exit code (see `run_command`)."""
+    return run_command(_analyse, argv)
+
+
+def _analyse(argv):
+    arguments = parser().parse_args(argv)
+    # Libraries print to stdout, which is for the result alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        records = analyse(arguments)
+        if getattr(arguments, "figure_dir", None):
+            draw(records, arguments.figure_dir)
     from hype.analysis.layers import result_table
 
     print(result_table(records))
-    return 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from hype.benchmark.apart import last_line_of
 from hype.benchmark.output import require_writable
 from hype.benchmark.pairs import keep_memory
 from hype.benchmark.settings import Settings
-from hype.errors import InputError, RunError, print_error
+from hype.errors import InputError, run_command
 from hype.flags import LineParser, positive
 from hype.packaged import packaged_model
 from hype.training import record as records
@@ -128,29 +128,26 @@ def _argv(options: argparse.Namespace) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Run the benchmarks named, each in a process of its own; exit codes as in main.py.
+    """Run the benchmarks named, each in a process of its own, and return the exit code (see `run_command`).
 
     A bound that is exceeded is a result, not an error.
     """
-    try:
-        options = parser().parse_args(argv)
-        names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
-        require_writable(options.output)  # before hours of work
-        figures.read(options.output)
-        for name in names:
-            if len(names) == 1:
-                _measure(name, options)
-            else:
-                # Where a process puts its memory moves a side by some per cent, and hangs on all that was before.
-                last_line_of("hype.benchmark", [name, *_argv(options)])
-        measured = figures.read(options.output)
-        print(figures.table({name: measured[name] for name in names}))
-    except KeyboardInterrupt:
-        print(f"error: interrupted; finished benchmarks are in {options.output}", file=sys.stderr)
-        return 130
-    except RunError as error:
-        return print_error(error)
-    return 0
+    return run_command(_benchmark, argv)
+
+
+def _benchmark(argv):
+    options = parser().parse_args(argv)
+    names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
+    require_writable(options.output)  # before hours of work
+    figures.read(options.output)
+    for name in names:
+        if len(names) == 1:
+            _measure(name, options)
+        else:
+            # Where a process puts its memory moves a side by some per cent, and hangs on all that was before.
+            last_line_of("hype.benchmark", [name, *_argv(options)])
+    measured = figures.read(options.output)
+    print(figures.table({name: measured[name] for name in names}))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from hype.reproduction.executor import execute
 from hype.reproduction.expansion import Cell, Narrowing, expand
 from hype.reproduction.experiments import load
 from hype.reproduction.state import FINISHED
+from hype.training.arguments import parse
 from hype.training.length_order import longest_first
-from hype.training.parsing import parse
 
 EXPERIMENT, METHOD, MODEL, TASK = "table_8", "hype-n 1e-5", "bert-large", "cola"
 SAMPLES = 160  # 30 steps

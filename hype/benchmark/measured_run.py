@@ -1,5 +1,6 @@
 """Score and cost of one run. `python -m hype.benchmark.measured_run` with the flags of main.py prints them as JSON."""
 
+import contextlib
 import json
 import os
 import sys
@@ -12,9 +13,9 @@ from transformers import TrainerCallback
 from hype.benchmark.apart import last_line_of
 from hype.benchmark.pairs import now
 from hype.benchmark.settings import built
-from hype.errors import InputError, RunError, print_error
+from hype.errors import InputError, run_command
 from hype.training import record as records
-from hype.training.parsing import parse
+from hype.training.arguments import parse
 
 WARM_UP_STEPS = 2
 
@@ -75,13 +76,14 @@ def measure_apart(argv: list[str], **variables: str) -> dict:
 
 
 def main(argv: list[str]) -> int:
-    """Measure a run; exit codes as in main.py."""
-    stdout, sys.stdout = sys.stdout, sys.stderr
-    try:
-        print(json.dumps(measure(argv)), file=stdout)
-    except RunError as error:
-        return print_error(error)
-    return 0
+    """Measure a run and return the exit code (see `run_command`)."""
+    return run_command(_measure, argv)
+
+
+def _measure(argv):
+    with contextlib.redirect_stdout(sys.stderr):
+        measured = measure(argv)
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from hype.errors import InputError
+from hype.training.arguments import Arguments, parse
 from hype.training.job import Job
 from hype.training.length_order import longest_first
-from hype.training.parsing import Arguments, parse
 
 TASKS = ("cola", "stsb", "mrpc", "rte")
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README

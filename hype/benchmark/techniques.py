@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hype.benchmark.measured_run import measure_apart
 from hype.benchmark.output import read_json, require_writable
-from hype.errors import InputError, RunError, print_error
+from hype.errors import InputError, run_command
 from hype.files import model_sha256, write_json
 from hype.flags import LineParser
 from hype.packaged import packaged_model
@@ -140,20 +140,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Run the benchmark; exit codes as in main.py."""
-    try:
-        options, passed_on = parser().parse_known_args(argv)
-        data = ["--data_dir", options.data_dir] if options.data_dir else []
-        if own := {"--output_dir", "--task_name"} & {part.partition("=")[0] for part in passed_on}:
-            raise InputError(f"{own.pop()} is set for each run: give --output and --tasks")
-        model = options.model_name_or_path or packaged_model()
-        print(table(benchmark(options.tasks, options.output, model, passed_on, data)))
-    except KeyboardInterrupt:
-        print("error: interrupted; the same command keeps finished tasks and begins this one anew", file=sys.stderr)
-        return 130
-    except RunError as error:
-        return print_error(error)
-    return 0
+    """Run the benchmark and return the exit code (see `run_command`)."""
+    return run_command(_benchmark, argv)
+
+
+def _benchmark(argv):
+    options, passed_on = parser().parse_known_args(argv)
+    data = ["--data_dir", options.data_dir] if options.data_dir else []
+    if own := {"--output_dir", "--task_name"} & {part.partition("=")[0] for part in passed_on}:
+        raise InputError(f"{own.pop()} is set for each run: give --output and --tasks")
+    model = options.model_name_or_path or packaged_model()
+    print(table(benchmark(options.tasks, options.output, model, passed_on, data)))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """`python -m hype.reproduction table_1 --run`: do an experiment's runs, show what is there, write its report."""
 
 import argparse
-import logging
-import os
-import signal
 import sys
 from collections import Counter
 from datetime import timedelta
 
-from hype.errors import InputError, RunError, print_error
+from hype.errors import InputError, run_command
 from hype.reproduction.expansion import Cell
 from hype.reproduction.options import ACTIONS, parser
 from hype.reproduction.sections import Section, results_dir_of, runs_of, sections_of
@@ -18,25 +15,13 @@ from hype.reproduction.studies import STUDIES, load_study
 
 def main(argv: list[str]) -> int:
     """Do what `argv` says; results go to stdout, progress to stderr. Returns 1 if a run is not finished."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        options = parser().parse_args(argv)
-        if not any(getattr(options, action) for action in ACTIONS):
-            raise InputError("say what to do: --run, --show, --commands, --dry_run or --report")
-        exit_code = _act(options)
-        sys.stdout.flush()
-        return exit_code
-    except BrokenPipeError:  # the reader has seen enough: `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
-    except RunError as error:
-        return print_error(error)
+    return run_command(_act, argv)
 
 
-def _act(options: argparse.Namespace) -> int:
+def _act(argv: list[str]) -> int:
+    options = parser().parse_args(argv)
+    if not any(getattr(options, action) for action in ACTIONS):
+        raise InputError("say what to do: --run, --show, --commands, --dry_run or --report")
     sections = sections_of(options, is_to_run=options.run or options.commands)
     exit_code = 0
     if options.dry_run:

@@ -1,13 +1,24 @@
-"""Every flag of `main.py`, as dataclasses. The help texts here are the only description of the flags."""
+"""Every flag of `main.py`, as dataclasses, and their parser. The help texts here are the only description of them."""
 
+import difflib
+import functools
+import json
+import logging
 import math
 import os
-from dataclasses import dataclass, fields
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import torch
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 
-from hype.flags import flag, indices, require
+from hype.data.arguments import DataArguments
+from hype.errors import InputError, RunError
+from hype.flags import LineParser, flag, indices, require
+from hype.techniques import TechniqueArguments
+
+logger = logging.getLogger(__name__)
 
 # transformers takes the name of a kernel on the hub, too, and runs its code.
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -176,7 +187,6 @@ class RunArguments(TrainingArguments):
     optimizer_semantics: str = flag("torch", "AdamW of torch, or release: the AdamW of transformers 4.7.")
     save_model: bool = flag(True, "Save the fine-tuned model in output_dir.")
     allow_changed: bool = flag(False, "Resume although settings changed; the record says which.")
-    debug_traceback: bool = flag(False, "Show the traceback of an error in the input, too.")
     logging_nan_inf_filter: bool = flag(False, "Not to be switched on: it logs a loss of NaN as 0.")
 
     def __getstate__(self):
@@ -245,3 +255,121 @@ class RunArguments(TrainingArguments):
         require(
             not missing, f"--report_to {missing and missing[0]}: not installed; give {', '.join(['none', *available])}"
         )
+
+
+SECRETS = ("token", "hub_token", "push_to_hub_token")
+
+
+@dataclass
+class Arguments:
+    """All arguments of one run."""
+
+    model: ModelArguments
+    data: DataArguments
+    hype: HyPeArguments
+    techniques: TechniqueArguments
+    training: RunArguments
+
+    def __post_init__(self):
+        attention = self.model.attn_implementation
+        is_float32 = self.model.dtype == "float32" and not (self.training.bf16 or self.training.fp16)
+        if is_float32 and attention in ("flash_attention_2", "flash_attention_3"):
+            raise InputError(f"--attn_implementation {attention} computes in half precision alone: pass --bf16 with it")
+
+    def as_dict(self) -> dict[str, dict]:
+        """Return the arguments as JSON-ready dictionaries, one per group, without secrets."""
+        groups = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {
+            name: group.to_dict() if isinstance(group, RunArguments) else asdict(group)
+            for name, group in groups.items()
+        }
+        return {
+            name: {key: value for key, value in group.items() if key not in SECRETS} for name, group in plain.items()
+        }
+
+    def hype_options(self) -> dict | None:
+        """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
+        options = asdict(self.hype)
+        options.pop("allow_vanishing_noise")
+        if options["hype_type"] == "none":
+            return None
+        layers = options["hype_layers"]
+        return {**options, "hype_layers": layers and indices("--hype_layers", layers)}
+
+
+class _Parser(LineParser, HfArgumentParser):
+    def error(self, message):
+        # argparse names each flag with its other spelling: argument --hype_eps/--hype-eps.
+        raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message))
+
+
+@functools.cache
+def parser() -> HfArgumentParser:
+    """Build the parser of `main.py`; flags cannot be abbreviated."""
+    groups = (ModelArguments, DataArguments, HyPeArguments, TechniqueArguments, RunArguments)
+    return _Parser(groups, prog="main.py", description="Fine-tune one model on one task with HyPe.")
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Parse and check a command line.
+
+    A first argument that ends in .json names a file with one object of flags; flags behind it override the file's.
+
+    Raises:
+        InputError: an unknown, removed or malformed flag, a value out of range, an unreadable file.
+    """
+    if argv and argv[0].endswith(".json"):
+        argv = _argv_of_file(Path(argv[0])) + argv[1:]
+    if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
+        raise InputError(f"{unfit[0]!a}: not UTF-8, so that no record could hold it; rename it")
+    command_line = parser()
+    _, unknown = command_line.parse_known_args(argv)
+    if unknown:
+        raise InputError(_describe_unknown(unknown[0], command_line))
+    try:
+        arguments = Arguments(*command_line.parse_args_into_dataclasses(argv))
+    except RunError:
+        raise
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        raise InputError(" ".join(str(error).split())[:300]) from error
+    _refuse_idle_flags(arguments.hype, argv)
+    return arguments
+
+
+def _refuse_idle_flags(hype: HyPeArguments, argv: list[str]) -> None:
+    idle = hype.idle_flag()
+    # A loop over kinds of noise gives the same flags to all of them, none too; left out, the kind was forgotten.
+    is_none_asked = hype.hype_type == "none" and any(re.match(r"--hype[_-]type(=|$)", part) for part in argv)
+    if idle and not is_none_asked:
+        raise InputError(idle)
+    if idle:
+        logger.warning("%s", idle)
+
+
+def _argv_of_file(path: Path) -> list[str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a JSON file of flags") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: give one JSON object of flags, such as {{"task_name": "rte"}}')
+    argv = []
+    for name, value in content.items():
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+        argv += [f"--{name}", *map(str, values)]
+    return argv
+
+
+def _describe_unknown(argument: str, command_line: HfArgumentParser) -> str:
+    name = argument.split("=")[0]
+    if not name.startswith("-"):
+        return f"{argument}: a value without a flag before it"
+    known = list(command_line._option_string_actions)
+    if name.lstrip("-") in REMOVED_FLAGS:
+        return f"{name}: transformers 5 dropped it; use {REMOVED_FLAGS[name.lstrip('-')]}"
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; see --help")

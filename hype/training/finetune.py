@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 
 from hype.errors import DivergedError, EnvironmentFault, InputError, RunError
 from hype.training import record as records
+from hype.training.arguments import Arguments
 from hype.training.card import write_card
 from hype.training.folder import RECORD, clear, has_weights, locked, require_space, write_failure
 from hype.training.interruption import stopping_between_steps
 from hype.training.job import Job, untrained_text
-from hype.training.parsing import Arguments
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from hype.hub import hub_is_reachable
 from hype.techniques import selected
 from hype.training import metrics, modeling
 from hype.training import record as records
+from hype.training.arguments import Arguments
 from hype.training.folder import RECORD, Plan, plan, require_outside
-from hype.training.parsing import Arguments
 from hype.training.trainer import HyPeTrainer
 
 logger = logging.getLogger(__name__)

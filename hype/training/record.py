@@ -15,9 +15,8 @@ import torch
 
 from hype.data.splits import Splits
 from hype.files import model_sha256, tokenizer_sha256
-from hype.training.arguments import GUIDED_SCHEDULES
+from hype.training.arguments import GUIDED_SCHEDULES, Arguments
 from hype.training.folder import SCHEMA as SCHEMA
-from hype.training.parsing import Arguments
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "scikit-learn", "scipy", "numpy")
 # Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
@@ -29,7 +28,7 @@ NEUTRAL = {
     "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "overwrite_cache"},
     "training": {
         "allow_changed", "batch_eval_metrics", "dataloader_num_workers", "dataloader_persistent_workers",
-        "dataloader_pin_memory", "dataloader_prefetch_factor", "ddp_timeout", "debug_traceback", "disable_tqdm",
+        "dataloader_pin_memory", "dataloader_prefetch_factor", "ddp_timeout", "disable_tqdm",
         "eval_accumulation_steps", "eval_delay", "eval_do_concat_batches", "eval_on_start", "eval_steps",
         "eval_strategy", "include_for_metrics", "include_num_input_tokens_seen", "log_level", "log_level_replica",
         "log_on_each_node", "logging_dir", "logging_first_step", "logging_nan_inf_filter", "logging_steps",

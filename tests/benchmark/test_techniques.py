@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from hype.benchmark import techniques as benchmark
-from hype.training.parsing import parse
+from hype.training.arguments import parse
 from tests.glue_files import RTE_DEV, RTE_TRAIN, rte, write
 from tests.tiny import tiny_model
 

@@ -14,10 +14,10 @@ import main
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
 from hype.training import finetune as run_module
+from hype.training.arguments import parse
 from hype.training.checkpoints import is_complete, last_complete
 from hype.training.finetune import finetune
 from hype.training.interruption import stopping_between_steps
-from hype.training.parsing import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import Running, finish
 from tests.faults.test_kills import NOISE, SETTINGS, outcome

@@ -10,9 +10,9 @@ from transformers import DataCollatorWithPadding
 
 import main
 from hype.training import job
+from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.folder import write_failure
-from hype.training.parsing import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.test_kills import NOISE, outcome
 

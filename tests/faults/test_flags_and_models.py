@@ -7,8 +7,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 import main
 from hype.errors import InputError
-from hype.training.arguments import REMOVED_FLAGS
-from hype.training.parsing import parse, parser
+from hype.training.arguments import REMOVED_FLAGS, parse, parser
 from hype.training.trainer import HyPeTrainer
 
 REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]

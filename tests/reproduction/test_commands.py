@@ -16,7 +16,7 @@ from hype.reproduction.__main__ import main, print_commands
 from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.state import state_of
-from hype.training.parsing import parse
+from hype.training.arguments import parse
 from tests.reproduction.small_runs import ROOT, SAMPLE, argv_of, cells_in, narrowing, write_tiny_model
 
 

@@ -17,7 +17,7 @@ from hype.reproduction.experiments import CONTROL, NAMES, VANILLA, load, reporte
 from hype.reproduction.narrowing import Narrowing
 from hype.reproduction.printed_averages import unsupported_averages
 from hype.reproduction.tables import paper_table
-from hype.training.parsing import parse
+from hype.training.arguments import parse
 
 ROOT = Path(__file__).parents[2]
 FULL = Narrowing(data_dir=None)

@@ -10,7 +10,7 @@ from hype.reproduction.experiments import CONTROL, VANILLA, load
 from hype.reproduction.narrowing import Narrowing, narrowing_text
 from hype.reproduction.options import narrowing_of, parser
 from hype.reproduction.tables import paper_table
-from hype.training.parsing import parse
+from hype.training.arguments import parse
 
 FULL = Narrowing(data_dir=None)
 

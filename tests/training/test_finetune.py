@@ -14,8 +14,8 @@ from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.errors import DivergedError, InputError
+from hype.training.arguments import parse
 from hype.training.finetune import finetune, leave_process_group, summary
-from hype.training.parsing import parse
 from hype.training.trainer import HyPeTrainer
 from tests.tiny import SAMPLE
 

@@ -10,10 +10,10 @@ import pytest
 
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
+from hype.training.arguments import parse
 from hype.training.checkpoints import mark_complete
 from hype.training.finetune import finetune
 from hype.training.folder import clear, locked, plan
-from hype.training.parsing import parse
 
 ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1}
 

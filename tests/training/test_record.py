@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hype.training import record as records
-from hype.training.parsing import parse
+from hype.training.arguments import parse
 
 
 def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeypatch):
