@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import log_softmax, mse_loss
 
 from hype.errors import InputError
-from hype.techniques.base import Technique
+from hype.techniques.base import Flag, Technique
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +15,13 @@ REDUCTIONS = {
     "sum": lambda terms: terms.sum(),
     "elementmean": lambda terms: terms.mean(),
 }
+KL_REDUCTION = Flag(
+    "kl_reduction",
+    str,
+    "batchmean",
+    "R-Drop, R3F: reduction of the divergence: batchmean, sum, elementmean.",
+    choices=tuple(REDUCTIONS),
+)
 
 
 def symmetric_kl(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str) -> torch.Tensor:
@@ -72,8 +79,8 @@ class RegularisedLoss(Technique):
     def state_dict(self):
         return {"mean": float(self.mean), "forwards": self.forward_count}
 
-    def load_state_dict(self, progress):
-        self.mean, self.forward_count = progress.get("mean", 0.0), progress.get("forwards", 0)
+    def load_state_dict(self, state):
+        self.mean, self.forward_count = state.get("mean", 0.0), state.get("forwards", 0)
 
     def facts(self):
         return {"weight": self.weight, "mean_regulariser": float(self.mean), "forwards": self.forward_count}

@@ -9,6 +9,7 @@ import torch
 
 from hype.errors import InputError
 from hype.random_streams import forked_torch_streams
+from hype.techniques.base import Flag
 from hype.techniques.divergence import RegularisedLoss
 from hype.techniques.parts import layers
 
@@ -47,6 +48,24 @@ class LNSR(RegularisedLoss):
     """
 
     name = "LNSR"
+    flags = (
+        Flag("lnsr_lambda", float, 0.0, "LNSR: weight of the layers' response to noise; 0: off.", low=0),
+        Flag("lnsr_layer", int, 1, "LNSR: noise enters the output of this layer, counted from 1.", low=1),
+        Flag(
+            "lnsr_noise_ratio",
+            float,
+            0.05,
+            "LNSR: norm of the noise over the norm of the hidden state, per token.",
+            low=0,
+        ),
+        Flag(
+            "lnsr_reduction",
+            str,
+            "mean",
+            "LNSR: distance per layer as mean or sum over tokens and dimensions.",
+            choices=("mean", "sum"),
+        ),
+    )
 
     def __init__(self, arguments):
         super().__init__(arguments)

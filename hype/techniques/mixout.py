@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
 
 from hype.errors import InputError
-from hype.techniques.base import Technique
+from hype.techniques.base import Flag, Technique
 from hype.techniques.parts import above_the_layers, layers
 
 logger = logging.getLogger(__name__)
@@ -45,13 +45,18 @@ class Mixing:
 
     def mixed(self, name: str) -> torch.Tensor:
         """Return the parameter `name`: mixed in training, one draw per entry of its input axes; itself otherwise."""
-        weight = self._parameters[name]
+        weight = own_parameter(self, name)
         if not self.training:
             return weight
         p, exact_grad = self.mixout
         shape = [size if axis in self.INPUT_AXES[name] else 1 for axis, size in enumerate(weight.shape)]
         keep = keep_mask(shape, p, weight)
         return Mix.apply(weight, self.targets[name], keep, p, exact_grad)
+
+
+def own_parameter(module: nn.Module, name: str) -> nn.Parameter:
+    """Return a parameter that a property of the module's class may hide."""
+    return dict(module.named_parameters(recurse=False))[name]
 
 
 def keep_mask(shape: list[int], p: float, like: torch.Tensor) -> torch.Tensor:
@@ -99,6 +104,19 @@ class Mixout(Technique):
     """
 
     name = "Mixout"
+    flags = (
+        Flag("mixout_p", float, 0.0, "Mixout: probability of a pre-trained input column; 0: off.", low=0, high=1),
+        Flag(
+            "mixout_modules",
+            str,
+            "encoder",
+            "Mixout: linear maps of the layers and the body's pooler (encoder), or all.",
+            choices=("encoder", "all"),
+        ),
+        Flag(
+            "mixout_exact_grad", bool, False, "Mixout: the formula's own gradient; off: the reference's, (1 - p) of it."
+        ),
+    )
 
     def __init__(self, arguments):
         super().__init__(arguments)
@@ -113,7 +131,7 @@ class Mixout(Technique):
         for module in chosen:
             module.__class__ = MIXED[type(module)]
             module.mixout = (self.arguments.mixout_p, self.arguments.mixout_exact_grad)
-            module.targets = {name: module._parameters[name].detach().clone() for name in module.INPUT_AXES}
+            module.targets = {name: own_parameter(module, name).detach().clone() for name in module.INPUT_AXES}
         self.module_count = len(chosen)
         if any(isinstance(module, nn.Dropout) and module.p > 0 for part in parts for module in part.modules()):
             logger.warning("Mixout stands in for dropout, which its authors switch off (--all_dropout_rate 0)")

@@ -3,7 +3,7 @@
 import torch
 
 from hype.perturbation import stream_seed
-from hype.techniques.base import Technique
+from hype.techniques.base import Flag, Technique
 
 
 class NoisyTune(Technique):
@@ -14,6 +14,10 @@ class NoisyTune(Technique):
     """
 
     name = "NoisyTune"
+    flags = (
+        Flag("noise_lambda", float, 0.0, "NoisyTune: relative size of the noise on the parameters; 0: off.", low=0),
+    )
+    order = 1  # Fisher information, anchors and targets are of the pre-trained weights
 
     @torch.no_grad()
     def before_training(self, trainer) -> None:

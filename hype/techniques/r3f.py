@@ -6,7 +6,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from hype.perturbation import FILLS
-from hype.techniques.divergence import RegularisedLoss, divergence
+from hype.techniques.base import Flag
+from hype.techniques.divergence import KL_REDUCTION, RegularisedLoss, divergence
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,19 @@ class R3F(RegularisedLoss):
     """
 
     name = "R3F"
+    flags = (
+        Flag("r3f_lambda", float, 0.0, "R3F: weight of the divergence of clean and noised forward; 0: off.", low=0),
+        Flag("r3f_eps", float, 1e-5, "R3F: scale of the noise on the word embeddings.", low=0, is_idle_with_hype=True),
+        Flag(
+            "r3f_noise_type",
+            str,
+            "normal",
+            "R3F: normal N(0, eps^2) or uniform U(-eps, eps).",
+            choices=("normal", "uniform"),
+            is_idle_with_hype=True,
+        ),
+        KL_REDUCTION,
+    )
 
     def __init__(self, arguments):
         super().__init__(arguments)

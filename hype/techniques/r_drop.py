@@ -1,6 +1,7 @@
 """R-Drop (Liang et al., NeurIPS 2021): two forwards of one batch, and their divergence."""
 
-from hype.techniques.divergence import RegularisedLoss, divergence
+from hype.techniques.base import Flag
+from hype.techniques.divergence import KL_REDUCTION, RegularisedLoss, divergence
 
 
 class RDrop(RegularisedLoss):
@@ -11,6 +12,17 @@ class RDrop(RegularisedLoss):
     """
 
     name = "R-Drop"
+    flags = (
+        Flag("rdrop_alpha", float, 0.0, "R-Drop: weight of the divergence of two forwards; 0: off.", low=0),
+        Flag(
+            "rdrop_ce_factor",
+            float,
+            0.5,
+            "R-Drop: factor of the two task losses: 0.5 (their mean) or 1.0 (their sum).",
+            choices=(0.5, 1.0),
+        ),
+        KL_REDUCTION,
+    )
 
     def __init__(self, arguments):
         super().__init__(arguments)

@@ -6,7 +6,7 @@ import torch
 
 from hype.errors import InputError
 from hype.optimizers import LegacyAdamW
-from hype.techniques.base import Technique
+from hype.techniques.base import Flag, Technique
 
 
 def anneal(function: str, step: int, k: float, t0: int, weight: float) -> float:
@@ -46,10 +46,35 @@ class RecAdam(Technique):
     """
 
     name = "RecAdam"
+    flags = (
+        Flag("recadam", bool, False, "RecAdam: pull the body to its pre-trained weights, less and less."),
+        Flag(
+            "recadam_anneal_fun",
+            str,
+            "sigmoid",
+            "RecAdam: schedule of the task's weight: sigmoid, linear, constant.",
+            choices=("sigmoid", "linear", "constant"),
+        ),
+        Flag("recadam_anneal_k", float, 0.5, "RecAdam: steepness of the sigmoid.", low=0),
+        Flag(
+            "recadam_anneal_t0",
+            int,
+            250,
+            "RecAdam: step at the middle of the sigmoid, or at the end of the line.",
+            low=0,
+        ),
+        Flag("recadam_anneal_weight", float, 1.0, "RecAdam: weight at the end of the schedule.", low=0),
+        Flag("recadam_gamma", float, 5000.0, "RecAdam: strength of the quadratic penalty.", low=0),
+    )
 
     def __init__(self, arguments):
         super().__init__(arguments)
         self.anchors = {}
+
+    @classmethod
+    def check(cls, arguments):
+        if arguments.recadam_anneal_fun == "linear" and arguments.recadam_anneal_t0 == 0:
+            raise InputError("--recadam_anneal_t0 0: the linear schedule divides by it, give at least 1")
 
     def before_training(self, trainer) -> None:
         if not trainer.args.optim.startswith("adamw_torch"):

@@ -1,7 +1,7 @@
 """Top-K Tuning: train the K highest layers and what stands above them. No reference code exists."""
 
 from hype.errors import InputError
-from hype.techniques.base import Technique
+from hype.techniques.base import Flag, Technique
 from hype.techniques.parts import above_the_layers, layers
 
 
@@ -13,6 +13,16 @@ class TopKTuning(Technique):
     """
 
     name = "Top-K Tuning"
+    flags = (
+        Flag(
+            "top_k_layers",
+            int | None,
+            None,
+            "Top-K Tuning: train the k highest layers and the head, freeze the rest.",
+            low=0,
+        ),
+    )
+    order = -1  # the others only look at the parameters that are trained
 
     def __init__(self, arguments):
         super().__init__(arguments)

@@ -9,9 +9,16 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hype.optimizers import LegacyAdamW
-from hype.techniques import ChildTuningD, ChildTuningF, TechniqueArguments
-from hype.techniques.child_tuning import scored_parameters
-from hype.techniques.fisher import fisher_information, load_masks, masks_of_largest, save_masks
+from hype.techniques import TechniqueArguments
+from hype.techniques.child_tuning import (
+    ChildTuningD,
+    ChildTuningF,
+    fisher_information,
+    load_masks,
+    masks_of_largest,
+    save_masks,
+    scored_parameters,
+)
 from tests.techniques.conftest import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hype import HyPe
-from hype.techniques import LNSR, TechniqueArguments
-from hype.techniques.lnsr import response, scaled_noise
+from hype.techniques import TechniqueArguments
+from hype.techniques.lnsr import LNSR, response, scaled_noise
 from tests.techniques.conftest import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hype.techniques import Mixout, TechniqueArguments, mixout
-from hype.techniques.mixout import Mix, MixedLinear
+from hype.techniques import TechniqueArguments, mixout
+from hype.techniques.mixout import Mix, MixedLinear, Mixout
 from tests.techniques.conftest import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hype.techniques import NoisyTune, TechniqueArguments, noisy_tune
+from hype.techniques import TechniqueArguments, noisy_tune
+from hype.techniques.noisy_tune import NoisyTune
 from tests.techniques.conftest import assert_near, tensor
 from tests.tiny import tiny_model
 

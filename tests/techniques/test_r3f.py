@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hype.techniques import R3F, TechniqueArguments
+from hype.techniques import TechniqueArguments
+from hype.techniques.r3f import R3F
 from tests.techniques.conftest import assert_near, loss_of_given_logits
 from tests.tiny import tiny_batch, tiny_model
 

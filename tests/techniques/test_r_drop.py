@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hype.techniques import RDrop
 from hype.techniques.divergence import symmetric_kl
+from hype.techniques.r_drop import RDrop
 from tests.techniques.conftest import assert_near, loss_of_given_logits, tensor
 
 

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hype.techniques import NoisyTune, RecAdam, TechniqueArguments
-from hype.techniques.recadam import RecallingAdamW, anneal
+from hype.techniques import TechniqueArguments
+from hype.techniques.noisy_tune import NoisyTune
+from hype.techniques.recadam import RecAdam, RecallingAdamW, anneal
 from tests.techniques.conftest import assert_near, tensor
 from tests.techniques.runs import FLAGS, trainer_of
 from tests.tiny import tiny_model

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hype.techniques import TechniqueArguments, TopKTuning
+from hype.techniques import TechniqueArguments
+from hype.techniques.top_k import TopKTuning
 from tests.tiny import tiny_config, tiny_model
 
 
