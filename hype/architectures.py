@@ -1,5 +1,6 @@
 """Where each architecture keeps its Transformer layers, the end of their attention, and its dropouts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -203,7 +204,7 @@ def call_count(model: nn.Module, layers_path: str | None = None) -> int:
     return count if architecture_of(model, layers_path).calls else len(layers_of(model, layers_path))
 
 
-def select_layers(count: int, top: int | None, low: int | None, indices: list[int] | None) -> set[int]:
+def select_layers(count: int, top: int | None, low: int | None, indices: Sequence[int] | None) -> set[int]:
     """Choose among layers 0 ... count - 1 (table 18): the top and low ones together, or those listed; else all.
 
     Raises:

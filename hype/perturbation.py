@@ -1,70 +1,61 @@
 """HyPe: noise on the hidden states that enter each Transformer layer (paper, section 3, algorithm 1).
 
-For i = 1 ... n in training:  h_{i+1} = g_i(h_i + e_i),  e_i ~ N(0, eps^2) or U(-eps, eps), drawn anew at every forward.
-Nothing is added in evaluation, nor after the last layer; no parameter and no key of the state dict is added.
+For layers i = 1 ... n, in training:  h_{i+1} = g_i(h_i + e_i),  e_i ~ N(0, eps^2) or U(-eps, eps), fresh at every
+forward. Nothing is added in evaluation, nor after the last layer; the model gets no parameter and no new key.
 """
 
 import hashlib
+import logging
 import math
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import nn
 
 from hype.architectures import architecture_of, base_of, call_count, is_in_table, layers_of, select_layers, unwrap
-from hype.noise_hook import NoiseHook, in_backward, noise_hooks
 
+logger = logging.getLogger(__name__)
 
-def _normal(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
-    return noise.normal_(0, eps, generator=rng)
-
-
-def _uniform(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
-    return noise.uniform_(-eps, eps, generator=rng)
-
-
-def _positive(noise: torch.Tensor, eps: float, rng: torch.Generator | None) -> torch.Tensor:
-    return noise.uniform_(0, eps, generator=rng)
-
-
-# (hype_type, hype_uniform_support) -> the in-place fill of a tensor with noise of scale eps.
-FILLS = {
-    ("normal", "symmetric"): _normal,
-    ("normal", "positive"): _normal,
-    ("uniform", "symmetric"): _uniform,
-    ("uniform", "positive"): _positive,
+# Each fills a tensor in place with noise of scale eps. `hype_uniform_support` tells the two uniform ones apart.
+SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torch.Tensor]] = {
+    "normal": lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
+    "uniform": lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
+    "uniform_positive": lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
 }
-
-
-def stream_seed(*key: int | str) -> int:
-    """Hash a key such as (seed, rank, step) to a seed of 63 bits, the same on every machine and in every version."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class HyPe:
     """Attach the perturbation to `model`; `remove()`, or the end of a `with` block, detaches it.
 
-    Noise is added in training mode alone. It is drawn and added in float32 (float64 for float64 states), also under
-    autocast, and rounded to the dtype of the state: in bfloat16 and float16 most noise of 1e-5 is rounded away.
-    `output_hidden_states` in training records the noised states of most architectures.
+    Noise is drawn and added in float32 (float64 for float64 states), also under autocast, and rounded to the dtype of
+    the state. In training mode, `output_hidden_states` of most architectures returns the noised states.
 
     Args:
-        hype_type, hype_eps: "normal" N(0, eps^2), HyPe-N; "uniform", HyPe-U. eps 0 attaches nothing.
-        hype_uniform_support: "symmetric" U(-eps, eps), the paper; "positive" U(0, eps), the released code.
-        hype_top_layers, hype_low_layers: the k layers nearest the head, the input, or both (table 18); 0: no limit.
-        hype_layers: indices from 0, over encoder, then decoder; excludes the two above. Layers that share weights
-            (ALBERT) count once per call.
-        hype_intermediate, hype_only_intermediate: noise also, or alone, after self-attention (appendix G, table 17).
-        hype_layers_path: attribute path of the layer list of an architecture that is not in the table.
-        hype_stream: "own" draws from (seed, rank, step), leaving torch's generators alone; "global" from torch's.
-        seed, rank: of the own stream. seed defaults to torch's (`torch.manual_seed`), rank to the process's in
-            torch.distributed, else 0. A new HyPe begins with the noise of step 0: see `set_step`.
+        model: any transformers model or a module that holds one, plain or in DDP, torch.compile or PEFT.
+        hype_type: "normal" N(0, eps^2), HyPe-N; "uniform", HyPe-U.
+        hype_eps: the scale of the noise, of the unit of the hidden states; 0 attaches nothing.
+        hype_uniform_support: "symmetric" U(-eps, eps), as in the paper; "positive" U(0, eps), as in the released code.
+        hype_top_layers, hype_low_layers: only the k layers nearest the head, the input, or both (table 18).
+        hype_layers: indices from 0, encoder before decoder; excludes the two above. Layers that share weights (ALBERT)
+            count once per call.
+        hype_intermediate, hype_only_intermediate: noise also, or only, after self-attention (appendix G, table 17).
+        hype_layers_path: attribute path to the layers of an architecture that is not in the table.
+        hype_stream: "own" draws from (seed, rank, step) and leaves torch's generators alone; "global" draws from
+            torch's, as dropout does. Use it for losses that run two passes with equal random states (GradCache).
+        allow_vanishing_noise: attach even though the dtype of the weights rounds most of the noise away.
+        seed: of the own stream; defaults to torch's (`torch.manual_seed`).
+        rank: of the own stream; defaults to the rank in torch.distributed, or 0.
 
     Raises:
-        ValueError: a value out of its range, a model that cannot take HyPe, or one that has it already.
+        ValueError: a value is out of range, or the model cannot take HyPe or has it already.
+
+    Example:
+        with HyPe(model, "uniform", 1e-5) as hype:
+            train(model)  # call hype.set_step(step) before each step, so that a resumed training repeats its noise
     """
 
     def __init__(
@@ -76,97 +67,86 @@ class HyPe:
         hype_uniform_support: str = "symmetric",
         hype_top_layers: int | None = None,
         hype_low_layers: int | None = None,
-        hype_layers: list[int] | None = None,
+        hype_layers: Sequence[int] | None = None,
         hype_intermediate: bool = False,
         hype_only_intermediate: bool = False,
         hype_layers_path: str | None = None,
         hype_stream: str = "own",
+        allow_vanishing_noise: bool = False,
         seed: int | None = None,
         rank: int | None = None,
     ):
-        if (hype_type, hype_uniform_support) not in FILLS:
-            raise ValueError(f"hype_type {hype_type}, support {hype_uniform_support}: give one of {list(FILLS)}")
-        if not (math.isfinite(hype_eps) and hype_eps >= 0):
-            raise ValueError(f"hype_eps {hype_eps}: give a finite number of at least 0")
-        if hype_stream not in ("own", "global"):
-            raise ValueError(f"hype_stream {hype_stream}: give own or global")
-        self.fill, self.eps = FILLS[hype_type, hype_uniform_support], hype_eps
+        self.eps = check_values(hype_type, hype_eps, hype_uniform_support, hype_stream)
+        is_positive = (hype_type, hype_uniform_support) == ("uniform", "positive")
+        self.sampler = "uniform_positive" if is_positive else hype_type
         self.own_stream, self.seed = hype_stream == "own", torch.initial_seed() if seed is None else seed
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
-        self.enabled, self.step, self.draw_count, self.is_removed = True, 0, 0, False
-        self.calls = {"input": 0, "attention": 0}  # of layers that share weights, in this forward
-        self.observer = None  # called with every state and its noised version; see diagnostics
-        self.hooks: list[NoiseHook] = []
-        self._handles = []
+        self.step, self.draw_count = 0, 0  # optimiser step; draws made in it
+        self.enabled, self.is_removed = True, False
+        self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (state, noised state)
         model = unwrap(model)
         if isinstance(model, nn.DataParallel):
-            raise ValueError("DataParallel's threads would draw in any order: start one process per GPU, by torchrun")
-        if noise_hooks(model):
-            raise ValueError("this model has HyPe already: remove the first, or all by HyPe.remove_from(model)")
+            raise ValueError("DataParallel's threads would draw in any order: start one process per GPU with torchrun")
+        if _hooks_on(model):
+            raise ValueError("this model has HyPe already: remove the first, or all with HyPe.remove_from(model)")
+        layers = layers_of(model, hype_layers_path)
         self.count = call_count(model, hype_layers_path)
         self.layers = select_layers(self.count, hype_top_layers, hype_low_layers, hype_layers)
-        if hype_eps > 0:
-            at_input, at_attention = not hype_only_intermediate, hype_intermediate or hype_only_intermediate
-            try:
-                self._attach(model, hype_layers_path, at_input, at_attention)
-            except BaseException:
-                self.remove()
-                raise
+        self.hooks: list[_Hook] = []
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._calls = {"input": 0, "attention": 0}  # of layers that share weights, in this forward
+        self._has_graph = True  # whether this forward was called with gradients enabled
+        self._is_unproven = hype_layers_path is not None or not is_in_table(model)  # whether its layers run at all
+        if self.eps > 0:
+            if not allow_vanishing_noise:
+                _refuse_vanishing_noise([layer for layer, _ in layers], self.eps)
+            at_attention = hype_intermediate or hype_only_intermediate
+            if at_attention and not all(stack.attention for _, stack in layers):
+                raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
+            architecture = architecture_of(model, hype_layers_path)
+            for i, (layer, stack) in enumerate(layers):
+                if not architecture.calls and i not in self.layers:
+                    continue
+                index = None if architecture.calls else i
+                if not hype_only_intermediate:
+                    hook = _Hook(self, "input", index, architecture.streams)
+                    self.hooks.append(hook)
+                    self._handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
+                if at_attention:
+                    hook = _Hook(self, "attention", index, architecture.streams)
+                    self.hooks.append(hook)
+                    self._handles.append(attrgetter(stack.attention)(layer).register_forward_hook(hook))
+            for entry in {model, base_of(model)}:  # the body may be called without its head
+                self._handles.append(entry.register_forward_pre_hook(self._start_forward))
+                self._handles.append(entry.register_forward_hook(self._end_forward))
+            _forget_compiled_code()
 
-    def _attach(self, model: nn.Module, layers_path: str | None, at_input: bool, at_attention: bool) -> None:
-        architecture = architecture_of(model, layers_path)
-        self._is_checked = layers_path is not None or not is_in_table(model)
-        # The global stream needs no count of its draws, and a compiler can then see through the hook; but inside a
-        # checkpoint (after attention) a forward without noise must be remembered.
-        self.is_counted = self.own_stream or self._is_checked or at_attention or bool(architecture.calls)
-        layers = layers_of(model, layers_path)
-        if at_attention and not all(stack.attention for _, stack in layers):
-            raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
-        for index, (layer, stack) in enumerate(layers):
-            if not architecture.calls and index not in self.layers:
-                continue
-            fixed = None if architecture.calls else index
-            if at_input:
-                hook = NoiseHook(self, "input", fixed, architecture.streams)
-                self._handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
-                self.hooks.append(hook)
-            if at_attention:
-                hook = NoiseHook(self, "attention", fixed, architecture.streams)
-                self._handles.append(attrgetter(stack.attention)(layer).register_forward_hook(hook))
-                self.hooks.append(hook)
-        for entry in {model, base_of(model)}:  # the body may be called without its head
-            self._handles.append(entry.register_forward_pre_hook(self._start_forward))
-            if self._is_checked:
-                self._handles.append(entry.register_forward_hook(self._check_calls))
-        _forget_compiled_code()
-
-    @torch.compiler.disable
-    def _start_forward(self, module, args) -> None:
-        if not in_backward():
-            self.calls = {"input": 0, "attention": 0}
-            for hook in self.hooks:
-                hook.fired = 0
+    def perturb(self, hidden: torch.Tensor, *draw: int) -> torch.Tensor:
+        """Return `hidden` (any shape, floating point) plus noise; `draw` numbers the draw within its step."""
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        noise = torch.empty_like(hidden, dtype=wide, requires_grad=False)
+        noise = self._own_draw(noise, draw) if self.own_stream else SAMPLERS[self.sampler](noise, self.eps, None)
+        # The sum is written into the noise's memory: one allocation and two passes, whatever the size.
+        noised = noise.add_(hidden).to(hidden.dtype)
+        if self.observer is not None:
+            self.observer(hidden, noised)
+        return noised
 
     @torch.compiler.disable
-    def _check_calls(self, module, args, output) -> None:
-        # Of a list that is right, LayerDrop may leave out some, and a model may call its body twice.
-        if module.training and self._is_checked and not any(hook.fired for hook in self.hooks):
-            raise ValueError(
-                f"{type(module).__name__}: none of the layers ran in the first forward: name the right list with "
-                "hype_layers_path"
-            )
-        self._is_checked = self._is_checked and not module.training
+    def _own_draw(self, noise: torch.Tensor, draw: tuple[int, ...]) -> torch.Tensor:
+        rng = torch.Generator(noise.device).manual_seed(stream_seed(self.seed, self.rank, self.step, *draw))
+        return SAMPLERS[self.sampler](noise, self.eps, rng)
 
     def set_step(self, step: int) -> None:
-        """Begin optimiser step `step`: its noise depends on (seed, rank, step) and nothing before it."""
+        """Begin optimiser step `step`, from 0: its noise depends on (seed, rank, step) and nothing before it."""
         self.step, self.draw_count = step, 0
         for hook in self.hooks:
-            hook.past.clear()
+            hook.draws.clear()
 
     @contextmanager
-    def paused(self):
-        """Add no noise inside the block."""
+    def paused(self) -> Iterator["HyPe"]:
+        """Add no noise inside the block, for example in the reference pass of a preference loss."""
         before, self.enabled = self.enabled, False
         try:
             yield self
@@ -183,36 +163,181 @@ class HyPe:
 
     @staticmethod
     def remove_from(model: nn.Module) -> None:
-        """Detach the HyPe of a model that was copied or pickled with it: such a copy keeps its noise."""
-        for hook in noise_hooks(model):
+        """Detach the HyPe of any model, such as a copied or unpickled one, which keeps the noise of its original."""
+        for hook in _hooks_on(model):
             hook.hype.remove()
 
-    def __enter__(self):
+    def __enter__(self) -> "HyPe":
         if self.is_removed:
             raise ValueError("this HyPe was removed and adds no noise: make a new one")
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.remove()
 
-    def noised(self, hidden: torch.Tensor, *draw: int) -> torch.Tensor:
-        """Return `hidden` (any shape, floating) plus noise; `draw` numbers the draw within its step."""
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        noise = torch.empty_like(hidden, dtype=wide, requires_grad=False)
-        noise = self._own_draw(noise, draw) if self.own_stream else self.fill(noise, self.eps, None)
-        # The sum is written into the noise's memory: one allocation and two passes, whatever the size.
-        noised = noise.add_(hidden).to(hidden.dtype)
-        if self.observer is not None:
-            self.observer(hidden, noised)
-        return noised
+    def _start_forward(self, module: nn.Module, args: Any) -> None:
+        if not torch.compiler.is_compiling() and not in_backward():
+            self._calls = {"input": 0, "attention": 0}
+            self._has_graph = torch.is_grad_enabled()
+
+    def _end_forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._has_graph = True
+        # Of a list that is right, LayerDrop may leave out some, and a model may call its body twice.
+        if module.training and self._is_unproven:
+            raise ValueError(
+                f"{type(module).__name__}: none of the layers ran in the first forward: name the right list with "
+                "hype_layers_path"
+            )
+
+
+class _Hook:
+    """One place of a model where noise enters: the input of a layer, or the output of its attention (`site`).
+
+    A layer inside a gradient checkpoint runs again in the backward pass and must get the noise of its forward. The
+    hook repeats its draw if it has made only one since the last backward pass (or its step), and refuses otherwise.
+    index: of the layer; None where layers share weights and their calls are counted. streams: see `Architecture`.
+    """
+
+    def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
+        self.hype, self.site, self.index, self.streams = hype, site, index, streams
+        self.draws: set[tuple[int, ...] | None] = set()  # since the last backward pass; more than two need no keeping
+        self.is_repeated = False
+
+    def __call__(self, module: nn.Module, args: Any, rest: Any) -> Any:
+        """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
+        if torch.compiler.is_compiling() and not self.hype.own_stream and self.index is not None:
+            self.hype._is_unproven = False
+            draw = () if module.training and self.hype.enabled else None  # torch repeats its own stream
+        else:
+            draw = self._next_draw(module.training)
+        if draw is None:
+            return None
+        if self.site == "attention":
+            return self._perturbed(rest, draw)
+        if args:
+            return self._perturbed(args, draw), rest
+        name = "hidden_states" if "hidden_states" in rest else _only_state(rest)
+        return args, {**rest, name: self._perturbed(rest[name], draw)}
 
     @torch.compiler.disable
-    def _own_draw(self, noise: torch.Tensor, draw: tuple[int, ...]) -> torch.Tensor:
-        rng = torch.Generator(noise.device).manual_seed(stream_seed(self.seed, self.rank, self.step, *draw))
-        return self.fill(noise, self.eps, rng)
+    def _next_draw(self, is_training: bool) -> tuple[int, ...] | None:
+        """Number this call's draw within its step: () where no number is needed, None for no noise."""
+        hype = self.hype
+        hype._is_unproven = False
+        if not is_training:
+            return None
+        if in_backward() and (self.draws or hype.own_stream):
+            return self._repeated_draw()
+        index = self.index
+        if index is None:
+            index = hype._calls[self.site] % hype.count
+            hype._calls[self.site] += 1
+        draw = None
+        if hype.enabled and index in hype.layers:
+            draw = (hype.draw_count,) if hype.own_stream else ()
+            hype.draw_count += 1
+        if self.is_repeated:
+            self.draws, self.is_repeated = set(), False
+        if len(self.draws) < 2 and (draw is not None or hype._has_graph):
+            self.draws.add(draw)
+        return draw
+
+    def _repeated_draw(self) -> tuple[int, ...] | None:
+        if len(self.draws) == 1:
+            self.is_repeated = True
+            return next(iter(self.draws))
+        if self.hype.own_stream:
+            raise ValueError(
+                "a layer runs again in the backward pass (gradient checkpointing, or a loss of two passes such as "
+                'CachedMultipleNegativesRankingLoss), and which noise it had is not known: pass hype_stream="global"'
+            )
+        raise ValueError(
+            "a layer runs again in the backward pass (gradient checkpointing), after forwards with and without noise: "
+            "run those without noise under torch.no_grad(), or turn gradient checkpointing off"
+        )
+
+    def _perturbed(self, states: Any, draw: tuple[int, ...]) -> Any:
+        if not _is_state(states if isinstance(states, torch.Tensor) else states and states[0]):
+            raise ValueError("a layer's first argument is no floating-point tensor: noise cannot be added to it")
+        if isinstance(states, torch.Tensor):
+            return self.hype.perturb(states, *draw)
+        return tuple(
+            self.hype.perturb(state, *draw, position) if position in self.streams and state is not None else state
+            for position, state in enumerate(states)
+        )
+
+
+def check_values(hype_type: str, hype_eps: float | str, hype_uniform_support: str, hype_stream: str) -> float:
+    """Check what can be checked without a model, and return eps as a number (YAML reads 1e-5 as text).
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    for name, value, known in (
+        ("hype_type", hype_type, ("normal", "uniform")),
+        ("hype_uniform_support", hype_uniform_support, ("symmetric", "positive")),
+        ("hype_stream", hype_stream, ("own", "global")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value}: give {' or '.join(known)}")
+    try:
+        eps = float(hype_eps)
+    except (TypeError, ValueError):
+        eps = math.nan
+    if not (math.isfinite(eps) and eps >= 0):
+        raise ValueError(f"hype_eps {hype_eps}: give a finite number of at least 0")
+    return eps
+
+
+def stream_seed(*key: int | str) -> int:
+    """Hash a key such as (seed, rank, step) to a seed of 63 bits, the same on every machine and in every version."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def in_backward() -> bool:
+    """Say whether the autograd engine is at work in this thread, where checkpoints run their layers again."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def _refuse_vanishing_noise(layers: list[nn.Module], eps: float) -> None:
+    """Compare eps with the resolution around 1 of half-precision weights, in whose dtype the states are rounded."""
+    dtypes = {parameter.dtype for layer in layers for parameter in layer.parameters()}
+    for dtype in dtypes & {torch.bfloat16, torch.float16}:
+        resolution = torch.finfo(dtype).eps
+        effect = f"hype_eps {eps:g}: the weights are {dtype}, whose resolution of {resolution:.1g} around 1 rounds"
+        if resolution > 10 * eps:
+            raise ValueError(
+                f"{effect} most of the noise away: load the model with dtype=torch.float32 (and autocast if need be), "
+                "raise hype_eps, or pass allow_vanishing_noise=True"
+            )
+        if resolution > eps / 4:
+            logger.warning("%s part of the noise away: hype.measure_noise tells how much", effect)
+
+
+def _hooks_on(model: nn.Module) -> list[_Hook]:
+    """List the hooks of every HyPe on the model."""
+    hooks = []
+    for module in model.modules():
+        for register in (module.register_forward_pre_hook, module.register_forward_hook):
+            handle = register(print)  # torch has no public list of a module's hooks, but a handle refers to it
+            hooks += [hook for hook in handle.hooks_dict_ref().values() if isinstance(hook, _Hook)]
+            handle.remove()
+    return hooks
+
+
+def _only_state(keywords: dict[str, Any]) -> str:
+    names = [name for name, value in keywords.items() if _is_state(value)]
+    if len(names) != 1:
+        raise ValueError(f"which of a layer's keywords ({', '.join(keywords)}) is its state? call it hidden_states")
+    return names[0]
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _forget_compiled_code() -> None:
-    """Have torch.compile look at its models anew: it does not notice hooks that come or go."""
+    """Have torch.compile look at its models again: it does not notice hooks that come or go."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()

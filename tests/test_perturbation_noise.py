@@ -218,6 +218,6 @@ def test_under_autocast_a_float32_state_of_a_model_keeps_noise_far_below_bfloat1
 def test_noise_follows_the_gradient_of_the_plain_sum():
     state = torch.randn(3, 4, requires_grad=True)
     with HyPe(ZeroModel(1), "normal", EPS, hype_layers_path="layers") as hype:
-        hype.noised(state, 0).square().sum().backward()
-        expected = 2 * hype.noised(state, 0).detach()
+        hype.perturb(state, 0).square().sum().backward()
+        expected = 2 * hype.perturb(state, 0).detach()
     assert torch.equal(state.grad, expected)

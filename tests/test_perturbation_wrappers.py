@@ -1,4 +1,4 @@
-"""HyPe under gradient checkpointing, torch.compile, PEFT and DistributedDataParallel."""
+"""HyPe in torch.compile, PEFT and DistributedDataParallel."""
 
 from shutil import which
 
@@ -10,95 +10,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hype import HyPe
 from tests.by_hand import IDS, Recorded
-from tests.tiny import CONFIGS, tiny_batch, tiny_model
+from tests.tiny import tiny_batch, tiny_model
 
 BATCH = tiny_batch()
 NEEDS_COMPILER = pytest.mark.skipif(which("g++") is None, reason="inductor needs a C++ compiler")
-WITHOUT_CHECKPOINTING = ("xlnet", "albert", "mpnet")
-
-
-def backward_once(model, hype):
-    model(**BATCH).loss.backward()
-
-
-def backward_of_a_sum(model, hype):
-    (model(**BATCH).loss + 2 * model(**BATCH).loss).backward()
-
-
-def backward_in_the_order_of_the_forwards(model, hype):
-    first, second = model(**BATCH).loss, model(**BATCH).loss
-    (2 * first).backward()
-    second.backward()
-
-
-def backward_of_clean_and_noised(model, hype):
-    with hype.paused():
-        clean = model(**BATCH).loss
-    (clean + 2 * model(**BATCH).loss).backward()
-
-
-def backward_after_a_forward_without_graph(model, hype):
-    loss = model(**BATCH).loss
-    with torch.no_grad():
-        model(**BATCH)
-    loss.backward()
-
-
-def backward_after_a_forward_that_is_thrown_away(model, hype):
-    loss = model(**BATCH).loss
-    model(**BATCH)
-    loss.backward()
-
-
-def backward_twice(model, hype):
-    loss = model(**BATCH).loss
-    loss.backward(retain_graph=True)
-    loss.backward()
-
-
-PATTERNS = [function for name, function in list(globals().items()) if name.startswith("backward_")]
-
-
-def gradients(model_type, pattern, use_reentrant=None, **options):
-    """Return all gradients of one pattern of forwards and backwards; use_reentrant None: without checkpointing."""
-    model = tiny_model(model_type).train()
-    if use_reentrant is not None:
-        model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
-    torch.manual_seed(0)
-    with HyPe(model, "normal", 0.5, **options) as hype:
-        pattern(model, hype)
-    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-
-
-def assert_equal_gradients(actual, expected):
-    assert actual.keys() == expected.keys() and len(expected) > 10
-    for name, gradient in expected.items():
-        torch.testing.assert_close(actual[name], gradient, rtol=0, atol=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
-@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
-@pytest.mark.parametrize("stream", ["own", "global"])
-def test_gradients_after_attention_are_unchanged_by_checkpointing(pattern, stream):
-    """The hook after attention runs inside of the checkpoint, hence again in the backward pass."""
-    options = {"hype_intermediate": True, "hype_stream": stream}
-    expected = gradients("bert", pattern, **options)
-    for use_reentrant in (False, True):
-        assert_equal_gradients(gradients("bert", pattern, use_reentrant, **options), expected)
-
-
-@pytest.mark.parametrize("options", [{}, {"hype_intermediate": True}], ids=["input", "both"])
-@pytest.mark.parametrize("model_type", [name for name in CONFIGS if name not in WITHOUT_CHECKPOINTING])
-def test_gradients_are_unchanged_by_checkpointing(model_type, options):
-    expected = gradients(model_type, backward_of_a_sum, **options)
-    for use_reentrant in (False, True):
-        assert_equal_gradients(gradients(model_type, backward_of_a_sum, use_reentrant, **options), expected)
-
-
-@pytest.mark.parametrize("model_type", WITHOUT_CHECKPOINTING)
-def test_transformers_offers_no_checkpointing_for_the_rest(model_type):
-    with pytest.raises(ValueError, match="does not support"):
-        tiny_model(model_type).activation_checkpointing_enable()
 
 
 @pytest.mark.filterwarnings("error:Dynamo")
@@ -213,38 +128,6 @@ def test_a_ddp_model_is_perturbed_and_left_as_it_was(process_group):
     with HyPe(model, "normal", 0.5):
         model(**BATCH).loss.backward()
     assert torch.equal(model.bert.encoder.layer[0].attention.self.query.weight.grad, gradient)
-
-
-def two_forwards_in_one_checkpoint(model, hype):
-    embeddings = torch.randn(4, 7, 16, requires_grad=True)
-    twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
-    torch.utils.checkpoint.checkpoint(twice, embeddings, use_reentrant=False).sum().backward()
-
-
-def more_forwards_than_are_remembered(model, hype):
-    model.activation_checkpointing_enable({"use_reentrant": False})
-    sum(model(**BATCH).loss for _ in range(17)).backward()
-
-
-@pytest.mark.parametrize("pattern", [two_forwards_in_one_checkpoint, more_forwards_than_are_remembered])
-def test_a_backward_pass_that_could_not_repeat_its_noise_is_refused(pattern):
-    model = tiny_model("bert").train()
-    with HyPe(model, hype_intermediate=True) as hype, pytest.raises(ValueError, match="gradient checkpointing: which"):
-        pattern(model, hype)
-
-
-def test_two_forwards_in_one_checkpoint_are_right_with_the_global_stream():
-    def gradient(is_checkpointed):
-        model, embeddings = tiny_model("bert", dropout=0.0).double().train(), torch.ones(4, 7, 16, dtype=torch.float64)
-        embeddings.requires_grad_()
-        torch.manual_seed(0)
-        with HyPe(model, "normal", 0.5, hype_stream="global"):
-            twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
-            out = torch.utils.checkpoint.checkpoint(twice, embeddings, use_reentrant=False) if is_checkpointed else None
-            (twice(embeddings) if out is None else out).square().sum().backward()
-        return embeddings.grad
-
-    torch.testing.assert_close(gradient(True), gradient(False))
 
 
 def test_threads_of_one_process_are_refused():

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-from hype.perturbation import FILLS
+from hype.perturbation import SAMPLERS
 from hype.techniques.base import Flag
 from hype.techniques.divergence import KL_REDUCTION, RegularisedLoss, divergence
 
@@ -62,8 +62,8 @@ class R3F(RegularisedLoss):
         """Add noise to the model's word embeddings inside the block, and stop their gradient."""
 
         def perturb(module, args, embeddings: torch.Tensor) -> torch.Tensor:
-            fill = FILLS[self.arguments.r3f_noise_type, "symmetric"]
-            noise = fill(torch.empty_like(embeddings), self.arguments.r3f_eps, None)  # from torch's own stream
+            sample = SAMPLERS[self.arguments.r3f_noise_type]
+            noise = sample(torch.empty_like(embeddings), self.arguments.r3f_eps, None)  # from torch's own stream
             return embeddings.detach() + noise
 
         handle = model.get_input_embeddings().register_forward_hook(perturb)

@@ -290,7 +290,6 @@ class Arguments:
     def hype_options(self) -> dict | None:
         """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
         options = asdict(self.hype)
-        options.pop("allow_vanishing_noise")
         if options["hype_type"] == "none":
             return None
         layers = options["hype_layers"]

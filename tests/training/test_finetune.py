@@ -152,7 +152,7 @@ def test_the_noise_is_measured_and_recorded_before_training(argv):
 
 
 def test_noise_that_bfloat16_rounds_away_is_refused_unless_asked_for(argv, tmp_path):
-    with pytest.raises(InputError, match=r"bfloat16.*--allow_vanishing_noise"):
+    with pytest.raises(InputError, match=r"bfloat16.*allow_vanishing_noise"):
         finetune(parse(argv("do_train", dtype="bfloat16", hype_type="normal")))
     record = finetune(parse(argv("do_train", "allow_vanishing_noise", dtype="bfloat16", hype_type="normal")))
     assert record["noise"]["least_changed"] < 0.1

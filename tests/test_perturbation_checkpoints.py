@@ -1,0 +1,331 @@
+"""Layers that run again in the backward pass get the noise of their forward, or the run is refused with a remedy."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from hype import HyPe
+from hype.perturbation import in_backward
+from tests.tiny import CONFIGS, tiny_batch, tiny_model
+
+BATCH = tiny_batch()
+# A reference pass under no_grad has no gradient, and a reentrant checkpoint says so.
+pytestmark = pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
+WITHOUT_CHECKPOINTING = ("xlnet", "albert", "mpnet")
+STATES = torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(8, 8), nn.Dropout(0.1)
+
+    def forward(self, state):
+        return state + torch.tanh(self.dropout(self.linear(state)))
+
+
+class CallsInCheckpoints(nn.Module):
+    """Call each layer, hooks included, inside a checkpoint, as transformers up to 5.22 does."""
+
+    def __init__(self, use_reentrant: bool | None):
+        super().__init__()
+        self.embedding = nn.Linear(8, 8)
+        self.layers, self.use_reentrant = nn.ModuleList(Layer() for _ in range(3)), use_reentrant
+
+    def forward(self, state):
+        state = self.embedding(state)
+        for layer in self.layers:
+            if self.use_reentrant is None:
+                state = layer(state)
+            else:
+                state = checkpoint(layer, state, use_reentrant=self.use_reentrant)
+        return state.square().mean()
+
+
+def once(loss, hype):
+    loss().backward()
+
+
+def accumulated(loss, hype):
+    loss().backward()
+    loss().backward()
+
+
+def twice_through_one_graph(loss, hype):
+    kept = loss()
+    kept.backward(retain_graph=True)
+    kept.backward()
+
+
+def without_noise(loss, hype):
+    with hype.paused():
+        loss().backward()
+
+
+def reference_pass(loss, hype):
+    with torch.no_grad(), hype.paused():
+        loss()
+
+
+def after_a_reference_pass_without_noise(loss, hype):
+    reference_pass(loss, hype)
+    loss().backward()
+
+
+def before_a_reference_pass_without_noise(loss, hype):
+    trained = loss()
+    reference_pass(loss, hype)
+    trained.backward()
+
+
+def of_two_steps_with_a_forward_that_is_thrown_away(loss, hype):
+    loss()
+    hype.set_step(1)
+    loss().backward()
+
+
+def of_two_forwards(loss, hype):
+    (loss() + 2 * loss()).backward()
+
+
+def in_the_order_of_the_forwards(loss, hype):
+    first, second = loss(), loss()
+    (2 * first).backward()
+    second.backward()
+
+
+def after_a_forward_that_is_thrown_away(loss, hype):
+    kept = loss()
+    loss()
+    kept.backward()
+
+
+def after_a_reference_pass_with_noise(loss, hype):
+    kept = loss()
+    with torch.no_grad():
+        loss()
+    kept.backward()
+
+
+ONE_FORWARD = [
+    once, accumulated, twice_through_one_graph, without_noise, after_a_reference_pass_without_noise,
+    before_a_reference_pass_without_noise, of_two_steps_with_a_forward_that_is_thrown_away,
+]  # fmt: skip
+SEVERAL_FORWARDS = [
+    of_two_forwards, in_the_order_of_the_forwards, after_a_forward_that_is_thrown_away,
+    after_a_reference_pass_with_noise,
+]  # fmt: skip
+
+
+def gradients(pattern, use_reentrant, **options):
+    """Return all gradients of one pattern of forwards and backwards; use_reentrant None: without checkpoints."""
+    torch.manual_seed(0)
+    model = CallsInCheckpoints(use_reentrant).train()
+    with HyPe(model, "normal", 0.5, hype_layers_path="layers", **options) as hype:
+        pattern(lambda: model(STATES), hype)
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def transformer_gradients(model_type, pattern, use_reentrant, **options):
+    model = tiny_model(model_type).train()
+    if use_reentrant is not None:
+        model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
+    torch.manual_seed(0)
+    with HyPe(model, "normal", 0.5, **options) as hype:
+        pattern(lambda: model(**BATCH).loss, hype)
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def assert_equal_gradients(actual, expected):
+    assert actual.keys() == expected.keys() and len(expected) >= 8
+    for name, gradient in expected.items():
+        torch.testing.assert_close(actual[name], gradient, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("pattern", ONE_FORWARD)
+@pytest.mark.parametrize("stream", ["own", "global"])
+def test_one_forward_before_each_backward_is_repeated(pattern, stream, use_reentrant):
+    expected = gradients(pattern, None, hype_stream=stream)
+    assert_equal_gradients(gradients(pattern, use_reentrant, hype_stream=stream), expected)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("pattern", SEVERAL_FORWARDS)
+def test_several_forwards_before_a_backward_are_refused_and_the_remedy_works(pattern, use_reentrant):
+    with pytest.raises(ValueError, match=r'checkpointing.*hype_stream="global"'):
+        gradients(pattern, use_reentrant)
+    expected = gradients(pattern, None, hype_stream="global")
+    assert_equal_gradients(gradients(pattern, use_reentrant, hype_stream="global"), expected)
+
+
+@pytest.mark.parametrize("stream", ["own", "global"])
+def test_forwards_with_and_without_noise_before_a_backward_are_refused(stream):
+    def pattern(loss, hype):
+        with hype.paused():
+            clean = loss()
+        (clean + loss()).backward()
+
+    with pytest.raises(ValueError, match="checkpointing"):
+        gradients(pattern, False, hype_stream=stream)
+
+
+def test_what_was_refused_does_not_disturb_the_next_step():
+    model = CallsInCheckpoints(False).train()
+    with HyPe(model, "normal", 0.5, hype_layers_path="layers") as hype:
+        with pytest.raises(ValueError):
+            of_two_forwards(lambda: model(STATES), hype)
+        hype.set_step(1)
+        model.zero_grad()
+        model(STATES).backward()
+
+
+@pytest.mark.parametrize("stream", ["own", "global"])
+@pytest.mark.parametrize("pattern", [once, accumulated, after_a_reference_pass_without_noise])
+def test_the_noise_after_attention_which_is_inside_of_transformers_checkpoints_is_repeated(pattern, stream):
+    options = {"hype_intermediate": True, "hype_stream": stream}
+    expected = transformer_gradients("bert", pattern, None, **options)
+    for use_reentrant in (False, True):
+        assert_equal_gradients(transformer_gradients("bert", pattern, use_reentrant, **options), expected)
+
+
+def test_the_remedy_works_after_attention_too():
+    with pytest.raises(ValueError, match='hype_stream="global"'):
+        transformer_gradients("bert", of_two_forwards, False, hype_intermediate=True)
+    options = {"hype_intermediate": True, "hype_stream": "global"}
+    expected = transformer_gradients("bert", of_two_forwards, None, **options)
+    for use_reentrant in (False, True):
+        assert_equal_gradients(transformer_gradients("bert", of_two_forwards, use_reentrant, **options), expected)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "options"), [(of_two_forwards, {}), (once, {"hype_intermediate": True})], ids=["input", "both"]
+)
+@pytest.mark.parametrize("model_type", [name for name in CONFIGS if name not in WITHOUT_CHECKPOINTING])
+def test_gradients_of_every_architecture_are_unchanged_by_checkpointing(model_type, pattern, options):
+    expected = transformer_gradients(model_type, pattern, None, **options)
+    for use_reentrant in (False, True):
+        assert_equal_gradients(transformer_gradients(model_type, pattern, use_reentrant, **options), expected)
+
+
+@pytest.mark.parametrize("model_type", WITHOUT_CHECKPOINTING)
+def test_transformers_offers_no_checkpointing_for_the_rest(model_type):
+    with pytest.raises(ValueError, match="does not support"):
+        tiny_model(model_type).activation_checkpointing_enable()
+
+
+def albert_gradients(is_checkpointed, **options):
+    """Differentiate by the embeddings of a model whose layers share weights, all of it inside one checkpoint."""
+    model = tiny_model("albert").train()
+    embeddings = torch.randn(4, 7, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    forward = lambda e: model(inputs_embeds=e).logits.square().sum()  # noqa: E731
+    torch.manual_seed(0)
+    with HyPe(model, "normal", 0.5, **options):
+        loss = checkpoint(forward, embeddings, use_reentrant=False) if is_checkpointed else forward(embeddings)
+        loss.backward()
+    return embeddings.grad
+
+
+def test_layers_that_share_weights_are_refused_inside_a_checkpoint_and_the_remedy_works():
+    with pytest.raises(ValueError, match='hype_stream="global"'):
+        albert_gradients(True)
+    expected = albert_gradients(False, hype_stream="global")
+    torch.testing.assert_close(albert_gradients(True, hype_stream="global"), expected)
+
+
+def test_two_forwards_in_one_checkpoint_are_refused():
+    model, embeddings = tiny_model("bert").train(), torch.ones(4, 7, 16, requires_grad=True)
+    twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
+    with HyPe(model), pytest.raises(ValueError, match='hype_stream="global"'):
+        checkpoint(twice, embeddings, use_reentrant=False).sum().backward()
+
+
+def test_two_forwards_in_one_checkpoint_are_right_with_the_global_stream():
+    def gradient(is_checkpointed):
+        model, embeddings = tiny_model("bert", dropout=0.0).double().train(), torch.ones(4, 7, 16, dtype=torch.float64)
+        embeddings.requires_grad_()
+        torch.manual_seed(0)
+        with HyPe(model, "normal", 0.5, hype_stream="global"):
+            twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
+            out = checkpoint(twice, embeddings, use_reentrant=False) if is_checkpointed else None
+            (twice(embeddings) if out is None else out).square().sum().backward()
+        return embeddings.grad
+
+    torch.testing.assert_close(gradient(True), gradient(False))
+
+
+def two_passes(model, hype):
+    """Do as GradCache does: embed without graph, then again with one, from the random states of the first pass."""
+    draws, states = [], []
+    hype.observer = lambda clean, noised: draws.append((noised - clean).detach())
+    with torch.no_grad():
+        for part in STATES.split(2):
+            states.append(torch.get_rng_state())
+            model(part)
+    first = [draws[:3], draws[3:]]
+    for part, state, expected in zip(STATES.split(2), states, first, strict=True):
+        draws.clear()
+        torch.set_rng_state(state)
+        loss = model(part)
+        yield expected, draws.copy()
+        loss.backward()
+
+
+@pytest.mark.parametrize("use_reentrant", [None, False, True])
+def test_two_pass_losses_get_equal_noise_in_both_passes_with_the_global_stream(use_reentrant):
+    model = CallsInCheckpoints(use_reentrant).train()
+    with HyPe(model, "normal", 0.5, hype_layers_path="layers", hype_stream="global") as hype:
+        for first, second in two_passes(model, hype):
+            assert len(first) == len(second) == 3
+            for a, b in zip(first, second, strict=True):
+                torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def cached_loss(tiny_folder, stream, is_checkpointed):
+    """Differentiate CachedMultipleNegativesRankingLoss, whose second pass runs in the backward pass of the first."""
+    pytest.importorskip("sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+
+    model, draws = SentenceTransformer(str(tiny_folder), device="cpu").train(), []
+    if is_checkpointed:
+        model[0].auto_model.activation_checkpointing_enable({"use_reentrant": False})
+    loss = CachedMultipleNegativesRankingLoss(model, mini_batch_size=2)
+    features = [model.preprocess([f"{word} {i}" for i in range(4)]) for word in ("the man", "a woman")]
+    with HyPe(model[0].auto_model, "normal", 0.5, hype_stream=stream, hype_intermediate=is_checkpointed) as hype:
+        hype.observer = lambda clean, noised: draws.append((in_backward(), noised.detach() - clean.detach()))
+        loss(features, None).backward()
+    return draws
+
+
+def test_the_cached_loss_of_sentence_transformers_needs_the_global_stream_and_says_so(tiny_folder):
+    with pytest.raises(ValueError, match=r'CachedMultipleNegativesRankingLoss.*hype_stream="global"'):
+        cached_loss(tiny_folder, "own", False)
+    draws = cached_loss(tiny_folder, "global", False)
+    first = [noise for is_second, noise in draws if not is_second]
+    second = [noise for is_second, noise in draws if is_second]
+    assert len(first) == len(second) == 2 * 2 * 2  # columns, mini-batches, layers
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_the_cached_loss_works_with_checkpoints_and_noise_after_attention(tiny_folder):
+    draws = cached_loss(tiny_folder, "global", True)
+    first = [noise for is_second, noise in draws if not is_second]
+    second = [noise for is_second, noise in draws if is_second]
+    # Every mini-batch of the second pass: 2 layers with 2 draws, then the checkpoints repeat those after attention.
+    assert len(first) == 4 * 4 and len(second) == 4 * (4 + 2)
+    for i in range(4):
+        for a, b in zip(first[4 * i : 4 * i + 4], second[6 * i : 6 * i + 4], strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_in_backward_is_true_in_the_backward_pass_alone():
+    """The one private function of torch that the noise relies on: if this fails, look for its successor."""
+    seen, x = [in_backward()], torch.ones(1, requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda grad: seen.append(in_backward()))
+    y.backward()
+    (gradient,) = torch.autograd.grad((x * x).sum(), x, create_graph=True)
+    assert [*seen, in_backward()] == [False, True, False] and gradient.item() == 2
