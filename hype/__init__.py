@@ -1,16 +1,24 @@
 """HyPe: fine-tuning with hidden representation perturbation (ACL 2023).
 
-`HyPe(model, ...)` perturbs any PyTorch loop, `HyPeCallback(...)` any transformers.Trainer.
+`HyPe(model, ...)` perturbs any PyTorch loop, `HyPeCallback(...)` any transformers.Trainer; `measure_noise` says what
+the noise does to a batch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["HyPe", "HyPeCallback"]
+if TYPE_CHECKING:
+    from hype.callback import HyPeCallback
+    from hype.diagnostics import measure_noise
+    from hype.perturbation import HyPe
 
-_MODULES = {"HyPe": "hype.perturbation", "HyPeCallback": "hype.callback"}
+__version__ = "0.1.0"
+__all__ = ["HyPe", "HyPeCallback", "__version__", "measure_noise"]
+
+_MODULES = {"HyPe": "hype.perturbation", "HyPeCallback": "hype.callback", "measure_noise": "hype.diagnostics"}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # torch and transformers' Trainer take seconds to import: nobody waits for what is not used.
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)

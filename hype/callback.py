@@ -1,88 +1,85 @@
-"""HyPe for any `transformers.Trainer`: attached when training begins, detached when it ends, whatever ends it."""
+"""HyPe for any `transformers.Trainer`."""
 
-import sys
-from contextlib import ExitStack
+import inspect
+import logging
+from typing import Any
 
-from transformers import Trainer, TrainerCallback
+from torch import nn
+from transformers import TrainerCallback
 
-from hype.perturbation import HyPe
+from hype.architectures import ARCHITECTURES
+from hype.perturbation import HyPe, check_values
+
+logger = logging.getLogger(__name__)
 
 
 class HyPeCallback(TrainerCallback):
-    """Fine-tune with HyPe: `Trainer(..., callbacks=[HyPeCallback(hype_type="uniform")])`.
+    """Fine-tune with HyPe: attach it when training begins, set its step, detach it when training ends.
 
-    The options are those of `HyPe`; seed and rank, unless given, are the Trainer's. The noise of a step depends on
-    (seed, rank, step) alone, so a resumed training equals an uninterrupted one.
+    The noise of a step depends on (seed, rank, step), so that a resumed training equals an uninterrupted one. If a
+    training raises, the noise stays on the model (in training mode only) until the callback's next training or
+    `remove()`; `with HyPe(model): trainer.train()` detaches it in any case. A callback that is added during a training
+    works from the next step. To stop it, call `remove()`: Trainer.remove_callback alone does not detach the noise.
+
+    Args:
+        hype_type, hype_eps, options: those of `HyPe`; seed and rank default to the Trainer's.
 
     Raises:
-        ValueError: at the start of training, as `HyPe` does.
+        TypeError: an option that `HyPe` does not have.
+        ValueError: a value that `HyPe` refuses; what depends on the model is refused at the start of training.
+
+    Example:
+        trainer = Trainer(model, args, train_dataset=data, callbacks=[HyPeCallback("uniform", 1e-5)])
+        trainer.train()
     """
 
-    def __init__(self, hype_type: str = "normal", hype_eps: float = 1e-5, **options):
+    def __init__(self, hype_type: str = "normal", hype_eps: float = 1e-5, **options: Any):
         self.options = {"hype_type": hype_type, "hype_eps": hype_eps, **options}
         self.hype: HyPe | None = None
-        self._cleanup = ExitStack()
-        self._is_over = False
-
-    def _attached(self, args, model) -> HyPe:
-        return HyPe(model, **{"seed": args.seed, "rank": args.process_index, **self.options})
+        bound = inspect.signature(HyPe).bind(None, **self.options)
+        bound.apply_defaults()
+        check_values(*(bound.arguments[name] for name in inspect.signature(check_values).parameters))
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self.remove()
-        if args.n_gpu > 1:
-            raise ValueError(
-                "several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one"
-            )
-        if args.world_size > 1 and self.options.get("hype_stream") == "global":
-            # Trainer seeds all ranks alike.
-            raise ValueError("hype_stream global: all processes would add the same noise; use own, or HyPeTrainer")
-        self._is_over = False
-        # Refuse at once what cannot work, but attach after this event: another callback may still raise in it.
-        self._attached(args, model).remove()
-        trainer = _running_trainer()
-        # From here to on_train_end Trainer works in these methods, and calls no callback when one raises.
-        self._guard(trainer, "_run_epoch")
-        self._guard(trainer, "_finalize_training")
-        self._guard(trainer.callback_handler, "call_event")
+        self.on_train_end(args, state, control)
+        self._attach(args, model)
 
-    def on_epoch_begin(self, args, state, control, model=None, **kwargs):
-        if self.hype is None and not self._is_over:
-            self.hype = self._cleanup.enter_context(self._attached(args, model))
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if self.hype is not None:
-            self.hype.set_step(state.global_step)
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        hype = self.hype or self._attach(args, model)
+        hype.set_step(state.global_step)
 
     def on_train_end(self, args, state, control, **kwargs):
         self.remove()
+        self.hype = None
 
     def remove(self) -> None:
-        """Detach the noise for the rest of the training; a second call does nothing."""
-        self._cleanup.close()
-        self.hype, self._is_over = None, True
+        """Detach the noise, and keep it away for the rest of the training; a second call does nothing."""
+        if self.hype is not None:
+            self.hype.remove()
 
-    def _guard(self, owner, name: str) -> None:
-        method = getattr(owner, name)
-        restore = (setattr, owner, name, method) if name in vars(owner) else (delattr, owner, name)
+    def _attach(self, args, model: nn.Module) -> HyPe:
+        if args.n_gpu > 1:
+            raise ValueError("several GPUs are visible to one process: use torchrun, or show it one GPU alone")
+        if args.world_size > 1 and self.options.get("hype_stream") == "global":
+            raise ValueError("hype_stream global: Trainer seeds all processes alike, so all get equal noise: use own")
+        self.hype = HyPe(model, **{"seed": args.seed, "rank": args.process_index, **self.options})
+        if args.process_index == 0:
+            dropout = _hidden_dropout(model)
+            logger.log(
+                logging.WARNING if dropout else logging.INFO,
+                "HyPe adds %s noise of scale %g to %d of %d layers; hidden dropout is %s",
+                self.hype.sampler,
+                self.hype.eps,
+                len(self.hype.layers),
+                self.hype.count,
+                f"on ({dropout:g}), while HyPe's authors turn it off" if dropout else "off",
+            )
+        return self.hype
 
-        def call(*args, **kwargs):
-            is_last = name == "_finalize_training"  # the callback may have been removed from its Trainer by then
-            try:
-                return method(*args, **kwargs)
-            except BaseException:
-                is_last = True
-                raise
-            finally:
-                if is_last:
-                    self.remove()
 
-        setattr(owner, name, call)
-        self._cleanup.callback(*restore)
-
-
-def _running_trainer() -> Trainer:
-    """Find the Trainer that is calling the callback: transformers does not hand it over."""
-    frame = sys._getframe()
-    while not isinstance(frame.f_locals.get("self"), Trainer):
-        frame = frame.f_back
-    return frame.f_locals["self"]
+def _hidden_dropout(model: nn.Module) -> float:
+    """Return the highest rate of the hidden dropouts, as configured under any name that the table knows."""
+    configs = (getattr(module, "config", None) for module in model.modules())
+    config = next((config for config in configs if hasattr(config, "model_type")), None)
+    names = {name for architecture in ARCHITECTURES.values() for name in architecture.hidden_dropouts}
+    return max(getattr(config, name, None) or 0.0 for name in names)

@@ -1,6 +1,8 @@
-"""What the noise does, measured on one batch before training: under the resolution of a dtype it does nothing."""
+"""What the noise does, measured on one batch: below the resolution of a dtype it does nothing."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,19 +11,27 @@ from hype.perturbation import HyPe
 from hype.random_streams import forked_torch_streams
 
 
-def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
+def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tensor]) -> dict[str, Any]:
     """Run one batch through `model` in training mode, with and without noise.
 
+    Torch's generators, the stream of the noise and the mode of the model stay as they were.
+
     Args:
-        forward: runs the model on the batch and returns its logits; called twice under no_grad, with equal dropout.
+        model, hype: the perturbed model and its HyPe.
+        forward: runs the model on the batch and returns its logits (any shape); called twice, under no_grad and with
+            equal dropout.
 
     Returns:
-        `layers`: per draw, in order, `changed` (share of the entries that the noise changes), `snr_db` (power of the
-        state over that of the realised noise, in decibel; None where nothing changed) and `dtype`; `least_changed`, the
-        smallest share; `logit_change`, the largest absolute change of a logit; `is_finite`, whether the logits without
-        noise are. Torch's generators, the stream of the noise and the model's mode stay as they were.
+        `layers`: a dictionary per draw, in order: `changed`, the share of the entries of the state that the noise
+        changes; `snr_db`, the power of the state over that of the noise as rounded, in decibels, None where nothing
+        changed; `dtype`. `least_changed`: the smallest share. `logit_change`: the largest absolute change of a logit.
+        `is_finite`: whether the logits without noise are finite.
+
+    Example:
+        with HyPe(model) as hype:
+            measure_noise(model, hype, lambda: model(**batch).logits)["least_changed"]
     """
-    layers = []
+    layers: list[dict[str, Any]] = []
     draw_count, was_training = hype.draw_count, model.training
     hype.observer = lambda clean, noised: layers.append(_compare(clean, noised))
     model.train()
@@ -35,13 +45,15 @@ def measure_noise(model: nn.Module, hype: HyPe, forward) -> dict:
         hype.observer = None
         model.train(was_training)
         hype.draw_count = draw_count
-    change = (noised.float() - clean.float()).abs().max().item()
-    least = min(layer["changed"] for layer in layers)
-    is_finite = clean.isfinite().all().item()
-    return {"layers": layers, "least_changed": least, "logit_change": change, "is_finite": is_finite}
+    return {
+        "layers": layers,
+        "least_changed": min((layer["changed"] for layer in layers), default=0.0),
+        "logit_change": (noised.float() - clean.float()).abs().max().item(),
+        "is_finite": clean.isfinite().all().item(),
+    }
 
 
-def _compare(clean: torch.Tensor, noised: torch.Tensor) -> dict:
+def _compare(clean: torch.Tensor, noised: torch.Tensor) -> dict[str, Any]:
     difference = noised.double() - clean.double()
     noise_power = difference.square().mean().item()
     snr = clean.double().square().mean().item() / noise_power if noise_power else None

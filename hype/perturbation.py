@@ -321,7 +321,7 @@ def _hooks_on(model: nn.Module) -> list[_Hook]:
     for module in model.modules():
         for register in (module.register_forward_pre_hook, module.register_forward_hook):
             handle = register(print)  # torch has no public list of a module's hooks, but a handle refers to it
-            hooks += [hook for hook in handle.hooks_dict_ref().values() if isinstance(hook, _Hook)]
+            hooks += [hook for hook in (handle.hooks_dict_ref() or {}).values() if isinstance(hook, _Hook)]
             handle.remove()
     return hooks
 

@@ -1,6 +1,7 @@
 """Blocks of code that leave the random streams as they found them."""
 
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 
 @contextmanager
-def forked_torch_streams():
+def forked_torch_streams() -> Iterator[None]:
     """Run the block on copies of torch's generators."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = range(torch.accelerator.device_count()) if accelerator else ()
@@ -17,7 +18,7 @@ def forked_torch_streams():
 
 
 @contextmanager
-def forked_streams():
+def forked_streams() -> Iterator[None]:
     """Run the block on copies of torch's generators and of Python's and numpy's global ones."""
     python, numpy = random.getstate(), np.random.get_state()
     try:

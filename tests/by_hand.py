@@ -14,6 +14,12 @@ from tests.tiny import tiny_batch
 IDS = tiny_batch()["input_ids"]
 
 
+def hooks_of(model) -> list:
+    """List the forward hooks and forward pre-hooks on the model."""
+    hooks = [(*module._forward_pre_hooks.values(), *module._forward_hooks.values()) for module in model.modules()]
+    return [hook for of_module in hooks for hook in of_module]
+
+
 class Recorded:
     """Record what HyPe adds (as its observer), then add the same noise again, draw by draw."""
 

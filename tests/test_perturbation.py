@@ -9,15 +9,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from hype import HyPe
-from tests.by_hand import IDS, run_with_noise
+from tests.by_hand import IDS, hooks_of, run_with_noise
 from tests.tiny import CONFIGS, tiny_batch, tiny_model
 
 BATCH = tiny_batch()
-
-
-def hooks_of(model) -> list:
-    hooks = [(*module._forward_pre_hooks.values(), *module._forward_hooks.values()) for module in model.modules()]
-    return [hook for of_module in hooks for hook in of_module]
 
 
 def names_of(model) -> list[list[str]]:

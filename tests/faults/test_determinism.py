@@ -8,10 +8,10 @@ import torch
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.trainer import HyPeTrainer
+from tests.by_hand import hooks_of
 from tests.faults.processes import finish
 from tests.faults.test_kills import outcome
 from tests.small_training import arguments, rows
-from tests.test_perturbation import hooks_of
 from tests.tiny import tiny_model
 
 ALL = ("do_train", "do_eval", "do_predict")

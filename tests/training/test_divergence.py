@@ -7,8 +7,8 @@ import torch
 
 from hype.errors import DivergedError
 from hype.training.trainer import HyPeTrainer
+from tests.by_hand import hooks_of
 from tests.small_training import arguments, assert_equal_weights, rows, weights
-from tests.test_perturbation import hooks_of
 from tests.tiny import tiny_model
 
 VALUES = [math.nan, math.inf, -math.inf]
