@@ -1,20 +1,42 @@
 #!/usr/bin/env bash
-# Fine-tune on one GLUE task with the released README's settings; every further flag goes to main.py (see --help).
-#   ./run_glue.sh                                                  the quick start: sample data, the packaged model
-#   GLUE_DIR=glue ./run_glue.sh rte --hype_type uniform --hype_eps 1e-5 --dropout_rate 0.0
-# Variables: MODEL TASK BATCHSIZE EPOCH LR SEED GPU OUTPUT_DIR, and GLUE_DIR (unset: GLUE comes from the hub).
+# Fine-tune on one GLUE task with the settings of the released README.
+#
+#   ./run_glue.sh                    the quick start: HyPe and vanilla, with and without dropout, on sample data
+#   ./run_glue.sh TASK [FLAG ...]    one run; every further flag goes to main.py (python main.py --help)
+#
+#   GPU=0 GLUE_DIR=path/to/glue_data MODEL=roberta-large \
+#       ./run_glue.sh rte --hype_type uniform --hype_eps 1e-5 --dropout_rate 0.0
+#
+# Variables, and what they are if unset:
+#   MODEL        model folder or name on the hub (all-MiniLM-L6-v2, which is fetched from PyPI)
+#   TASK         cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, ax (rte)
+#   BATCHSIZE    examples per device and step (16)
+#   EPOCH        epochs (3.0)
+#   LR           learning rate (2e-5)
+#   SEED         seed of the head, the batches, dropout and noise (42)
+#   GPU          number of the GPU to use (all that are visible; none: the CPU)
+#   OUTPUT_DIR   folder of the run (below outputs/, named by the settings)
+#   GLUE_DIR     folder of the GLUE data (none: the hub)
+
+# `sh run_glue.sh` may be another shell.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: run_glue.sh needs bash: ./run_glue.sh or bash run_glue.sh" >&2; exit 2; }
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$root/run_glue.sh"
+    exit
+fi
 [ -n "$*${TASK:-}" ] || exec "$root/scripts/quick_start.sh"
 if [ -n "${1:-}" ] && [ "${1#-}" = "$1" ]; then TASK=$1 && shift; fi
-python=$("$root/scripts/setup.sh")
+python=${HYPE_PYTHON:-$("$root/scripts/setup.sh")}
 NAME=${MODEL:-minilm} && NAME=${NAME%/}
 MODEL=${MODEL:-$("$python" "$root/scripts/packaged_model.py")}
 TASK=${TASK:-rte} BATCHSIZE=${BATCHSIZE:-16} EPOCH=${EPOCH:-3.0} LR=${LR:-2e-5} SEED=${SEED:-42}
 FLAGS=$(printf '%s' "$*" | sed 's/--//g' | tr -cs 'A-Za-z0-9._-' '_')
-# A file name holds 255 bytes.
-if [ ${#FLAGS} -gt 120 ]; then FLAGS=${FLAGS:0:100}-$(printf '%s' "$*" | cksum | cut -d ' ' -f 1); fi
-OUTPUT_DIR=${OUTPUT_DIR:-outputs/${NAME##*/}-$TASK-batch$BATCHSIZE-epoch$EPOCH-lr$LR-seed$SEED${FLAGS:+-$FLAGS}}
+NAME=${NAME##*/}-$TASK-batch$BATCHSIZE-epoch$EPOCH-lr$LR-seed$SEED${FLAGS:+-$FLAGS}
+# A long name is cut, and told apart by the checksum of the whole.
+if [ ${#NAME} -gt 95 ]; then NAME=${NAME:0:80}-$(printf '%s' "$NAME $*" | cksum | cut -d ' ' -f 1); fi
+OUTPUT_DIR=${OUTPUT_DIR:-outputs/$NAME}
 if [ -n "${GPU:-}" ]; then export CUDA_VISIBLE_DEVICES=$GPU; fi
 
 exec "$python" "$root/main.py" --adam_epsilon 1e-6 --max_seq_length 128 --eval_accumulation_steps 20 \

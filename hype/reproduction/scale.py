@@ -96,7 +96,14 @@ def table() -> str:
         total = sum(operations(cell) for cell in cells)
         hours = [f"{total / speed / SECONDS_PER_HOUR:,.0f}" for speed in SPEEDS.values()]
         updates = sum(updates_and_examples(cell)[0] for cell in cells)
-        texts = [name, f"`scripts/{name}.sh --run`", f"{len(cells):,}", f"{updates:,}", f"{total / 1e18:,.0f}", *hours]
+        texts = [
+            name,
+            f"`scripts/reproduce.sh {name} --run`",
+            f"{len(cells):,}",
+            f"{updates:,}",
+            f"{total / 1e18:,.0f}",
+            *hours,
+        ]
         rows.append([*texts, f"{largest_memory_bytes(cells) / 1e9:.0f} GB"])
     return markdown_table(columns, rows)
 

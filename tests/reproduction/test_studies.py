@@ -127,14 +127,13 @@ def test_other_data_are_refused_before_anything_runs(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_is_in_order_and_has_its_script(name):
+def test_a_study_is_in_order(name):
     study = load_study(name)
     names = [entry.name for entry in study.entries]
     assert len(set(names)) == len(names)
     found = sections.sections_of(parser().parse_args([name, "--show"]), is_to_run=False)
     assert [section.name for section in found] == names
     assert all(section.cells and "narrowed" in section.narrowing_text for section in found)
-    assert f'reproduce.sh" {name} "$@"' in (ROOT / "scripts" / f"{name}.sh").read_text()
 
 
 @pytest.mark.parametrize("name", STUDIES)
