@@ -22,6 +22,7 @@ from transformers import TrainingArguments  # noqa: E402
 from hype.benchmark import figures  # noqa: E402
 from hype.benchmark.techniques import commits, table  # noqa: E402
 from hype.compare import compare  # noqa: E402
+from hype.files import write_text  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
 from hype.reproduction.changes import ANOTHER_SEED, share_and_gain, spread  # noqa: E402
 from hype.reproduction.contents import Contents, contents_of_section  # noqa: E402
@@ -33,7 +34,6 @@ from hype.reproduction.statistics import ALL_TASKS  # noqa: E402
 from hype.techniques import TechniqueArguments  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 from hype.training.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
-from hype.training.checkpoints import write_text  # noqa: E402
 
 GROUPS = {
     "HyPe": HyPeArguments,
