@@ -8,9 +8,9 @@ from datasets import Dataset
 from hype.analysis.finished import FinishedRun, confusion
 from hype.analysis.record import Options, analysed
 from hype.analysis.transfer import accuracy
-from hype.data.readers import read_json_tables
-from hype.data.sources import hub_examples
+from hype.data.glue import read_hub
 from hype.data.splits import TEXT_COLUMNS, Splits, text_hash
+from hype.data.tables import column, json_table, read_json, refuse
 from hype.data.tasks import ENTAILMENT, NLI, TASKS, SplitSource
 from hype.errors import InputError
 
@@ -86,23 +86,25 @@ def read(target: str, options: Options) -> tuple[Splits, list[str]]:
 
 
 def _from_file(target: str, path: Path) -> tuple[list[list[str]], list[str]]:
-    tables = read_json_tables(path)
-    if target not in tables:
-        raise InputError(f"{path}: no set {target!r} but {', '.join(tables)}; give AdvGLUE's dev.json")
-    table, names = tables[target], SETS[target].label_names
-    labels = table.column("label")
-    bad = [i for i, label in enumerate(labels) if type(label) is not int or not 0 <= label < len(names)]
-    if bad:
-        table.refuse("label", bad, f"give ids from 0 to {len(names) - 1}, not")
-    texts = [table.column(name) for name in TASKS[SETS[target].task].text_columns]
+    tables = read_json(path)
+    if not isinstance(tables, dict) or target not in tables:
+        held = f"; it has {', '.join(tables)}" if isinstance(tables, dict) else ""
+        raise InputError(f"{path}: no set {target!r}{held}; give AdvGLUE's dev.json")
+    table, names = json_table(path, tables[target]), SETS[target].label_names
+    labels = column(path, table, "label")
+    bad = [type(label) is not int or not 0 <= label < len(names) for label in labels]
+    if any(bad):
+        refuse(path, labels[bad], f"give ids from 0 to {len(names) - 1}, not")
+    texts = [column(path, table, name).tolist() for name in TASKS[SETS[target].task].text_columns]
     return texts, [names[label] for label in labels]
 
 
 def _from_hub(adversarial: AdversarialSet, cache_dir: str | None) -> tuple[list[list[str]], list[str], str]:
-    """Read by the hub's own label names, which `hub_examples` brings into the order of the task."""
+    """Read by the hub's own label names, which `read_hub` brings into the order of the task."""
     plain = TASKS[adversarial.task]
     source = SplitSource((), plain.text_columns, "label", "validation", adversarial.row_count)
     task = replace(plain, hub_id=HUB_ID, hub_config=adversarial.hub_config, sources={"validation": source})
-    examples, name = hub_examples(task, ["validation"], cache_dir, "AdvGLUE's dev.json by --adv_file")
+    examples, name = read_hub(task, ["validation"], cache_dir, "AdvGLUE's dev.json by --adv_file")
     read = examples["validation"]
-    return list(read.texts), [plain.label_names[label] for label in read.labels], name
+    texts = [read[name].tolist() for name in TEXT_COLUMNS if name in read]
+    return texts, [plain.label_names[label] for label in read["label"]], name

@@ -1,9 +1,14 @@
 """The flags that say what data a run uses."""
 
+import logging
+import os
 from dataclasses import dataclass
 
-from hype.data.tasks import TASKS
+from hype.data.tasks import ALIASES, TASKS
 from hype.flags import flag, require
+
+logger = logging.getLogger(__name__)
+FILE_FLAGS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
 
 
 @dataclass
@@ -16,9 +21,13 @@ class DataArguments:
     )
     train_file: str | None = flag(None, "Own training data: csv, tsv, json, jsonl, parquet.")
     validation_file: str | None = flag(None, "Own validation data.")
-    test_file: str | None = flag(None, "Own test data; labels are optional there.")
+    test_file: str | None = flag(None, "Own test data; it is scored if it has labels.")
     text_columns: str | None = flag(None, "Own data: one or two text columns, separated by a comma.")
     label_column: str = flag("label", "Own data: the column of the labels.")
+    do_regression: bool | None = flag(
+        None, "Own data: labels are scores (true) or classes (false). Default: scores if some have a decimal point."
+    )
+    delimiter: str | None = flag(None, "Own csv and tsv files: what separates columns, such as ';' or tab.")
     encoding: str = flag("utf-8", "Own data and GLUE folder: the encoding of text files.")
     max_seq_length: int = flag(128, "Inputs are cut to this number of tokens.")
     pad_to_max_length: bool = flag(False, "Pad every batch to max_seq_length (the release's way).")
@@ -29,17 +38,30 @@ class DataArguments:
     low_resource: bool = flag(False, "Train on 1,000 examples drawn from a fixed seed, whatever --seed is.")
 
     def __post_init__(self):
+        files = [name for name in FILE_FLAGS.values() if getattr(self, name) is not None]
         if self.task_name is not None:
-            self.task_name = self.task_name.lower()
-            require(self.task_name in TASKS, f"--task_name {self.task_name}: give one of {', '.join(TASKS)}")
-            files = [n for n in ("train_file", "validation_file", "test_file") if getattr(self, n) is not None]
+            self._resolve_task_name()
             require(not files, f"--task_name and --{' --'.join(files)} exclude each other: give one of the two")
+            for name in ("do_regression", "delimiter"):
+                require(getattr(self, name) is None, f"--{name} is for own files; leave it out with --task_name")
         else:
-            require(
-                any((self.train_file, self.validation_file, self.test_file)),
-                "neither --task_name nor --train_file/--validation_file/--test_file is given: say what to train on",
-            )
+            message = "neither --task_name nor --train_file/--validation_file/--test_file is given"
+            require(bool(files), f"{message}: say what to train on")
+        for name in ("data_dir", *files):
+            if getattr(self, name):  # as in --data_dir=~/glue, which a shell leaves as it is
+                setattr(self, name, os.path.expanduser(getattr(self, name)))
+        if self.delimiter in ("tab", "\\t"):
+            self.delimiter = "\t"
+        is_delimiter = self.delimiter is None or (len(self.delimiter) == 1 and self.delimiter not in '"\r\n\0')
+        require(is_delimiter, f"--delimiter {self.delimiter}: give one character, or tab")
         require(self.max_seq_length > 0, f"--max_seq_length {self.max_seq_length}: give a positive number")
         for split in ("train", "eval", "predict"):
             count = getattr(self, f"max_{split}_samples")
             require(count is None or count > 0, f"--max_{split}_samples {count}: give a positive number")
+
+    def _resolve_task_name(self):
+        name = self.task_name.lower()
+        if name in ALIASES:
+            logger.warning("--task_name %s: read as %s", name, ALIASES[name])
+        self.task_name = ALIASES.get(name, name)
+        require(self.task_name in TASKS, f"--task_name {self.task_name}: give one of {', '.join(TASKS)}")

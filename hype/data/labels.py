@@ -6,93 +6,137 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas
 
-from hype.data.readers import Table
+from hype.data.tables import refuse
 from hype.data.tasks import Task
 from hype.errors import InputError
 
-WHOLE = "whole numbers"
-DECIMAL = "numbers with a decimal point"
-WORD = "words"
-MISSING = "missing"
-UNFIT = "unfit"
-PATTERNS = {WHOLE: re.compile(r"[+-]?\d{1,18}"), DECIMAL: re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")}
+WHOLE, DECIMAL, WORD = "whole numbers", "numbers with a decimal point or an exponent", "words"
+MISSING, UNFIT = "missing", "unfit"
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
+# Numbers with a fraction among whole ones: scores if they are this common, else probably mistakes.
+COMMON = 0.05
+SHOWN_CLASSES = 10
 
 
-def folder_labels(table: Table, column: str, task: Task) -> list[int] | list[float]:
-    """Return label ids, or scores, of a file of the GLUE folder. Raises InputError that shows unknown labels."""
-    values = table.column(column)
+def folder_labels(path, values: pandas.Series, task: Task) -> list[int] | list[float]:
+    """Return label ids, or scores, of a task's published file. Raises InputError that shows unknown labels."""
     if task.is_regression:
-        return _scores(table, column, task.label_range or (-math.inf, math.inf))
+        return scores(path, values, task.label_range)
     ids = {word: i for i, word in enumerate(task.label_words)}
-    bad = [i for i, value in enumerate(values) if value not in ids]
-    if bad:
-        table.refuse(column, bad, f"give one of {', '.join(task.label_words)}, not")
-    return [ids[value] for value in values]
+    ids |= {spelling: task.label_names.index(name) for spelling, name in task.spellings.items()}
+    return _ids_of(path, values, ids, f"give one of {', '.join(task.label_words)}, not")
 
 
-def label_kind(table: Table, column: str) -> str:
-    """Return WHOLE, DECIMAL or WORD, the one kind of labels of an own file, or MISSING if no row has one.
+def scores(path, values: pandas.Series, limits: tuple[float, float] | None = None) -> list[float]:
+    """Return labels as numbers. Raises InputError for what is no finite number or outside of the limits."""
+    is_number = [kind in (WHOLE, DECIMAL) for kind in kinds_of(values)]
+    bad = [not (number and math.isfinite(float(value))) for value, number in zip(values, is_number, strict=True)]
+    if any(bad):
+        refuse(path, values[bad], "give a number, not")
+    low, high = limits or (-math.inf, math.inf)
+    outside = [not low <= float(value) <= high for value in values]
+    if any(outside):
+        refuse(path, values[outside], f"give a number from {low:g} to {high:g}, not")
+    return [float(value) for value in values]
 
-    Raises InputError for labels of several kinds and for a label that is missing in some rows.
+
+def is_unlabelled(path, values: pandas.Series) -> bool:
+    """Return whether no row of an own file has a label. Raises InputError if some have, and for unfit labels."""
+    kinds = kinds_of(values)
+    if UNFIT in kinds:
+        refuse(path, values[_where(kinds, UNFIT)], "give words or numbers as labels, not")
+    missing = _where(kinds, MISSING)
+    if any(missing) and not all(missing):
+        refuse(path, values[missing], "the label is missing")
+    return all(missing)
+
+
+def are_scores(path, values: pandas.Series) -> bool:
+    """Return whether the labels of an own file are scores (regression), not classes.
+
+    They are if all are numbers, of which some have a decimal point or an exponent. Raises InputError for a mixture of
+    words and numbers, and for one of 0, 1 and 1.0, which could be either.
     """
-    kinds = [_kind(value) for value in table.column(column)]
-    counts = Counter(kinds)
-    if UNFIT in counts:
-        table.refuse(column, _where(kinds, UNFIT), "give words or numbers as labels, not")
-    if MISSING in counts and len(counts) > 1:
-        table.refuse(column, _where(kinds, MISSING), "the label is missing")
-    common = counts.most_common(1)[0][0]
-    rare = [i for i, kind in enumerate(kinds) if kind != common]
-    if rare:
-        table.refuse(column, rare, f"labels are {common} in other rows, not")
-    return common
+    kinds = kinds_of(values)
+    numbers = [kind in (WHOLE, DECIMAL) for kind in kinds]
+    if any(numbers) and not all(numbers):
+        words_are_rare = sum(numbers) * 2 >= len(numbers)
+        rare = [is_number != words_are_rare for is_number in numbers]
+        refuse(path, values[rare], f"labels are {'numbers' if words_are_rare else WORD} in other rows, not")
+    if not all(numbers) or DECIMAL not in kinds:
+        return False
+    fraction_count = sum(float(value) % 1 != 0 for value in values)
+    if WHOLE in kinds and fraction_count < max(1, COMMON * len(values)):
+        common = Counter(kinds).most_common(1)[0][0]
+        rare = [kind != common for kind in kinds]
+        remedy = "write all alike, or pass --do_regression true (scores) or false (classes)"
+        refuse(path, values[rare], f"labels are {common} in other rows; {remedy}")
+    return True
 
 
-def class_names(table: Table, column: str, kind: str) -> tuple[str, ...]:
-    """Return the classes of an own file in the order of their ids: sorted, whole numbers by value."""
-    values = table.column(column)
-    if kind == WHOLE:
-        unlabelled = [i for i, value in enumerate(values) if int(value) == -1]
-        if unlabelled:
-            table.refuse(column, unlabelled, "-1 marks a row without a label; leave it out or write labels as words")
+def class_names(path, values: pandas.Series) -> tuple[str, ...]:
+    """Return the classes of an own file in the order of their ids: sorted, numbers by value."""
+    kinds = set(kinds_of(values))
+    if kinds == {WHOLE}:
+        unlabelled = [int(value) == -1 for value in values]
+        if any(unlabelled):
+            refuse(path, values[unlabelled], "-1 marks a row without a label; remove the row or write labels as words")
         spellings: dict[int, str] = {}
-        other = [i for i, value in enumerate(values) if spellings.setdefault(int(value), str(value)) != str(value)]
-        if other:
-            table.refuse(column, other, "the same number is written in another way in other rows than")
-    names = sorted({str(value) for value in values}, key=int if kind == WHOLE else str)
+        other = [spellings.setdefault(int(value), str(value)) != str(value) for value in values]
+        if any(other):
+            refuse(path, values[other], "the same number is written in another way in other rows than")
+    names = sorted({str(value) for value in values}, key=float if kinds <= {WHOLE, DECIMAL} else str)
     if len(names) < 2:
-        raise InputError(f"{table.path}, column {column!r}: all labels are {names[0]!r}; classes are two or more")
+        raise InputError(f"{path}, column {values.name!r}: all labels are {names[0]!r}; give two or more classes")
     return tuple(names)
 
 
-def own_labels(table: Table, column: str, names: Sequence[str] | None) -> list[int] | list[float]:
-    """Return the label ids of an own file, or its scores if `names` is None.
+def class_notes(values: pandas.Series, names: Sequence[str]) -> list[str]:
+    """Say which classes there are, and what suggests that they are none."""
+    has_spaces = any(name != name.strip() for name in names)
+    shown = [repr(name) if has_spaces else name for name in names]
+    notes = [f"{len(names)} classes: {', '.join(shown[:SHOWN_CLASSES])}{' ...' if len(names) > SHOWN_CLASSES else ''}"]
+    if set(kinds_of(values)) == {WHOLE}:
+        notes[0] += " (whole numbers are taken for classes; for scores pass --do_regression true)"
+    alike: dict[str, list[str]] = {}
+    for name, text in zip(names, shown, strict=True):
+        alike.setdefault(name.strip().casefold(), []).append(text)
+    groups = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    if groups:
+        notes.append(f"classes that differ in case or spaces alone: {', '.join(groups[:SHOWN_CLASSES])}")
+    if len(names) > 2 and len(names) > len(values) / 2:
+        notes.append(f"{len(names)} classes in {len(values)} rows: is {values.name!r} the column of the labels?")
+    return notes
 
-    Raises:
-        InputError: a label that is none of `names`, or a score that is no finite number.
-    """
-    if names is None:
-        return _scores(table, column)
+
+def own_labels(path, values: pandas.Series, names: Sequence[str]) -> list[int]:
+    """Return the label ids of an own file. Raises InputError for a label that is not one of `names`."""
     ids = {name: i for i, name in enumerate(names)}
-    values = [str(value) for value in table.column(column)]
-    bad = [i for i, value in enumerate(values) if value not in ids]
-    if bad:
-        table.refuse(column, bad, f"the labels of the training data are {', '.join(names)}, not")
-    return [ids[value] for value in values]
+    return _ids_of(path, values, ids, f"the labels of the training data are {', '.join(names)}, not")
 
 
-def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str]:
-    """Return the labels in the order of a checkpoint if it names them all (whatever the case), else as they are.
+def _ids_of(path, values, ids, problem) -> list[int]:
+    words = [str(value) for value in values]
+    bad = [word not in ids for word in words]
+    if any(bad):
+        refuse(path, values[bad], problem)
+    return [ids[word] for word in words]
+
+
+def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
+    """Return the task's labels in the order of a checkpoint, or None if it does not name exactly these (in any case).
 
     label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, say nothing about order.
     """
     ids = {name.lower(): int(i) for name, i in label2id.items()}
-    known = {label.lower() for label in task_labels} == ids.keys()
-    if known and sorted(ids.values()) == list(range(len(task_labels))):
+    is_named = {label.lower() for label in task_labels} == ids.keys()
+    if is_named and sorted(ids.values()) == list(range(len(task_labels))):
         return sorted(task_labels, key=lambda label: ids[label.lower()])
-    return list(task_labels)
+    return None
 
 
 def checkpoint_labels(label2id: Mapping[str, int]) -> list[str] | None:
@@ -108,35 +152,32 @@ def convert_label_ids(label_ids: Iterable[int], source: Sequence[str], target: S
     return positions[np.asarray(label_ids, dtype=np.int64)]
 
 
-KINDS_OF_TYPES = {int: WHOLE, float: DECIMAL, type(None): MISSING}
-
-
-def _kind(value) -> str:
-    if not isinstance(value, str):
-        return KINDS_OF_TYPES.get(type(value), UNFIT)
-    if value == "":
-        return MISSING
-    if CONTROL.search(value):
-        return UNFIT
-    return next((kind for kind, pattern in PATTERNS.items() if pattern.fullmatch(value)), WORD)
-
-
-def _where(kinds, kind):
-    return [i for i, other in enumerate(kinds) if other == kind]
-
-
 def one_digit_each(ids, class_count: int) -> str | list[int]:
     """Write label ids as one string; ids of more than ten classes have no digit each and stay a list."""
     return "".join(map(str, ids)) if class_count <= 10 else [int(i) for i in ids]
 
 
-def _scores(table, column, limits=(-math.inf, math.inf)):
-    values = table.column(column)
-    bad = [i for i, value in enumerate(values) if _kind(value) not in PATTERNS or not math.isfinite(float(value))]
-    if bad:
-        table.refuse(column, bad, "give a number, not")
-    low, high = limits
-    outside = [i for i, value in enumerate(values) if not low <= float(value) <= high]
-    if outside:
-        table.refuse(column, outside, f"give a number from {low:g} to {high:g}, not")
-    return [float(value) for value in values]
+KINDS_OF_TYPES = {bool: WORD, int: WHOLE, float: DECIMAL, type(None): MISSING}
+
+
+def kinds_of(values: Iterable) -> list[str]:
+    """Return WHOLE, DECIMAL, WORD, MISSING or UNFIT for each label."""
+    return [_kind(value) for value in values]
+
+
+def _kind(value) -> str:
+    if not isinstance(value, str):
+        if value != value:  # the NaN by which pandas marks a missing value in parquet
+            return MISSING
+        return KINDS_OF_TYPES.get(type(value), UNFIT)
+    if value == "":
+        return MISSING
+    if CONTROL.search(value):
+        return UNFIT
+    if WHOLE_NUMBER.fullmatch(value):
+        return WHOLE
+    return DECIMAL if NUMBER.fullmatch(value) else WORD
+
+
+def _where(kinds, kind) -> list[bool]:
+    return [other == kind for other in kinds]

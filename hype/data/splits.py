@@ -1,25 +1,25 @@
 """Splits of a task, ready to tokenise: read, cut to the subset asked for, fingerprinted, with notes on what is odd."""
 
 import hashlib
-import os
 import random
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import pandas
 from datasets import Dataset, Features, Value
 
 from hype.data.arguments import DataArguments
-from hype.data.sources import Examples, file_examples, folder_examples, hub_examples, wanted_splits
-from hype.data.tasks import NLI_NAMES, TASKS, Task, holds, sample_text
+from hype.data.files import read_files
+from hype.data.glue import find_folder, read_folder, read_hub
+from hype.data.tasks import SENTENCES, TASKS, Task, sample_text
 from hype.errors import InputError
 
 LOW_RESOURCE_SIZE = 1000  # paper, table 3
 # Our own: the released subset is gone (its file of indices is missing from the release).
 LOW_RESOURCE_SEED = 42
 MAX_SAMPLES_FLAGS = {"train": "max_train_samples", "validation": "max_eval_samples", "test": "max_predict_samples"}
-TEXT_COLUMNS = ("sentence1", "sentence2")
+TEXT_COLUMNS = SENTENCES
 
 
 @dataclass
@@ -62,7 +62,7 @@ def load_splits(
 
     Own files win over --data_dir, that over the variable GLUE_DIR, that over the hub, from which also come the NLI
     sets that GLUE_DIR lacks. The mismatched splits are left out of tasks that lack them. label_names: see
-    `sources.file_examples`.
+    `files.read_files`.
 
     Raises:
         InputError: a file or folder that is not what it should be; the message names row and remedy.
@@ -78,30 +78,22 @@ def load_splits(
     return loaded
 
 
-def _read(data, splits, cache_dir, label_names) -> tuple[Splits, dict[str, Examples]]:
+def _read(data, splits, cache_dir, label_names) -> tuple[Splits, dict[str, pandas.DataFrame]]:
     notes: list[str] = []
     if data.task_name is None:
-        task, examples = file_examples(data, splits, label_names, notes)
+        task, examples = read_files(data, splits, label_names, notes)
         return Splits(task, {}, "files", notes=notes), examples
     task = TASKS[data.task_name]
-    splits = wanted_splits(task, splits)
-    folder = _glue_folder(data)
+    splits = [split for split in splits if split in task.sources or not split.endswith("_mismatched")]
+    missing = [split for split in splits if split not in task.sources]
+    if missing:
+        raise InputError(f"{task.title} has no {missing[0]} data; it has {', '.join(task.sources)}")
+    folder = find_folder(data.data_dir, task.name)
     if folder is None:
-        examples, source = hub_examples(task, splits, cache_dir)
+        examples, source = read_hub(task, splits, cache_dir)
         return Splits(task, {}, source, notes=notes), examples
-    examples = {split: folder_examples(task, split, folder, data.encoding, notes) for split in splits}
+    examples = {split: read_folder(task, split, folder, data.encoding, notes) for split in splits}
     return Splits(task, {}, "folder", notes=notes, sample_text=sample_text(folder)), examples
-
-
-def _glue_folder(data) -> Path | None:
-    for name, value in (("--data_dir", data.data_dir), ("GLUE_DIR", os.environ.get("GLUE_DIR"))):
-        if value:
-            if not Path(value).is_dir():
-                raise InputError(f"{name} {value}: no such folder; give the one that holds CoLA/, RTE/ ...")
-            # The GLUE folder of all tasks need not hold those that are not GLUE's.
-            is_elsewhere = name == "GLUE_DIR" and data.task_name in NLI_NAMES and not holds(value, data.task_name)
-            return None if is_elsewhere else Path(value)
-    return None
 
 
 def low_resource_indices(row_count: int) -> list[int]:
@@ -115,21 +107,24 @@ def low_resource_indices(row_count: int) -> list[int]:
     return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE))
 
 
-def _subset(loaded: Splits, split: str, examples: Examples, data: DataArguments) -> Examples:
+def _subset(loaded: Splits, split: str, examples: pandas.DataFrame, data: DataArguments) -> pandas.DataFrame:
     limit = getattr(data, MAX_SAMPLES_FLAGS[split.removesuffix("_mismatched")])
     if split == "train" and data.low_resource:
         loaded.low_resource_indices = low_resource_indices(len(examples))[:limit]
-        return examples.select(loaded.low_resource_indices)
-    return examples if limit is None else examples.select(range(min(limit, len(examples))))
+        return examples.iloc[loaded.low_resource_indices]
+    return examples.iloc[:limit]
 
 
-def _dataset(examples: Examples, task: Task) -> Dataset:
-    columns = dict(zip(TEXT_COLUMNS, examples.texts, strict=False))
-    features = {name: Value("string") for name in columns}
-    if examples.labels is not None:
-        columns["label"] = examples.labels
+def _dataset(examples: pandas.DataFrame, task: Task) -> Dataset:
+    features = {name: Value("string") for name in _text_columns(examples)}
+    if "label" in examples:
         features["label"] = Value("float32" if task.is_regression else "int64")
-    return Dataset.from_dict({**columns, "idx": examples.idx}, Features({**features, "idx": Value("int64")}))
+    features["idx"] = Value("int64")
+    return Dataset.from_dict({name: examples[name].tolist() for name in features}, Features(features))
+
+
+def _text_columns(examples) -> list[str]:
+    return [name for name in TEXT_COLUMNS if name in examples]
 
 
 def text_hash(columns: Iterable[Sequence[str]]):
@@ -143,22 +138,23 @@ def text_hash(columns: Iterable[Sequence[str]]):
     return digest
 
 
-def _fingerprint(examples: Examples, task: Task) -> str:
-    digest = text_hash(examples.texts)
-    if examples.labels is not None and task.is_regression:
-        digest.update(struct.pack(f"<{len(examples)}f", *examples.labels))
-    elif examples.labels is not None:
-        digest.update("\t".join(task.label_names[i] for i in examples.labels).encode("utf-8"))
+def _fingerprint(examples: pandas.DataFrame, task: Task) -> str:
+    digest = text_hash(examples[name] for name in _text_columns(examples))
+    if "label" in examples and task.is_regression:
+        digest.update(struct.pack(f"<{len(examples)}f", *examples["label"]))
+    elif "label" in examples:
+        digest.update("\t".join(task.label_names[i] for i in examples["label"]).encode("utf-8"))
     return digest.hexdigest()
 
 
-def _row_notes(loaded: Splits, split: str, examples: Examples) -> list[str]:
+def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[str]:
     notes = []
     source = loaded.task.sources.get(split)
     if source and not loaded.is_sample and len(examples) != source.row_count:
         consequence = "" if split == "train" else "; a score on them is not a GLUE score"
         notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
-    empty_count = sum(any(not text.strip() for text in row) for row in zip(*examples.texts, strict=True))
+    texts = (examples[name] for name in _text_columns(examples))
+    empty_count = sum(any(not text.strip() for text in row) for row in zip(*texts, strict=True))
     if empty_count:
         notes.append(f"{split}: {empty_count} rows with an empty text")
     return notes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hype.data.tasks import TASKS, SplitSource
+from hype.data.tasks import task_files
 from hype.errors import InputError
 from hype.files import joint_sha256, model_sha256, tokenizer_sha256
 
@@ -83,8 +83,7 @@ def data_fingerprint(folder: str | None, task: str, splits: tuple[str, ...] = TR
     """Hash the files of a task that a run trains on or evaluates; without a folder the data is the hub's."""
     if folder is None:
         return "hub"
-    sources = [TASKS[task].sources[split] for split in splits if split in TASKS[task].sources]
-    paths = [Path(folder) / path for source in sources for path in _paths(source)]
+    paths = [Path(folder) / path for path in task_files(task, splits)]
     return joint_sha256([path for path in paths if path.is_file()])
 
 
@@ -92,10 +91,6 @@ def data_fingerprint(folder: str | None, task: str, splits: tuple[str, ...] = TR
 def file_fingerprint(path: str | None) -> str:
     """Hash one file; without one the data is the hub's. An absent one has the hash of nothing: reading it tells."""
     return "hub" if path is None else joint_sha256([Path(path)] if Path(path).is_file() else [])
-
-
-def _paths(source: SplitSource) -> list[str]:
-    return [*source.paths, *(path for form in source.forms for paths in form.paths for path in paths)]
 
 
 @cache

@@ -25,7 +25,7 @@ NEUTRAL = {
         "allow_new_layers", "allow_pickle_weights", "cache_dir", "use_auth_token", "use_fast_tokenizer",
         "trust_remote_code", "model_name_or_path",
     },
-    "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "overwrite_cache"},
+    "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "delimiter", "overwrite_cache"},
     "training": {
         "allow_changed", "batch_eval_metrics", "dataloader_num_workers", "dataloader_persistent_workers",
         "dataloader_pin_memory", "dataloader_prefetch_factor", "ddp_timeout", "disable_tqdm",

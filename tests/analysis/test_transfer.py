@@ -58,7 +58,7 @@ def test_without_a_folder_of_their_own_the_three_sets_are_the_glue_folders_or_th
     for name in {"SNLI", "SICK", "SciTail"} - set(held):
         shutil.rmtree(folder / name)
     asked = []
-    monkeypatch.setattr("hype.data.splits.hub_examples", lambda task, *_: asked.append(task.name) or ({}, "hub"))
+    monkeypatch.setattr("hype.data.splits.read_hub", lambda task, *_: asked.append(task.name) or ({}, "hub"))
     for name, split in dict.fromkeys(TARGETS.values()):
         Options(data_dir=str(folder)).splits(name, [split])
     assert asked == ([] if held else ["snli", "sick", "scitail"])

@@ -1,126 +1,167 @@
 """Labels are words, classes or scores as the file says, and keep their meaning in every order."""
 
 import numpy as np
+import pandas
 import pytest
 
 from hype.data.labels import (
     DECIMAL,
+    MISSING,
+    UNFIT,
     WHOLE,
     WORD,
     aligned_labels,
+    are_scores,
     checkpoint_labels,
     class_names,
     convert_label_ids,
     folder_labels,
-    label_kind,
+    is_unlabelled,
+    kinds_of,
     one_digit_each,
     own_labels,
+    scores,
 )
-from hype.data.readers import Table
 from hype.data.tasks import TASKS
 from hype.errors import InputError
 
 NLI = TASKS["mnli"].label_names
 
 
-def table_of(values):
-    return Table("own.csv", {"label": list(values)}, list(range(2, 2 + len(values))))
+PATH = "own.csv"
+
+
+def column_of(*values):
+    return pandas.Series(list(values), index=range(2, 2 + len(values)), name="label", dtype=object)
+
+
+KINDS = {
+    WHOLE: ["0", "10", "-3", "+1", "01", 0, -1],
+    DECIMAL: ["0.0", ".5", "-2.", "1.5e-3", "1e-05", "1e+16", "2E3", 0.5, 1e16, float("inf")],
+    WORD: [
+        "yes", "None", "NA", "null", "nan", "inf", "1_0", "1,5", " 1", "\u0661", "9" * 5000, "1" + "0" * 18,
+        True, False,
+    ],
+    MISSING: ["", None, float("nan")],
+    UNFIT: ["a\tb", "a\nb", ["a"], {}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_label_is_of_one_kind(kind):
+    assert kinds_of(KINDS[kind]) == [kind] * len(KINDS[kind])
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"),
+    ("values", "expected"),
     [
-        (["0", "1", "0"], WHOLE),
-        ([0, 1, 0], WHOLE),
-        (["10", "9", "-3"], WHOLE),
-        (["0.0", "1.0"], DECIMAL),
-        (["3.5", ".5", "1.5e-3", "-2."], DECIMAL),
-        ([0.5, 1.0], DECIMAL),
-        (["yes", "no"], WORD),
-        (["None", "NA", "null", "nan"], WORD),
+        (["0", "1", "0"], False),
+        ([0, 1, 0], False),
+        (["yes", "no"], False),
+        ([True, False], False),
+        (["0.0", "1.0"], True),
+        ([0.5, 1.0], True),
+        (["0.5", "1e-05", "0.25"], True),
+        (["1e+16", "2.5"], True),
+        (["3.5", "4", "2.0"], True),
+        ([3.5, 4, 2.0], True),
+        (["1", "2", "2.5"], True),
     ],
 )
-def test_a_column_of_one_kind_is_of_that_kind(values, kind):
-    assert label_kind(table_of(values), "label") == kind
+def test_numbers_are_scores_if_some_have_a_fraction(values, expected):
+    assert are_scores(PATH, column_of(*values)) is expected
 
 
 @pytest.mark.parametrize(
     ("values", "parts"),
     [
-        (["0", "1", "1.0", "0"], ["whole numbers in other rows", "row 4: '1.0'"]),
-        ([0, 1, 1.0], ["whole numbers", "row 4: 1.0"]),
-        (["0.5", "1.5", "2"], ["decimal point", "row 4: '2'"]),
-        (["0", "1", "abc"], ["whole numbers", "row 4: 'abc'"]),
-        (["0", "", "1"], ["missing", "row 3: ''"]),
-        (["0.5", "", "1.5"], ["missing", "row 3: ''"]),
-        ([0, None, 1], ["missing", "row 3: None"]),
-        ([True, False], ["words or numbers", "row 2: True"]),
-        ([["a"], ["b"]], ["words or numbers", "row 2: ['a']"]),
-        (["a\tb", "c"], ["words or numbers", "row 2"]),
+        (["0", "1", "1.0", "0"], ["whole numbers in other rows", "row 4: '1.0'", "--do_regression"]),
+        ([0, 1, 1.0], ["whole numbers", "row 4: 1.0", "--do_regression"]),
+        (["0", "1"] * 20 + ["0.5"], ["whole numbers", "row 42: '0.5'", "--do_regression"]),
+        (["0", "1", "abc"], ["numbers in other rows", "row 4: 'abc'"]),
+        (["abc", "def", "1"], ["words in other rows", "row 4: '1'"]),
         (["0"] * 9 + ["x"] * 7, ["row 11: 'x'", "row 15: 'x'", "(7 rows in all)"]),
     ],
 )
-def test_a_mixed_or_incomplete_column_is_refused(values, parts):
+def test_a_mixed_column_is_refused(values, parts):
     with pytest.raises(InputError) as caught:
-        label_kind(table_of(values), "label")
-    for part in ["own.csv", "'label'", *parts]:
+        are_scores(PATH, column_of(*values))
+    for part in [PATH, "'label'", *parts]:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        (["0", "", "1"], ["missing", "row 3: ''"]),
+        ([0, None, 1], ["missing", "row 3: None"]),
+        ([["a"], ["b"]], ["words or numbers", "row 2: ['a']"]),
+        (["a\tb", "c"], ["words or numbers", "row 2"]),
+    ],
+)
+def test_an_incomplete_or_unfit_column_is_refused(values, parts):
+    with pytest.raises(InputError) as caught:
+        is_unlabelled(PATH, column_of(*values))
+    for part in [PATH, "'label'", *parts]:
+        assert part in str(caught.value)
+
+
+def test_a_column_without_any_label_is_unlabelled():
+    assert is_unlabelled(PATH, column_of("", "", ""))
+    assert not is_unlabelled(PATH, column_of("a", "b"))
+
+
 def test_classes_are_sorted_and_numbers_by_value():
-    assert class_names(table_of(["yes", "no", "maybe"]), "label", WORD) == ("maybe", "no", "yes")
-    assert class_names(table_of([10, 9, 0, 9]), "label", WHOLE) == ("0", "9", "10")
+    assert class_names(PATH, column_of("yes", "no", "maybe")) == ("maybe", "no", "yes")
+    assert class_names(PATH, column_of(10, 9, 0, 9)) == ("0", "9", "10")
+    assert class_names(PATH, column_of("10.5", "9.0")) == ("9.0", "10.5")
 
 
 def test_one_class_alone_is_refused():
     with pytest.raises(InputError, match="all labels are 'yes'"):
-        class_names(table_of(["yes", "yes"]), "label", WORD)
+        class_names(PATH, column_of("yes", "yes"))
 
 
 def test_minus_one_is_no_class():
     with pytest.raises(InputError, match=r"-1 marks a row without a label.*row 3: '-1'"):
-        class_names(table_of(["0", "-1", "1"]), "label", WHOLE)
+        class_names(PATH, column_of("0", "-1", "1"))
 
 
 def test_own_labels_become_ids_scores_or_errors():
-    assert own_labels(table_of(["b", "a"]), "label", ("a", "b")) == [1, 0]
-    assert own_labels(table_of([1, 0]), "label", ("0", "1")) == [1, 0]
-    assert own_labels(table_of(["2", "1.5"]), "label", None) == [2.0, 1.5]
+    assert own_labels(PATH, column_of("b", "a"), ("a", "b")) == [1, 0]
+    assert own_labels(PATH, column_of(1, 0), ("0", "1")) == [1, 0]
+    assert scores(PATH, column_of("2", "1.5")) == [2.0, 1.5]
     with pytest.raises(InputError, match="training data are a, b, not: row 3: 'c'"):
-        own_labels(table_of(["b", "c"]), "label", ("a", "b"))
-    with pytest.raises(InputError, match="give a number, not: row 3: 'nan'"):
-        own_labels(table_of(["1.5", "nan"]), "label", None)
+        own_labels(PATH, column_of("b", "c"), ("a", "b"))
+    for bad in ("nan", "1e999", "x", ""):
+        with pytest.raises(InputError, match=f"give a number, not: row 3: '{bad}'"):
+            scores(PATH, column_of("1.5", bad))
 
 
 @pytest.mark.parametrize(("name", "bad"), [("cola", "-1"), ("cola", "1.0"), ("cola", ""), ("mnli", "0"), ("rte", "-")])
 def test_a_label_that_glue_does_not_have_is_refused_with_those_it_has(name, bad):
     words = TASKS[name].label_words
     with pytest.raises(InputError) as caught:
-        folder_labels(table_of([*words, bad]), "label", TASKS[name])
+        folder_labels(PATH, column_of(*words, bad), TASKS[name])
     assert f"give one of {', '.join(words)}, not: row {2 + len(words)}: {bad!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize("score", ["5.1", "-1", "7.5"])
 def test_scores_beyond_the_tasks_range_are_refused(score):
     with pytest.raises(InputError, match=rf"from 0 to 5, not: row 3: '{score}'"):
-        folder_labels(table_of(["2.5", score]), "label", TASKS["stsb"])
+        folder_labels(PATH, column_of("2.5", score), TASKS["stsb"])
 
 
-@pytest.mark.parametrize("label", ["01", "+1", "\u0661"])
+@pytest.mark.parametrize("label", ["01", "+1"])
 def test_another_way_to_write_a_number_is_not_another_class(label):
     with pytest.raises(InputError, match="row 3"):
-        class_names(table_of(["1", label, "0", "1"]), "label", WHOLE)
+        class_names(PATH, column_of("1", label, "0", "1"))
 
 
 def test_codes_of_one_width_are_classes_in_the_order_of_their_numbers():
-    codes = [f"{i:02}" for i in (12, 1, 3, 1)]
-    assert label_kind(table_of(codes), "label") == WHOLE
-    assert class_names(table_of(codes), "label", WHOLE) == ("01", "03", "12")
-
-
-def test_a_number_of_absurd_length_is_refused():
-    with pytest.raises(InputError, match="row 3"):
-        label_kind(table_of(["1", "9" * 5000, "0"]), "label")
+    codes = column_of("12", "01", "03", "01")
+    assert not are_scores(PATH, codes)
+    assert class_names(PATH, codes) == ("01", "03", "12")
 
 
 def test_more_than_ten_classes_have_no_digit_each():
@@ -129,10 +170,10 @@ def test_more_than_ten_classes_have_no_digit_each():
 
 
 def test_scores_of_stsb_are_numbers():
-    assert folder_labels(table_of(["5.000", "3.8", "0"]), "label", TASKS["stsb"]) == [5.0, 3.8, 0.0]
+    assert folder_labels(PATH, column_of("5.000", "3.8", "0"), TASKS["stsb"]) == [5.0, 3.8, 0.0]
     for bad in ("", "inf", "nan", "5,0", "1_0", "five"):
         with pytest.raises(InputError, match="row 2"):
-            folder_labels(table_of([bad]), "label", TASKS["stsb"])
+            folder_labels(PATH, column_of(bad), TASKS["stsb"])
 
 
 @pytest.mark.parametrize(
@@ -141,13 +182,14 @@ def test_scores_of_stsb_are_numbers():
         ({"CONTRADICTION": 0, "NEUTRAL": 1, "ENTAILMENT": 2}, ["contradiction", "neutral", "entailment"]),
         ({"contradiction": 0, "entailment": 1, "neutral": 2}, ["contradiction", "entailment", "neutral"]),
         ({"entailment": "0", "neutral": "1", "contradiction": "2"}, list(NLI)),
-        ({"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}, list(NLI)),
-        ({"contradiction": 0, "entailment": 1}, list(NLI)),
-        ({"contradiction": 0, "neutral": 1, "entailment": 2, "other": 3}, list(NLI)),
-        ({"contradiction": 1, "neutral": 2, "entailment": 3}, list(NLI)),
+        ({"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}, None),
+        ({"c": 0, "e": 1, "n": 2}, None),
+        ({"contradiction": 0, "entailment": 1}, None),
+        ({"contradiction": 0, "neutral": 1, "entailment": 2, "other": 3}, None),
+        ({"contradiction": 1, "neutral": 2, "entailment": 3}, None),
     ],
 )
-def test_a_checkpoints_order_is_taken_only_if_it_names_all_labels(label2id, order):
+def test_a_checkpoints_order_is_known_only_if_it_names_all_labels(label2id, order):
     assert aligned_labels(NLI, label2id) == order
 
 

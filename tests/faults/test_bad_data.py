@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hype.data.arguments import DataArguments
-from hype.data.readers import READERS, read_table
-from hype.data.sources import file_examples
+from hype.data.files import read_files
 from hype.data.splits import load_splits
-from hype.data.tasks import TASKS
+from hype.data.tables import EXTENSIONS, column, read_table
+from hype.data.tasks import NLI_NAMES, TASKS
 from hype.errors import InputError
 from tests.tiny import SAMPLE
 
@@ -80,14 +80,14 @@ def as_bytes(extension: str, rows: list[dict]) -> bytes:
     return (json.dumps(rows) if extension == "json" else "\n".join(map(json.dumps, rows))).encode()
 
 
-@pytest.mark.parametrize("extension", READERS)
+@pytest.mark.parametrize("extension", EXTENSIONS)
 @FUZZ
 @given(content=st.binary(max_size=60), encoding=st.sampled_from(ENCODINGS))
 def test_any_bytes_give_rows_or_one_line(tmp_path, extension, content, encoding):
     path = tmp_path / f"any{extension}"
     path.write_bytes(content)
     table = rows_or_one_line(lambda: read_table(path, encoding))
-    assert table is None or {len(values) for values in table.columns.values()} <= {len(table.numbers)}
+    assert table is None or len(table) > 0
 
 
 @pytest.mark.parametrize("extension", ["tsv", "csv", "json", "jsonl", "parquet"])
@@ -97,8 +97,8 @@ def test_one_damaged_byte_never_shifts_a_column(tmp_path, extension, texts, dama
     path = tmp_path / f"damaged.{extension}"
     path.write_bytes(damage(as_bytes(extension, tagged_rows(texts))))
     table = rows_or_one_line(lambda: read_table(path))
-    for name, values in table.columns.items() if table and extension in ("tsv", "csv") else ():
-        for value in values:
+    for i, name in enumerate(table.columns) if table is not None and extension in ("tsv", "csv") else ():
+        for value in table.iloc[:, i]:
             # A damaged tag is no tag; a quote may join the values of a row or of several.
             tags = {tag for tag in ("a§", "b§") if tag in value}
             assert not tags or name not in ("a", "b") or f"{name}§" in tags, (name, value)
@@ -127,7 +127,7 @@ LABELS = st.one_of(
 @FUZZ
 @given(labels=st.lists(LABELS, min_size=1, max_size=6))
 def test_classes_never_become_numbers(tmp_path, extension, labels):
-    """It is a regression only if every label is written with a decimal point."""
+    """It is a regression only if every label is a number, and one has a decimal point or an exponent."""
     path = tmp_path / f"own.{extension}"
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         if extension == "csv":
@@ -135,20 +135,19 @@ def test_classes_never_become_numbers(tmp_path, extension, labels):
         else:
             file.write("\n".join(json.dumps({"text": "t", "label": label}) for label in labels))
     data, notes = DataArguments(train_file=str(path)), []
-    read = rows_or_one_line(lambda: file_examples(data, ["train"], None, notes))
+    read = rows_or_one_line(lambda: read_files(data, ["train"], None, notes))
     if read is not None:
         task, examples = read
-        has_points = all(isinstance(label, float) or "." in str(label) for label in labels)
-        assert task.is_regression <= has_points
         assert len(examples["train"]) == len(labels)
-        if not task.is_regression:
-            words = [task.label_names[i] for i in examples["train"].labels]
+        if task.is_regression:
+            assert examples["train"]["label"].tolist() == [float(label) for label in labels]
+            assert any(isinstance(label, float) or set(".eE") & set(str(label)) for label in labels)
+        else:
+            words = [task.label_names[i] for i in examples["train"]["label"]]
             assert words == [str(label) for label in labels]
 
 
-@pytest.mark.parametrize(
-    "task", [name for name in TASKS if "train" in TASKS[name].sources and not TASKS[name].sources["train"].forms]
-)
+@pytest.mark.parametrize("task", [name for name in TASKS if "train" in TASKS[name].sources and name not in NLI_NAMES])
 @settings(FUZZ, max_examples=max(FUZZ.max_examples // 4, 10))
 @given(damage=damages())
 def test_a_damaged_glue_file_gives_rows_or_one_line(tmp_path, task, damage):
@@ -190,7 +189,7 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, case):
     path.write_bytes(content)
 
     def read():
-        return read_table(path).column("label")
+        return column(path, read_table(path), "label")
 
     assert rows_or_one_line(read) is None
 

@@ -2,14 +2,16 @@
 
 import csv
 import json
+import re
 
+import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hype.data.readers import read_table, read_tsv
+from hype.data.tables import column, read_delimited, read_table, refuse
 from hype.errors import InputError
 
 TSV = "text\tlabel\none\t0\n„two“\t1\n"
@@ -26,7 +28,11 @@ def write(tmp_path, name, content):
 
 
 def rows_of(table):
-    return list(zip(*table.columns.values(), strict=True))
+    return list(table.itertuples(index=False, name=None))
+
+
+def columns_of(table):
+    return {name: table[name].tolist() for name in table}
 
 
 def write_csv(path, rows):
@@ -83,38 +89,100 @@ def test_other_encodings_read_alike_when_named(tmp_path, encoding):
 def test_byte_order_mark_and_line_ends_make_no_difference(tmp_path, change):
     plain = read_table(write(tmp_path, "plain.tsv", TSV))
     changed = read_table(write(tmp_path, "changed.tsv", change(TSV)))
-    assert (changed.columns, changed.numbers) == (plain.columns, plain.numbers) == (plain.columns, [2, 3])
+    assert rows_of(changed) == rows_of(plain)
+    assert list(changed.index) == list(plain.index) == [2, 3]
 
 
 def test_a_text_beyond_the_csv_modules_limit_is_read(tmp_path):
     text = "x" * 200_000
     limit = csv.field_size_limit()
-    assert read_table(write(tmp_path, "long.csv", f"a\n{text}\n")).columns == {"a": [text]}
+    assert rows_of(read_table(write(tmp_path, "long.csv", f"a\n{text}\n"))) == [(text,)]
     assert csv.field_size_limit() == limit
 
 
 def test_json_keeps_types(tmp_path):
     table = read_table(write(tmp_path, "a.json", '[{"a": "1", "b": 1}, {"a": "x", "b": 2}]'))
-    assert table.columns == {"a": ["1", "x"], "b": [1, 2]}
+    assert rows_of(table) == [("1", 1), ("x", 2)]
 
 
 def test_a_json_file_may_hold_one_object_on_each_line(tmp_path):
-    assert read_table(write(tmp_path, "a.json", '{"a": "x"}\r\n{"a": "y"}\n')).columns == {"a": ["x", "y"]}
+    assert rows_of(read_table(write(tmp_path, "a.json", '{"a": "x"}\r\n{"a": "y"}\n'))) == [("x",), ("y",)]
+
+
+@pytest.mark.parametrize("content", ['{"0": {"a": "x"}, "1": {"a": "y"}}', '{\n"0": {"a": "x"},\n"1": {"a": "y"}\n}'])
+def test_a_json_file_may_hold_an_object_whose_keys_number_the_rows(tmp_path, content):
+    assert rows_of(read_table(write(tmp_path, "a.json", content))) == [("x",), ("y",)]
+
+
+@pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("end", ["\n", "\n\n", "\r\n\r\n", "\n\n\n"])
+def test_blank_lines_at_the_end_are_no_rows(tmp_path, extension, end):
+    content = {"csv": "a,b\nx,0\ny,1", "tsv": "a\tb\nx\t0\ny\t1", "jsonl": '{"a":"x","b":"0"}\n{"a":"y","b":"1"}'}
+    table = read_table(write(tmp_path, f"a.{extension}", content[extension] + end))
+    assert rows_of(table) == [("x", "0"), ("y", "1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "delimiter", "rows"),
+    [
+        ("a.csv", 'a;b\n"x;\n";0\n', ";", [("x;\n", "0")]),
+        ("a.csv", "a\tb\nx\t0\n", "\t", [("x", "0")]),
+        ("a.tsv", 'a|b\n"x|0\n', "|", [('"x', "0")]),
+        ("a.csv", "sep=;\r\na;b\r\nx;0\r\n", None, [("x", "0")]),
+    ],
+)
+def test_a_delimiter_is_what_the_flag_or_the_file_itself_names(tmp_path, name, content, delimiter, rows):
+    assert rows_of(read_table(write(tmp_path, name, content), delimiter=delimiter)) == rows
+
+
+def test_excels_line_of_the_delimiter_counts_as_a_row(tmp_path):
+    table = read_table(write(tmp_path, "a.csv", "sep=;\na;b\nx;0\n"))
+    assert list(table.index) == [3]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "delimiter"),
+    [
+        ("a.csv", "text;label\na b;0\n", "';'"),
+        ("a.csv", "text;label\na, b;0\n", "';'"),
+        ("a.csv", "text|label\na b|0\n", "'|'"),
+        ("a.csv", "text\tlabel\na b\t0\n", "tab"),
+        ("a.tsv", "text,label\na b,0\n", "','"),
+    ],
+)
+def test_another_delimiter_than_the_extensions_is_named_with_the_flag(tmp_path, name, content, delimiter):
+    path = write(tmp_path, name, content)
+    with pytest.raises(InputError, match=rf"{name}.*--delimiter {re.escape(delimiter)}"):
+        column(path, read_table(path), "label")
+
+
+def test_a_missing_column_says_that_row_1_was_taken_as_the_header(tmp_path):
+    path = write(tmp_path, "a.csv", "0,text one\n1,text two\n")
+    with pytest.raises(InputError, match="no column 'label'; row 1, taken as the header, names 0, text one"):
+        column(path, read_table(path), "label")
+
+
+def test_columns_of_one_name_are_refused_only_where_they_are_used(tmp_path):
+    path = write(tmp_path, "a.csv", "v1,v2,,,\nham,hello,,,\n")
+    table = read_table(path)
+    assert column(path, table, "v2").tolist() == ["hello"]
+    with pytest.raises(InputError, match="'' more than once"):
+        column(path, table, "")
 
 
 def test_a_file_without_header_gets_the_names_given_and_keeps_those_asked_for(tmp_path):
     path = write(tmp_path, "cola.tsv", "gj04\t1\t\tA dog.\ngj04\t0\t*\tDog a.")
-    table = read_tsv(path, header=("source", "label", "mark", "sentence"), keep=("sentence", "label"))
-    assert table.columns == {"sentence": ["A dog.", "Dog a."], "label": ["1", "0"]}
-    assert table.numbers == [1, 2]
+    table, _ = read_delimited(path, header=("source", "label", "mark", "sentence"), keep=("sentence", "label"))
+    assert columns_of(table) == {"label": ["1", "0"], "sentence": ["A dog.", "Dog a."]}
+    assert list(table.index) == [1, 2]
 
 
-def test_malformed_rows_are_left_out_only_up_to_the_limit(tmp_path):
+def test_malformed_rows_are_skipped_only_up_to_the_limit(tmp_path):
     path = write(tmp_path, "a.tsv", "a\tb\n1\t2\nbroken\n3\t4\n\tbro\tken\n")
-    table = read_tsv(path, malformed_limit=2)
-    assert (rows_of(table), table.numbers, table.malformed) == ([("1", "2"), ("3", "4")], [2, 4], [3, 5])
-    with pytest.raises(InputError, match="row 5: 3 columns where the file has 2"):
-        read_tsv(path, malformed_limit=1)
+    table, malformed = read_delimited(path, malformed_limit=2)
+    assert (rows_of(table), list(table.index), malformed) == ([("1", "2"), ("3", "4")], [2, 4], [3, 5])
+    with pytest.raises(InputError, match="row 5: 3 columns where the header has 2"):
+        read_delimited(path, malformed_limit=1)
 
 
 BAD = {
@@ -124,7 +192,6 @@ BAD = {
     "mark alone": ("a.csv", b"\xef\xbb\xbf", ["empty"]),
     "header only": ("a.csv", "text,label\n", ["a header and no rows"]),
     "header only tsv": ("a.tsv", "text\tlabel", ["a header and no rows"]),
-    "duplicate header": ("a.csv", "a,b,a\n1,2,3\n", ["'a'", "more than once"]),
     "one row too long": ("a.csv", "a,b\n1,2\n1,2,3\n", ["row 3", "3 columns", "has 2"]),
     "one row too short": ("a.tsv", "a\tb\n1\t2\n1\n", ["row 3", "1 columns", "has 2"]),
     "all rows too long": ("a.csv", "a,b\n1,2,3\n4,5,6\n", ["row 2", "3 columns", "has 2"]),
@@ -135,10 +202,13 @@ BAD = {
     "latin-1": ("a.tsv", "text\tlabel\nzwö\t0\n".encode("latin-1"), ["byte offset 13", "--encoding"]),
     "utf-16": ("a.tsv", TSV.encode("utf-16"), ["byte offset 0", "--encoding"]),
     "utf-16 without mark": ("a.csv", "a,b\n".encode("utf-16-le"), ["NUL at byte offset 1", "--encoding"]),
+    "unclosed quote": ("a.csv", 'a,b\n1,"open\n2,3\n', ["line 3", "unexpected end"]),
+    "git lfs pointer": ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["git lfs pull"]),
+    "git lfs pointer, parquet": ("a.parquet", "version https://git-lfs.github.com/spec/v1\n", ["git lfs pull"]),
     "nul": ("a.tsv", "a\tb\n„\0\t1\n", ["NUL at byte offset 7"]),
     "truncated json": ("a.json", '[{"a": "x"},\n{"a": ', ["line 2"]),
     "truncated jsonl": ("a.jsonl", '{"a": "x"}\n{"a": "y"', ["line 2"]),
-    "blank line in jsonl": ("a.jsonl", '{"a": "x"}\n\n{"a": "y"}\n', ["line 2"]),
+    "blank line in jsonl": ("a.jsonl", '{"a": "x"}\n\n{"a": "y"}\n', ["line 2", "blank"]),
     "other keys": ("a.jsonl", '{"a": "x"}\n{"b": "y"}\n', ["row 2", "keys b", "has a"]),
     "fewer keys": ("a.json", '[{"a": "x", "b": 1}, {"a": "y"}]', ["row 2", "keys a", "has a, b"]),
     "no objects": ("a.json", '["x", "y"]', ["row 1", "str", "not an object"]),
@@ -173,10 +243,23 @@ def test_a_folder_is_not_a_file(tmp_path):
         read_table(tmp_path / "a.tsv")
 
 
+@pytest.mark.parametrize("kind", [datasets.Dataset, datasets.DatasetDict])
+def test_what_save_to_disk_wrote_is_named_with_the_way_to_a_file(tmp_path, kind):
+    data = datasets.Dataset.from_dict({"a": ["x"]})
+    (data if kind is datasets.Dataset else datasets.DatasetDict(train=data)).save_to_disk(tmp_path / "saved")
+    with pytest.raises(InputError, match=r"save_to_disk.*to_parquet"):
+        read_table(tmp_path / "saved")
+
+
+def test_a_web_address_is_not_a_file():
+    with pytest.raises(InputError, match=r"https://host/a.csv: a web address.*download"):
+        read_table("https://host/a.csv")
+
+
 def test_many_bad_rows_are_counted_and_five_shown(tmp_path):
-    table = read_table(write(tmp_path, "a.tsv", "a\n" + "x\n" * 9))
+    path = write(tmp_path, "a.tsv", "a\n" + "x\n" * 9)
     with pytest.raises(InputError) as caught:
-        table.refuse("a", range(2, 9), "give one of y, not")
+        refuse(path, read_table(path)["a"].iloc[2:9], "give one of y, not")
     assert str(caught.value).endswith(
         "a.tsv, column 'a': give one of y, not: "
         "row 4: 'x', row 5: 'x', row 6: 'x', row 7: 'x', row 8: 'x' (7 rows in all)"

@@ -1,0 +1,268 @@
+"""Table files as pandas frames of unchanged values, indexed by row number; what is not a clean table is refused.
+
+Rows come from the standard library's `csv` and `json`: pandas fills up rows that are too short and pyarrow takes an
+unclosed quote for the rest of the file, both without a word.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pandas
+import pyarrow
+import pyarrow.parquet
+
+from hype.errors import InputError
+
+EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+DELIMITERS = {";": "';'", "|": "'|'", "\t": "tab", ",": "','"}
+SHOWN_ROWS = 5  # of many bad rows
+SHOWN_CHARACTERS = 80  # of a bad value
+SHOWN_COLUMNS = 20
+LFS_POINTER = "version https://git-lfs.github.com/spec/"
+
+
+def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None = None) -> pandas.DataFrame:
+    """Read a csv, tsv, json, jsonl or parquet file, by its extension.
+
+    Values of csv and tsv stay strings; the other formats keep their types. The index holds the row numbers: from 1,
+    with a header counted.
+
+    Raises:
+        InputError: the file is no clean table; the message names file, row and remedy.
+    """
+    if re.match(r"\w+://", str(path)):
+        raise InputError(f"{path}: a web address, not a file; download it and give the file's path")
+    path = Path(path)
+    extension = path.suffix.lower()
+    if extension == ".parquet":
+        return _read_parquet(path)
+    if extension in (".json", ".jsonl"):
+        return read_json_table(path, encoding)
+    if extension in (".csv", ".tsv"):
+        return read_delimited(path, encoding, delimiter, is_quoted=extension == ".csv")[0]
+    require_file(path)
+    raise InputError(f"{path}: the extension is not one of {', '.join(EXTENSIONS)}; rename or convert the file")
+
+
+def read_delimited(
+    path: Path,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    is_quoted: bool = False,
+    header: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
+    malformed_limit: int = 0,
+) -> tuple[pandas.DataFrame, list[int]]:
+    """Read separated values; return them and the numbers of the malformed rows, which are skipped.
+
+    Args:
+        path: The file. Blank lines at its end are no rows.
+        encoding: Of the file; a byte order mark is accepted.
+        delimiter: One character. Defaults to a comma (quoted) or a tab (unquoted).
+        is_quoted: Whether values are quoted as in RFC 4180, where one may span lines. GLUE's tsv files are not.
+        header: Column names of a file that has no header row.
+        keep: Columns to hold in memory. Defaults to all.
+        malformed_limit: Number of rows of the wrong width that are skipped, not refused.
+    """
+    text = decode(path, encoding).rstrip("\r\n")
+    first_row = 1
+    if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # Excel's own way to name the delimiter
+        delimiter, text, first_row = match[1], text[match.end() :], 2
+    delimiter = delimiter or ("," if is_quoted else "\t")
+    rows = _quoted_rows(path, text, delimiter) if is_quoted else _unquoted_rows(text, delimiter)
+    if header is None:
+        header = next(rows, [])
+        first_row += 1
+    for name in keep or ():
+        _require_column(path, list(header), name)
+    positions = [i for i, name in enumerate(header) if keep is None or name in keep]
+    numbers, kept, malformed = [], [], []
+    for number, row in enumerate(rows, first_row):
+        if len(row) == len(header):
+            numbers.append(number)
+            kept.append([row[i] for i in positions])
+        elif len(malformed) < malformed_limit:
+            malformed.append(number)
+        else:
+            hint = _delimiter_hint(header)
+            raise InputError(f"{path}, row {number}: {len(row)} columns where the header has {len(header)}{hint}")
+    if not kept:
+        raise InputError(f"{path}: a header and no rows")
+    return pandas.DataFrame(kept, index=numbers, columns=[header[i] for i in positions], dtype=object), malformed
+
+
+def _unquoted_rows(text, delimiter):
+    # Line feeds alone end rows: texts hold other separators (U+2028, form feed).
+    return (line.removesuffix("\r").split(delimiter) for line in text.split("\n"))
+
+
+def _quoted_rows(path, text, delimiter):
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    limit = csv.field_size_limit(len(text) + 1)  # the default refuses texts over 128 KiB
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}; write quotes as in RFC 4180") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def read_json(path: Path, encoding: str = "utf-8"):
+    """Return the one JSON value of a file, or the list of those on its lines. Raises InputError that names the line."""
+    lines = decode(path, encoding).rstrip().split("\n")
+    if lines[0].lstrip().startswith("[") or lines[0].strip() == "{":
+        return _load_json(path, "\n".join(lines))
+    values = [_load_json(path, line, number) for number, line in enumerate(lines, 1)]
+    return values[0] if len(values) == 1 else values
+
+
+def read_json_table(path: Path, encoding: str = "utf-8") -> pandas.DataFrame:
+    """Read an array of objects, one object on each line, or an object of objects whose keys only number them."""
+    value = read_json(path, encoding)
+    if isinstance(value, dict):
+        value = list(value.values()) if all(isinstance(row, dict) for row in value.values()) else [value]
+    return json_table(path, value)
+
+
+def json_table(path: Path, records) -> pandas.DataFrame:
+    """Return objects with equal keys as a table. Raises InputError that names the first other one."""
+    if not isinstance(records, list):
+        raise InputError(f"{path}: {type(records).__name__}, not an array of objects; give one object for each row")
+    if not records:
+        raise InputError(f"{path}: no rows")
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, dict):
+            raise InputError(f"{path}, row {number}: {type(record).__name__}, not an object of columns")
+        if record.keys() != records[0].keys():
+            names, first = ", ".join(record), ", ".join(records[0])
+            raise InputError(f"{path}, row {number}: keys {names} where row 1 has {first}")
+    columns = {name: [record[name] for record in records] for name in records[0]}
+    return pandas.DataFrame(columns, index=range(1, len(records) + 1), dtype=object)
+
+
+def _load_json(path, text, line=None):
+    place = path if line is None else f"{path}, line {line}"
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        if "\\u" in text:  # an escape may be half a surrogate pair, which is no text
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply for a table") from None
+    except json.JSONDecodeError as error:
+        if line is None:
+            raise InputError(f"{path}, line {error.lineno}: {error.msg}") from error
+        raise InputError(f"{place}: {error.msg if text.strip() else 'blank'}; give one object on each line") from error
+    except ValueError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def _unique_keys(pairs):
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"a key occurs twice among {', '.join(keys)}")
+    return dict(pairs)
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_parquet(path: Path) -> pandas.DataFrame:
+    require_file(path)
+    if path.read_bytes()[: len(LFS_POINTER)] == LFS_POINTER.encode():
+        raise _lfs_error(path)
+    try:
+        table = pyarrow.parquet.read_table(path)
+        columns = [column.to_pylist() for column in table.columns]
+    # ValueError: damaged names, texts that are not UTF-8, dates after the year 9999.
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: not a parquet file, or one with damaged values ({reason})") from error
+    if table.num_rows == 0:
+        raise InputError(f"{path}: no rows")
+    frame = pandas.DataFrame(dict(enumerate(columns)), index=range(1, table.num_rows + 1), dtype=object)
+    return frame.set_axis(table.column_names, axis="columns")
+
+
+def decode(path: Path, encoding: str) -> str:
+    """Return the text of a file without its byte order mark. Raises InputError with the offset of what is no text."""
+    require_file(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        text = content.decode(encoding)
+        text.encode("utf-8")  # utf-7 and others let half a surrogate pair pass, which is no text
+    except UnicodeError as error:
+        place = f"at byte offset {error.start}" if isinstance(error, UnicodeDecodeError) else f"({error})"
+        raise InputError(f"{path}: not {encoding} {place}; give its --encoding") from error
+    except (LookupError, ValueError) as error:
+        raise InputError(f"--encoding {encoding}: no such encoding; give utf-8, utf-16, latin-1 ...") from error
+    text = text.removeprefix("\ufeff")
+    if not text.strip("\r\n"):
+        raise InputError(f"{path}: the file is empty; it needs a header and rows")
+    if text.startswith(LFS_POINTER):
+        raise _lfs_error(path)
+    if "\0" in text:
+        offset = len(text[: text.index("\0")].encode(encoding))
+        raise InputError(f"{path}: NUL at byte offset {offset}: not a text file, or one in another --encoding")
+    return text
+
+
+def require_file(path: Path) -> None:
+    """Raise InputError that says what `path` is, unless it is a file."""
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file")
+    if any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json")):
+        remedy = "write it as a file: datasets.load_from_disk(...).to_parquet(...), one for each split"
+        raise InputError(f"{path}: a folder written by save_to_disk, not a file; {remedy}")
+    raise InputError(f"{path}: a folder, not a file; give one of the files in it")
+
+
+def _lfs_error(path) -> InputError:
+    return InputError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull where it was cloned")
+
+
+def column(path: str | Path, table: pandas.DataFrame, name: str) -> pandas.Series:
+    """Return a column of a table. Raises InputError that lists the columns, or says that there are two of this name."""
+    _require_column(path, list(table.columns), name)
+    return table[name]
+
+
+def _require_column(path, names: list[str], name: str) -> None:
+    if names.count(name) == 1:
+        return
+    if name in names:
+        raise InputError(f"{path}: the header names {name!r} more than once; rename the columns")
+    shown = ", ".join(names[:SHOWN_COLUMNS]) + (" ..." if len(names) > SHOWN_COLUMNS else "")
+    if Path(path).suffix.lower() in (".csv", ".tsv", ".txt"):
+        hint = _delimiter_hint(names)
+        raise InputError(f"{path}: no column {name!r}; row 1, taken as the header, names {shown}{hint}")
+    raise InputError(f"{path}: no column {name!r}; its columns are {shown}")
+
+
+def _delimiter_hint(header: Sequence[str]) -> str:
+    """Return which delimiter a header suggests that was read as one column, for the end of a message."""
+    found = [shown for character, shown in DELIMITERS.items() if len(header) == 1 and character in header[0]]
+    return f"; are the columns separated by {found[0]}? Then pass --delimiter {found[0]}" if found else ""
+
+
+def refuse(path: str | Path, values: pandas.Series, problem: str) -> NoReturn:
+    """Raise InputError for these values of a column: the first five with their rows, and their number."""
+    shown = ", ".join(f"row {number}: {_shown(value)}" for number, value in values.iloc[:SHOWN_ROWS].items())
+    total = f" ({len(values)} rows in all)" if len(values) > SHOWN_ROWS else ""
+    raise InputError(f"{path}, column {values.name!r}: {problem}: {shown}{total}")
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
