@@ -75,7 +75,7 @@ def _text_columns(data, path, table: pandas.DataFrame, notes) -> tuple[str, ...]
     others = [name for i, name in enumerate(names) if name != data.label_column and _is_text(name, table.iloc[:, i])]
     if not others:
         raise InputError(f"{path}: no text column among {', '.join(names)}; give --text_columns")
-    notes.append(f"texts are the columns {', '.join(others[:2])}; --text_columns names others")
+    notes.append(f"text columns: {', '.join(others[:2])} (--text_columns names others)")
     return tuple(others[:2])
 
 
@@ -86,7 +86,7 @@ def _is_text(name: str, values: pandas.Series) -> bool:
 
 
 def _texts(path, table: pandas.DataFrame, name: str) -> pandas.Series:
-    values = column(path, table, name)
+    values = column(path, table, name, "text_columns")
     bad = [not isinstance(value, str) for value in values]
     if any(bad):
         refuse(path, values[bad], "give texts, not")
@@ -97,7 +97,7 @@ def _labels(split: str, path, table: pandas.DataFrame, name: str) -> pandas.Seri
     """Return the labels of a file. Those of a test file are optional: no column, empty cells, or -1 in every row."""
     if split == "test" and name not in table.columns:
         return None
-    values = column(path, table, name)
+    values = column(path, table, name, "label_column")
     if split == "test" and {str(value) for value in values} <= UNLABELLED:
         return None
     if is_unlabelled(path, values):

@@ -127,7 +127,7 @@ def _ids_of(path, values, ids, problem) -> list[int]:
     return [ids[word] for word in words]
 
 
-def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
+def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
     """Return the task's labels in the order of a checkpoint, or None if it does not name exactly these (in any case).
 
     label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, say nothing about order.
@@ -137,6 +137,11 @@ def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> l
     if is_named and sorted(ids.values()) == list(range(len(task_labels))):
         return sorted(task_labels, key=lambda label: ids[label.lower()])
     return None
+
+
+def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str]:
+    """Return the task's labels in the order of a checkpoint if that is known, else as they are."""
+    return checkpoint_order(task_labels, label2id) or list(task_labels)
 
 
 def checkpoint_labels(label2id: Mapping[str, int]) -> list[str] | None:

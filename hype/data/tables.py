@@ -7,6 +7,7 @@ unclosed quote for the rest of the file, both without a word.
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,6 @@ DELIMITERS = {";": "';'", "|": "'|'", "\t": "tab", ",": "','"}
 SHOWN_ROWS = 5  # of many bad rows
 SHOWN_CHARACTERS = 80  # of a bad value
 SHOWN_COLUMNS = 20
-LFS_POINTER = "version https://git-lfs.github.com/spec/"
 
 
 def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None = None) -> pandas.DataFrame:
@@ -35,22 +35,19 @@ def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None 
     Raises:
         InputError: the file is no clean table; the message names file, row and remedy.
     """
-    if re.match(r"\w+://", str(path)):
-        raise InputError(f"{path}: a web address, not a file; download it and give the file's path")
-    path = Path(path)
-    extension = path.suffix.lower()
+    path, extension = str(path), Path(path).suffix.lower()
     if extension == ".parquet":
         return _read_parquet(path)
     if extension in (".json", ".jsonl"):
         return read_json_table(path, encoding)
     if extension in (".csv", ".tsv"):
         return read_delimited(path, encoding, delimiter, is_quoted=extension == ".csv")[0]
-    require_file(path)
+    _read_bytes(path)
     raise InputError(f"{path}: the extension is not one of {', '.join(EXTENSIONS)}; rename or convert the file")
 
 
 def read_delimited(
-    path: Path,
+    path: str | Path,
     encoding: str = "utf-8",
     delimiter: str | None = None,
     is_quoted: bool = False,
@@ -112,7 +109,7 @@ def _quoted_rows(path, text, delimiter):
         csv.field_size_limit(limit)
 
 
-def read_json(path: Path, encoding: str = "utf-8"):
+def read_json(path: str | Path, encoding: str = "utf-8"):
     """Return the one JSON value of a file, or the list of those on its lines. Raises InputError that names the line."""
     lines = decode(path, encoding).rstrip().split("\n")
     if lines[0].lstrip().startswith("[") or lines[0].strip() == "{":
@@ -121,7 +118,7 @@ def read_json(path: Path, encoding: str = "utf-8"):
     return values[0] if len(values) == 1 else values
 
 
-def read_json_table(path: Path, encoding: str = "utf-8") -> pandas.DataFrame:
+def read_json_table(path: str | Path, encoding: str = "utf-8") -> pandas.DataFrame:
     """Read an array of objects, one object on each line, or an object of objects whose keys only number them."""
     value = read_json(path, encoding)
     if isinstance(value, dict):
@@ -129,7 +126,7 @@ def read_json_table(path: Path, encoding: str = "utf-8") -> pandas.DataFrame:
     return json_table(path, value)
 
 
-def json_table(path: Path, records) -> pandas.DataFrame:
+def json_table(path: str | Path, records) -> pandas.DataFrame:
     """Return objects with equal keys as a table. Raises InputError that names the first other one."""
     if not isinstance(records, list):
         raise InputError(f"{path}: {type(records).__name__}, not an array of objects; give one object for each row")
@@ -145,21 +142,17 @@ def json_table(path: Path, records) -> pandas.DataFrame:
     return pandas.DataFrame(columns, index=range(1, len(records) + 1), dtype=object)
 
 
-def _load_json(path, text, line=None):
-    place = path if line is None else f"{path}, line {line}"
+def _load_json(path, text, first_line=1):
     try:
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=_unique_keys)
         if "\\u" in text:  # an escape may be half a surrogate pair, which is no text
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
-    except RecursionError:
-        raise InputError(f"{place}: nested too deeply for a table") from None
     except json.JSONDecodeError as error:
-        if line is None:
-            raise InputError(f"{path}, line {error.lineno}: {error.msg}") from error
-        raise InputError(f"{place}: {error.msg if text.strip() else 'blank'}; give one object on each line") from error
-    except ValueError as error:
-        raise InputError(f"{place}: {error}") from error
+        line = first_line + error.lineno - 1
+        raise InputError(f"{path}, line {line}: {error.msg}; give an array, or one object on each line") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, from line {first_line}: {error}") from error
 
 
 def _unique_keys(pairs):
@@ -169,17 +162,12 @@ def _unique_keys(pairs):
     return dict(pairs)
 
 
-def _refuse_constant(name):
-    raise ValueError(f"{name} is not JSON")
-
-
-def _read_parquet(path: Path) -> pandas.DataFrame:
-    require_file(path)
-    if path.read_bytes()[: len(LFS_POINTER)] == LFS_POINTER.encode():
-        raise _lfs_error(path)
+def _read_parquet(path) -> pandas.DataFrame:
+    content = _read_bytes(path)
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
         columns = [column.to_pylist() for column in table.columns]
+        names = table.column_names
     # ValueError: damaged names, texts that are not UTF-8, dates after the year 9999.
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).partition("\n")[0]
@@ -187,67 +175,68 @@ def _read_parquet(path: Path) -> pandas.DataFrame:
     if table.num_rows == 0:
         raise InputError(f"{path}: no rows")
     frame = pandas.DataFrame(dict(enumerate(columns)), index=range(1, table.num_rows + 1), dtype=object)
-    return frame.set_axis(table.column_names, axis="columns")
+    return frame.set_axis(names, axis="columns")
 
 
-def decode(path: Path, encoding: str) -> str:
+def decode(path: str | Path, encoding: str) -> str:
     """Return the text of a file without its byte order mark. Raises InputError with the offset of what is no text."""
-    require_file(path)
+    content = _read_bytes(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        text = content.decode(encoding)
+        text = content.decode(encoding).removeprefix("\ufeff")
         text.encode("utf-8")  # utf-7 and others let half a surrogate pair pass, which is no text
     except UnicodeError as error:
         place = f"at byte offset {error.start}" if isinstance(error, UnicodeDecodeError) else f"({error})"
         raise InputError(f"{path}: not {encoding} {place}; give its --encoding") from error
     except (LookupError, ValueError) as error:
         raise InputError(f"--encoding {encoding}: no such encoding; give utf-8, utf-16, latin-1 ...") from error
-    text = text.removeprefix("\ufeff")
     if not text.strip("\r\n"):
         raise InputError(f"{path}: the file is empty; it needs a header and rows")
-    if text.startswith(LFS_POINTER):
-        raise _lfs_error(path)
     if "\0" in text:
         offset = len(text[: text.index("\0")].encode(encoding))
         raise InputError(f"{path}: NUL at byte offset {offset}: not a text file, or one in another --encoding")
     return text
 
 
-def require_file(path: Path) -> None:
-    """Raise InputError that says what `path` is, unless it is a file."""
-    if path.is_file():
-        return
-    if not path.is_dir():
-        raise InputError(f"{path}: no such file")
-    if any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json")):
-        remedy = "write it as a file: datasets.load_from_disk(...).to_parquet(...), one for each split"
+def _read_bytes(path) -> bytes:
+    if re.match(r"\w+://", str(path)):
+        raise InputError(f"{path}: a web address, not a file; download it and give the file's path")
+    names = os.listdir(path) if os.path.isdir(path) else []
+    if {"dataset_dict.json", "dataset_info.json"} & set(names):
+        remedy = "write each split to a file: datasets.load_from_disk(...).to_parquet(...)"
         raise InputError(f"{path}: a folder written by save_to_disk, not a file; {remedy}")
-    raise InputError(f"{path}: a folder, not a file; give one of the files in it")
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: a folder, not a file; give one of the files in it") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if content.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise InputError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull where it was cloned")
+    return content
 
 
-def _lfs_error(path) -> InputError:
-    return InputError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull where it was cloned")
+def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | None = None) -> pandas.Series:
+    """Return a column of a table. flag: the one that names another column.
 
-
-def column(path: str | Path, table: pandas.DataFrame, name: str) -> pandas.Series:
-    """Return a column of a table. Raises InputError that lists the columns, or says that there are two of this name."""
-    _require_column(path, list(table.columns), name)
+    Raises:
+        InputError: there is no such column, or more than one.
+    """
+    _require_column(path, list(table.columns), name, flag)
     return table[name]
 
 
-def _require_column(path, names: list[str], name: str) -> None:
+def _require_column(path, names: list[str], name: str, flag: str | None = None) -> None:
     if names.count(name) == 1:
         return
     if name in names:
         raise InputError(f"{path}: the header names {name!r} more than once; rename the columns")
     shown = ", ".join(names[:SHOWN_COLUMNS]) + (" ..." if len(names) > SHOWN_COLUMNS else "")
+    hint = _delimiter_hint(names) or (f"; name another by --{flag}" if flag else "")
     if Path(path).suffix.lower() in (".csv", ".tsv", ".txt"):
-        hint = _delimiter_hint(names)
         raise InputError(f"{path}: no column {name!r}; row 1, taken as the header, names {shown}{hint}")
-    raise InputError(f"{path}: no column {name!r}; its columns are {shown}")
+    raise InputError(f"{path}: no column {name!r}; its columns are {shown}{hint}")
 
 
 def _delimiter_hint(header: Sequence[str]) -> str:

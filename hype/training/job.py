@@ -60,9 +60,7 @@ class Job:
             self.splits: Splits = load_splits(arguments.data, wanted, arguments.model.cache_dir, known_labels)
         task = self.splits.task
         self.config.finetuning_task = task.name
-        self.label_names = task.label_names and (
-            aligned_labels(task.label_names, self.config.label2id) or list(task.label_names)
-        )
+        self.label_names = task.label_names and aligned_labels(task.label_names, self.config.label2id)
         if training.label_smoothing_factor and self.label_names is None:
             raise InputError(
                 f"--label_smoothing_factor {training.label_smoothing_factor:g}: {task.name} has scores, no classes to "

@@ -42,7 +42,7 @@ def test_own_files_keep_texts_as_they_stand(tmp_path, extension):
     }
     assert loaded.task.label_names == ("0", "1")
     assert loaded.source == "files"
-    assert "texts are the columns headline, body; --text_columns names others" in loaded.notes
+    assert "text columns: headline, body (--text_columns names others)" in loaded.notes
 
 
 def test_text_columns_may_be_named(tmp_path):
