@@ -4,9 +4,25 @@ import contextlib
 import gc
 import logging
 import os
+import shutil
 import sys
+import textwrap
 
+import hype
 from hype.errors import run_command
+
+USAGE = (
+    "usage: python main.py [FLAGS.json] --model_name_or_path MODEL --task_name TASK --output_dir DIR [--flag value ...]"
+)
+# Of transformers' TrainingArguments, the flags that --help names; --help_all describes them all.
+COMMON_FLAGS = (
+    "do_train", "do_eval", "do_predict", "learning_rate", "num_train_epochs", "max_steps", "warmup_steps",
+    "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "weight_decay",
+    "adam_beta2", "adam_epsilon", "seed", "eval_strategy", "eval_steps", "save_strategy", "save_steps",
+    "save_total_limit", "load_best_model_at_end", "logging_steps", "report_to", "bf16", "tf32", "torch_compile",
+    "resume_from_checkpoint", "use_cpu",
+)  # fmt: skip
+NAME_WIDTH = 36
 
 
 def main(argv: list[str]) -> int:
@@ -16,11 +32,17 @@ def main(argv: list[str]) -> int:
 
 def _finetune(argv):
     logging.getLogger("hype").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    if "--version" in argv:
+        print(f"hype {hype.__version__}")
+        return
     gc.disable()  # imports make no garbage, and looking for it takes a seventh of their time
     try:
         from hype.training.arguments import parse
 
-        arguments = parse(argv)  # before the imports below: --help and a wrong flag need none of them
+        if {"-h", "--help", "--help_all"} & set(argv):
+            print(help_text("--help_all" in argv))
+            return
+        arguments = parse(argv)  # before the imports below: a wrong flag needs none of them
         from hype.training.finetune import finetune, leave_process_group, summary
 
         gc.freeze()  # what is imported stays: Trainer, which collects at every start, need not look there
@@ -32,3 +54,50 @@ def _finetune(argv):
         leave_process_group()
     if record is not None:
         print(summary(record))
+
+
+def help_text(has_all: bool = False) -> str:
+    """Return the help of main.py: every flag of ours in groups, transformers' too if `has_all`."""
+    from hype.training.arguments import described_flags
+
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    lines = [USAGE, "", "Fine-tune one model on one task, with HyPe or without. FLAGS.json holds one object of flags."]
+    groups = described_flags()
+    transformers_flags = groups.pop(list(groups)[-1])
+    for title, flags in groups.items():
+        lines += ["", f"{title}:", *(line for flag in flags for line in _flag_lines(*flag, width))]
+    if has_all:
+        lines += ["", "Training, from transformers' TrainingArguments:"]
+        lines += [line for flag in transformers_flags for line in _flag_lines(*flag, width)]
+    else:
+        defaults = {name: default for name, default, _ in transformers_flags}
+        common = ", ".join(f"--{name} {defaults[name]}".rstrip() for name in COMMON_FLAGS)
+        text = f"Every flag of transformers' TrainingArguments works as well (--help_all), such as {common}."
+        lines += ["", *textwrap.wrap(text, width, break_on_hyphens=False)]
+    return "\n".join(lines)
+
+
+def _flag_lines(name, default, text, width):
+    head = f"  --{name} {default} ".ljust(NAME_WIDTH)
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=" " * NAME_WIDTH, break_on_hyphens=False
+    ) or [head]  # some of transformers' flags have no text
+
+
+def options_page() -> str:
+    """Return docs/options.md: the flags of --help as tables."""
+    from hype.text_tables import markdown_table
+    from hype.training.arguments import described_flags
+
+    groups = described_flags()
+    groups.pop(list(groups)[-1])
+    parts = [
+        "# Options of main.py",
+        "Every flag of transformers' `TrainingArguments` works as well; the few that are refused say why. Flags of the "
+        "transformers of the paper's time (`--evaluation_strategy`, `--no_cuda` ...) are taken as their successors, "
+        "with a warning. Made by `python scripts/options.py` from the help texts.",
+    ]
+    for title, flags in groups.items():
+        rows = [[f"`--{name}`", default and f"`{default}`", text] for name, default, text in flags]
+        parts += [f"**{title}**", markdown_table(["flag", "default", ""], rows)]
+    return "\n\n".join(parts) + "\n"

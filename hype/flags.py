@@ -37,18 +37,3 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give a whole number of at least 1")
     return int(text)
-
-
-def indices(flag: str, text: str) -> list[int]:
-    """Read layer indices such as 0,1,5-7, the value of a flag.
-
-    Raises:
-        InputError: anything else, an empty range too.
-    """
-    found = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or not int(first) <= int(last or first) < 10_000:
-            raise InputError(f"{flag} {text}: give indices and ranges such as 0,1,5-7")
-        found += range(int(first), int(last or first) + 1)
-    return found

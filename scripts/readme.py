@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +16,6 @@ RESULTS = ROOT / "results"
 sys.path.insert(0, str(ROOT))
 
 import pandas as pd  # noqa: E402
-from transformers import TrainingArguments  # noqa: E402
 
 from hype.benchmark import figures  # noqa: E402
 from hype.benchmark.techniques import commits, table  # noqa: E402
@@ -31,31 +29,7 @@ from hype.reproduction.findings import interval_text  # noqa: E402
 from hype.reproduction.options import parser  # noqa: E402
 from hype.reproduction.sections import sections_of  # noqa: E402
 from hype.reproduction.statistics import ALL_TASKS  # noqa: E402
-from hype.techniques import TechniqueArguments  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
-from hype.training.arguments import DataArguments, HyPeArguments, ModelArguments, RunArguments  # noqa: E402
-
-GROUPS = {
-    "HyPe": HyPeArguments,
-    "Model": ModelArguments,
-    "Data": DataArguments,
-    "Compared techniques": TechniqueArguments,
-    "Training, beside transformers' `TrainingArguments`": RunArguments,
-}
-
-
-def options() -> str:
-    """List every flag of ours with its default."""
-    inherited = {f.name for f in fields(TrainingArguments)} - {"output_dir", "logging_nan_inf_filter"}
-    parts = []
-    for title, group in GROUPS.items():
-        rows = []
-        own = [f for f in fields(group) if group is not RunArguments or f.name not in inherited]
-        for f in own:
-            default = "" if f.default in (None, "", MISSING) else f"`{f.default}`"
-            rows.append([f"`--{f.name}`", default, f.metadata["help"]])
-        parts += [f"**{title}**", markdown_table(["flag", "default", ""], rows)]
-    return "\n\n".join(parts)
 
 
 def quick_start() -> str:
@@ -221,7 +195,6 @@ def techniques() -> str:
 PARTS = {
     "README.md": {"quick_start": quick_start, "headline": headline, "controls": controls, "benchmark": benchmark},
     "docs/benchmark.md": {"benchmark_full": lambda: benchmark(is_full=True), "techniques": techniques},
-    "docs/options.md": {"options": options},
     "docs/reproduction.md": {
         "scale": scale.table,
         "models": scale.model_table,

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from hype.data.arguments import DataArguments
 from hype.errors import InputError, RunError
-from hype.flags import LineParser, flag, indices, require
+from hype.flags import LineParser, flag, require
 from hype.techniques import TechniqueArguments
 
 logger = logging.getLogger(__name__)
@@ -33,34 +33,35 @@ class ModelArguments:
     tokenizer_name: str | None = flag(None, "Tokenizer to load instead of the model's own (folder or hub name).")
     cache_dir: str | None = flag(None, "Where models and data from the hub are cached.")
     model_revision: str = flag("main", "Branch, tag or commit of a model on the hub.")
-    token: str | None = flag(None, "Access token for private models on the hub. Never recorded.")
-    use_auth_token: bool = flag(False, "Released flag: use the token of `hf auth login`, as is done anyway.")
-    use_fast_tokenizer: bool = flag(
-        True, "Released flag; transformers 5 has one kind of tokenizer, so false is refused."
-    )
+    token: str | None = flag(None, "Access token for private models on the hub; never recorded.")
     trust_remote_code: bool = flag(False, "Run code that comes with the model. Off: such a model is refused.")
     allow_pickle_weights: bool = flag(
-        False, "Load pytorch_model.bin where there is no safetensors file: pickle, which has run its author's code."
+        False, "Load pytorch_model.bin where there is no safetensors file. Pickle files can execute arbitrary code."
     )
-    ignore_mismatched_sizes: bool = flag(False, "Replace a classification head of another size by a new one.")
-    allow_new_layers: bool = flag(False, "Train although the weights lack a part of the model's body: it is random.")
-    checkpoint_dir: str | None = flag(None, "Released flag: load the weights from this folder instead of the model's.")
+    ignore_mismatched_sizes: bool = flag(
+        False, "Initialise at random what the checkpoint lacks or has in another size, such as its head."
+    )
+    checkpoint_dir: str | None = flag(None, "Load the weights from this folder instead of the model's.")
+    label_order: str | None = flag(
+        None,
+        "Order of the labels in the checkpoint's head if it does not name them, such as "
+        "contradiction,entailment,neutral. Unset: the order of the task.",
+    )
     dropout_rate: float | None = flag(
         None,
-        "Hidden dropout, as in the release: hidden_dropout_prob, on other models their field of that kind (XLNet, T5: "
-        "attention's, too); other dropouts stay. Unset: the checkpoint's.",
+        "Hidden dropout as in the release: hidden_dropout_prob or the model's field of that kind (for XLNet and T5 it "
+        "includes attention dropout). Unset: the checkpoint's.",
     )
     all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
-    dtype: str = flag("float32", "Weights are loaded as float32, bfloat16, float16, or auto (the checkpoint's).")
+    dtype: str = flag("float32", "Load the weights as float32, bfloat16, float16, or auto (as in the checkpoint).")
     attn_implementation: str | None = flag(
         None,
-        f"How attention is computed: {', '.join(ATTENTIONS)}. The noise is no part of it. flash_attention works in "
-        "half precision: pass --bf16 with it. Unset: transformers' choice, mostly sdpa.",
+        f"How attention is computed: {', '.join(ATTENTIONS)}. flash_attention needs --bf16. Unset: transformers' "
+        "choice, mostly sdpa.",
     )
 
     def __post_init__(self):
         require(self.model_name_or_path != "", "--model_name_or_path is missing: give a model folder or a hub name")
-        require(self.use_fast_tokenizer, "--use_fast_tokenizer false: transformers 5 has no slow tokenizers; drop it")
         require(
             self.dtype in ("float32", "bfloat16", "float16", "auto"),
             f"--dtype {self.dtype}: give float32, bfloat16, float16 or auto",
@@ -80,18 +81,21 @@ class ModelArguments:
 
 @dataclass
 class HyPeArguments:
-    """Hidden representation perturbation. The names are those of `hype.HyPe`."""
+    """Hidden representation perturbation. The names are those of `hype.HyPe`'s arguments."""
 
     hype_type: str = flag("none", "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U) or none.")
-    hype_eps: float = flag(1e-5, "Scale of the noise, sigma in the paper: N(0, eps^2), U(-eps, eps).")
-    hype_uniform_support: str = flag("symmetric", "uniform: symmetric U(-eps, eps), the paper; positive U(0, eps).")
-    hype_top_layers: int | None = flag(None, "Noise in the k layers nearest the head; 0 or unset: no such limit.")
-    hype_low_layers: int | None = flag(None, "Noise in the k layers nearest the input; with top: in both.")
-    hype_layers: str | None = flag(None, "Noise in these layers alone, counted from 0: 0,1,5-7.")
+    hype_eps: float = flag(1e-5, "Scale of the noise, sigma in the paper: N(0, eps^2) or U(-eps, eps).")
+    hype_uniform_support: str = flag(
+        "symmetric", "Uniform noise: symmetric U(-eps, eps) as in the paper, or positive U(0, eps) as in the release."
+    )
+    hype_top_layers: int | None = flag(None, "Noise in the k layers nearest the head only. Unset or 0: in all layers.")
+    hype_low_layers: int | None = flag(None, "Noise in the k layers nearest the input only; with top layers: in both.")
     hype_intermediate: bool = flag(False, "Noise also after self-attention (appendix G).")
-    hype_only_intermediate: bool = flag(False, "Noise after self-attention alone.")
-    hype_layers_path: str | None = flag(None, "Attribute path of the layer list of a model that is not known.")
-    hype_stream: str = flag("own", "Random numbers: own (seed, rank, step) or global (torch's generator).")
+    hype_only_intermediate: bool = flag(False, "Noise after self-attention only.")
+    hype_layers_path: str | None = flag(None, "Attribute path of the layer list, for a model that is not recognised.")
+    hype_stream: str = flag(
+        "own", "Random numbers of the noise: own (a function of seed, rank and step) or global (torch's generator)."
+    )
     allow_vanishing_noise: bool = flag(False, "Train although a half-precision dtype rounds most of the noise away.")
 
     def __post_init__(self):
@@ -107,47 +111,67 @@ class HyPeArguments:
             math.isfinite(self.hype_eps) and self.hype_eps >= 0,
             f"--hype_eps {self.hype_eps}: give a finite number of at least 0, such as 1e-5",
         )
-        if self.hype_layers is not None:
-            indices("--hype_layers", self.hype_layers)
-
-    def idle_flag(self) -> str | None:
-        """Say that a flag is without effect under this hype_type, or return None if all have one."""
-        for f in fields(self):
-            kinds = ("uniform",) if f.name == "hype_uniform_support" else ("normal", "uniform")
-            is_given = getattr(self, f.name) not in ((None, 0) if f.default is None else (f.default,))
-            is_of_noise = f.name.startswith("hype_") and f.name != "hype_type"
-            if is_of_noise and is_given and self.hype_type not in kinds:
-                return f"--{f.name} is without effect here: it belongs to --hype_type {' or '.join(kinds)}"
-        return None
 
 
-# Flags of older transformers, and what says the same today. Those that scripts of the paper's time use most
-# (warmup_ratio, overwrite_output_dir, group_by_length, logging_dir) are flags of RunArguments below.
-REMOVED_FLAGS = {
+# Flags of older transformers and what they are taken as, with a warning. A successor with a value replaces a switch.
+RENAMED_FLAGS = {
     "evaluation_strategy": "--eval_strategy",
     "no_cuda": "--use_cpu",
-    "use_mps_device": "nothing (MPS is used where it is found)",
     "per_gpu_train_batch_size": "--per_device_train_batch_size",
     "per_gpu_eval_batch_size": "--per_device_eval_batch_size",
-    "fp16_backend": "--fp16",
-    "half_precision_backend": "--fp16",
+    "max_val_samples": "--max_eval_samples",
+    "max_test_samples": "--max_predict_samples",
     "adafactor": "--optim adafactor",
-    "save_safetensors": "nothing (always on)",
+    "push_to_hub_model_id": "--hub_model_id",
     "push_to_hub_token": "--hub_token",
-    "include_inputs_for_metrics": "--include_for_metrics inputs",
-    "past_index": "nothing",
-    "use_legacy_prediction_loop": "nothing",
-    "tpu_num_cores": "accelerate launch",
-    "use_ipex": "nothing",
-    "mp_parameters": "nothing",
-    "ray_scope": "the variable RAY_SCOPE",
-    "dispatch_batches": "--accelerator_config",
-    "split_batches": "--accelerator_config",
     "torchdynamo": "--torch_compile_backend",
-    "include_tokens_per_second": "nothing",
-    "jit_mode_eval": "nothing",
+    "torch_dtype": "--dtype",
 }
-
+# Flags of older transformers that make no difference any more: left out, with a warning that says why.
+IGNORED_FLAGS = {
+    "use_auth_token": "the token of `hf auth login` is always used",
+    "use_fast_tokenizer": "transformers 5 has one kind of tokenizer",
+    "do_lower_case": "the tokenizer's own configuration decides",
+    "save_safetensors": "weights are always saved as safetensors",
+    "use_mps_device": "MPS is used where it is found",
+    "fp16_backend": "--fp16 always uses torch's autocast",
+    "half_precision_backend": "--fp16 always uses torch's autocast",
+    "use_legacy_prediction_loop": "there is one prediction loop",
+    "include_inputs_for_metrics": "scores are computed from the predictions",
+    "include_tokens_per_second": "--include_num_input_tokens_seen counts tokens",
+    "use_ipex": "torch has its optimisations built in",
+    "jit_mode_eval": "use --torch_compile for speed",
+    "tpu_metrics_debug": "use --debug",
+}
+# Flags that are refused by name, and what to do: of older transformers, of its example scripts, of our own past.
+REMOVED_FLAGS = {
+    "fp16_opt_level": "a level of apex, which transformers 5 dropped; pass --fp16 or --bf16 alone",
+    "past_index": "sequence classification keeps no past states; leave it out",
+    "sharded_ddp": "transformers 5 dropped it; use --fsdp",
+    "mp_parameters": "SageMaker's model parallelism is not supported; leave it out",
+    "tpu_num_cores": "TPUs are not supported; leave it out",
+    "ray_scope": "set the environment variable RAY_SCOPE",
+    "dispatch_batches": "use --accelerator_config '{\"dispatch_batches\": true}'",
+    "split_batches": "use --accelerator_config '{\"split_batches\": true}'",
+    "push_to_hub_organization": "use --hub_model_id ORGANIZATION/NAME",
+    "dataset_name": "GLUE comes from the hub by --task_name; pass other data as --train_file and --validation_file",
+    "dataset_config_name": "GLUE comes from the hub by --task_name; pass other data as --train_file",
+    "text_column_name": "use --text_columns",
+    "text_column_names": "use --text_columns",
+    "label_column_name": "use --label_column",
+    "metric_name": "every metric of the task is computed; --metric_for_best_model picks the best checkpoint",
+    "early_stopping_patience": "there is no early stopping; --load_best_model_at_end keeps the best checkpoint",
+    "early_stopping_threshold": "there is no early stopping; --load_best_model_at_end keeps the best checkpoint",
+    "model": "use --model_name_or_path",
+    "task": "use --task_name",
+    "lr": "use --learning_rate",
+    "epochs": "use --num_train_epochs",
+    "batch_size": "use --per_device_train_batch_size",
+    "dropout": "use --dropout_rate or --all_dropout_rate",
+    "hype_layers": "use --hype_top_layers and --hype_low_layers, or hype.HyPe(model, hype_layers=[...]) in Python",
+    "allow_new_layers": "use --ignore_mismatched_sizes",
+    "debug_traceback": "leave it out; bugs show their traceback without it",
+}
 
 GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")  # learning rates that follow the evaluations
 
@@ -179,15 +203,15 @@ class RunArguments(TrainingArguments):
     """transformers' TrainingArguments and what its fifth version dropped or lacks."""
 
     output_dir: str | None = flag(None, "Folder of the run: model, run.json, metrics, predictions.")
-    per_device_eval_batch_size: int = flag(32, "Examples of like length that are evaluated at once on each device.")
-    warmup_ratio: float | None = flag(None, "Share of all steps that warm up, below 1; --warmup_steps takes it, too.")
-    overwrite_output_dir: bool = flag(False, "Start anew in a folder that holds a run of ours; its files go.")
-    group_by_length: bool = flag(False, "Batch examples of like length; --train_sampling_strategy group_by_length.")
-    logging_dir: str | None = flag(None, "Folder of TensorBoard logs; the variable TENSORBOARD_LOGGING_DIR.")
-    optimizer_semantics: str = flag("torch", "AdamW of torch, or release: the AdamW of transformers 4.7.")
+    per_device_eval_batch_size: int = flag(32, "Batch size of evaluation and prediction on each device.")
+    warmup_ratio: float | None = flag(None, "Share of all steps that warm up, below 1.")
+    overwrite_output_dir: bool = flag(False, "Delete the run that output_dir holds and start from scratch.")
+    group_by_length: bool = flag(False, "Batch examples of similar length.")
+    logging_dir: str | None = flag(None, "Folder of TensorBoard logs.")
+    optimizer_semantics: str = flag("torch", "AdamW as in torch, or release: as in transformers 4.7.")
     save_model: bool = flag(True, "Save the fine-tuned model in output_dir.")
-    allow_changed: bool = flag(False, "Resume although settings changed; the record says which.")
-    logging_nan_inf_filter: bool = flag(False, "Not to be switched on: it logs a loss of NaN as 0.")
+    allow_changed: bool = flag(False, "Resume although settings changed; the record lists the changes.")
+    logging_nan_inf_filter: bool = flag(False, "Refused if true: it logs a loss of NaN as 0.")
 
     def __getstate__(self):
         # Trainer pickles its arguments into training_args.bin, beside the weights.
@@ -195,6 +219,7 @@ class RunArguments(TrainingArguments):
 
     def __post_init__(self):
         require(bool(self.output_dir), "--output_dir is missing: say where the run goes")
+        _check_launcher()
         self._check_ranges()
         if self.warmup_ratio is not None:
             require(not self.warmup_steps, "--warmup_ratio and --warmup_steps exclude each other: give one")
@@ -204,8 +229,15 @@ class RunArguments(TrainingArguments):
             self.train_sampling_strategy = "group_by_length"
         if self.logging_dir is not None:
             os.environ["TENSORBOARD_LOGGING_DIR"] = self.logging_dir  # all that transformers 5 reads
+        if self.load_best_model_at_end:
+            kinds = [str(getattr(kind, "value", kind)) for kind in (self.eval_strategy, self.save_strategy)]
+            require(
+                kinds[1] == "best" or (kinds[0] == kinds[1] != "no"),
+                f"--load_best_model_at_end needs --eval_strategy and --save_strategy to be both steps or both epoch; "
+                f"they are {kinds[0]} and {kinds[1]}",
+            )
         if not torch.accelerator.is_available():
-            # Said outright, since without it transformers does not see torchrun's processes on a machine without GPU.
+            # Set explicitly: without it transformers ignores torchrun's processes on a machine without a GPU.
             self.use_cpu = True
             self.dataloader_pin_memory = False
         if self.tf32 is None and (self.torch_compile or self.torch_compile_backend or self.torch_compile_mode):
@@ -249,15 +281,31 @@ class RunArguments(TrainingArguments):
         if set(names) <= {"none", "all"}:
             return
         from transformers.integrations import get_available_reporting_integrations
+        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-        available = get_available_reporting_integrations()
-        missing = [name for name in names if name not in available]
-        require(
-            not missing, f"--report_to {missing and missing[0]}: not installed; give {', '.join(['none', *available])}"
+        for name in names:
+            known = ", ".join(["none", *sorted(INTEGRATION_TO_CALLBACK)])
+            require(name in INTEGRATION_TO_CALLBACK, f"--report_to {name}: give one of {known}")
+            require(
+                name in get_available_reporting_integrations(),
+                f"--report_to {name}: its package is not installed; pip install {name}, or pass --report_to none",
+            )
+
+
+def _check_launcher() -> None:
+    """Refuse what is left in the environment of torchrun: the run would fail or wait for processes that never come."""
+    names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    given = [name for name in names if name in os.environ]
+    is_distributed = os.environ.get("LOCAL_RANK", "-1") != "-1" or os.environ.get("WORLD_SIZE", "1") != "1"
+    if is_distributed and len(given) < len(names):
+        missing = ", ".join(name for name in names if name not in given)
+        raise InputError(
+            f"the environment has {given[0]}={os.environ[given[0]]} but no {missing}: unset {' '.join(given)}, or "
+            "start several processes with torchrun"
         )
 
 
-SECRETS = ("token", "hub_token", "push_to_hub_token")
+SECRETS = ("token", "hub_token")
 
 
 @dataclass
@@ -274,7 +322,7 @@ class Arguments:
         attention = self.model.attn_implementation
         is_float32 = self.model.dtype == "float32" and not (self.training.bf16 or self.training.fp16)
         if is_float32 and attention in ("flash_attention_2", "flash_attention_3"):
-            raise InputError(f"--attn_implementation {attention} computes in half precision alone: pass --bf16 with it")
+            raise InputError(f"--attn_implementation {attention} needs half precision: pass --bf16 as well")
 
     def as_dict(self) -> dict[str, dict]:
         """Return the arguments as JSON-ready dictionaries, one per group, without secrets."""
@@ -289,30 +337,62 @@ class Arguments:
 
     def hype_options(self) -> dict | None:
         """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
-        options = asdict(self.hype)
-        if options["hype_type"] == "none":
-            return None
-        layers = options["hype_layers"]
-        return {**options, "hype_layers": layers and indices("--hype_layers", layers)}
+        return None if self.hype.hype_type == "none" else asdict(self.hype)
+
+
+# Title in --help and docs/options.md -> its flags, in the order in which they are shown.
+GROUPS = {
+    "HyPe": HyPeArguments,
+    "Model": ModelArguments,
+    "Data": DataArguments,
+    "Compared techniques": TechniqueArguments,
+    "Training": RunArguments,
+}
+# What argparse calls by the name of its Python type.
+KINDS_OF_VALUES = {"int": "a whole number", "float": "a number", "dict": "a JSON object"}
+
+
+def described_flags() -> dict[str, list[tuple[str, str, str]]]:
+    """Return the name, default and help text of every flag by group; the last group is transformers' own."""
+    inherited = {f.name for f in fields(TrainingArguments)} - {"output_dir"}
+    described = {title: [] for title in (*GROUPS, "TrainingArguments")}
+    for title, group in GROUPS.items():
+        for f in fields(group):
+            is_unset = f.default in (None, "", MISSING) or f.default is False
+            default = "" if is_unset else str(getattr(f.default, "value", f.default))
+            place = "TrainingArguments" if group is RunArguments and f.name in inherited else title
+            described[place].append((f.name, default, f.metadata.get("help", "")))
+    return described
 
 
 class _Parser(LineParser, HfArgumentParser):
     def error(self, message):
         # argparse names each flag with its other spelling: argument --hype_eps/--hype-eps.
-        raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message))
+        message = re.sub(r"^argument (--\w+)\S*:", r"\1:", message)
+        message = re.sub(r"Truthy value expected: got (.*) but expected .*", r"'\1': give true or false", message)
+        if unfit := re.search(r"invalid (\w+) value: (.*)", message):
+            message = f"{message[: unfit.start()]}{unfit[2]}: give {KINDS_OF_VALUES.get(unfit[1], 'another value')}"
+        raise InputError(message)
 
 
 @functools.cache
 def parser() -> HfArgumentParser:
     """Build the parser of `main.py`; flags cannot be abbreviated."""
-    groups = (ModelArguments, DataArguments, HyPeArguments, TechniqueArguments, RunArguments)
-    return _Parser(groups, prog="main.py", description="Fine-tune one model on one task with HyPe.")
+    return _Parser(tuple(GROUPS.values()), add_help=False)
+
+
+@functools.cache
+def _old_flags_parser() -> LineParser:
+    built = LineParser(add_help=False)
+    for name in (*RENAMED_FLAGS, *IGNORED_FLAGS):
+        built.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
+    return built
 
 
 def parse(argv: list[str]) -> Arguments:
     """Parse and check a command line.
 
-    A first argument that ends in .json names a file with one object of flags; flags behind it override the file's.
+    A first argument that ends in .json names a file with one object of flags; flags after it override the file's.
 
     Raises:
         InputError: an unknown, removed or malformed flag, a value out of range, an unreadable file.
@@ -321,28 +401,63 @@ def parse(argv: list[str]) -> Arguments:
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
         raise InputError(f"{unfit[0]!a}: not UTF-8, so that no record could hold it; rename it")
-    command_line = parser()
-    _, unknown = command_line.parse_known_args(argv)
+    argv = _current_flags([_expand_home(part) for part in argv])
+    namespace, unknown = parser().parse_known_args(argv)
     if unknown:
-        raise InputError(_describe_unknown(unknown[0], command_line))
+        raise InputError(_describe_unknown(unknown[0]))
     try:
-        arguments = Arguments(*command_line.parse_args_into_dataclasses(argv))
+        arguments = Arguments(
+            **{
+                group.name: group.type(**{f.name: getattr(namespace, f.name) for f in fields(group.type) if f.init})
+                for group in fields(Arguments)
+            }
+        )
     except RunError:
         raise
-    except (ValueError, TypeError, ImportError, OSError) as error:
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+    except (ValueError, TypeError, ImportError) as error:
         raise InputError(" ".join(str(error).split())[:300]) from error
-    _refuse_idle_flags(arguments.hype, argv)
+    given = {part.partition("=")[0].lstrip("-").replace("-", "_") for part in argv if part.startswith("--")}
+    _refuse_idle_flags(arguments.hype, given)
     return arguments
 
 
-def _refuse_idle_flags(hype: HyPeArguments, argv: list[str]) -> None:
-    idle = hype.idle_flag()
-    # A loop over kinds of noise gives the same flags to all of them, none too; left out, the kind was forgotten.
-    is_none_asked = hype.hype_type == "none" and any(re.match(r"--hype[_-]type(=|$)", part) for part in argv)
-    if idle and not is_none_asked:
-        raise InputError(idle)
-    if idle:
-        logger.warning("%s", idle)
+def _expand_home(part: str) -> str:
+    # The shell expands ~ at the start of a word only: neither in --data_dir=~/glue nor in a JSON file.
+    return re.sub(r"^(--\w+=)?(~/.*)", lambda m: (m[1] or "") + os.path.expanduser(m[2]), part)
+
+
+def _current_flags(argv: list[str]) -> list[str]:
+    """Replace the flags of older transformers by their successors, with a warning for each."""
+    old, current = _old_flags_parser().parse_known_args(argv)
+    for name, value in vars(old).items():
+        if value is None:
+            continue
+        if name in IGNORED_FLAGS:
+            logger.warning("--%s %s is ignored: %s", name, value, IGNORED_FLAGS[name])
+            continue
+        flag_name, *switched_on = RENAMED_FLAGS[name].split()
+        if not switched_on:
+            successor = [flag_name, value]
+        else:
+            successor = [flag_name, *switched_on] if value.lower() in ("true", "1", "yes") else []
+        logger.warning("--%s is a flag of older transformers, taken as %s", name, " ".join(successor) or "left out")
+        current += successor
+    return current
+
+
+def _refuse_idle_flags(hype: HyPeArguments, given: set[str]) -> None:
+    """Refuse flags of the noise that have no effect; warn where --hype_type none asks for that."""
+    for name in (f.name for f in fields(hype) if f.name in given and f.name.startswith("hype_")):
+        kinds = ("uniform",) if name == "hype_uniform_support" else ("normal", "uniform")
+        if name == "hype_type" or hype.hype_type in kinds:
+            continue
+        message = f"--{name} has no effect here: it belongs to --hype_type {' or '.join(kinds)}"
+        if hype.hype_type == "none" and "hype_type" in given:  # a loop over types passes the same flags to all of them
+            logger.warning("%s", message)
+        else:
+            raise InputError(message)
 
 
 def _argv_of_file(path: Path) -> list[str]:
@@ -363,12 +478,13 @@ def _argv_of_file(path: Path) -> list[str]:
     return argv
 
 
-def _describe_unknown(argument: str, command_line: HfArgumentParser) -> str:
-    name = argument.split("=")[0]
-    if not name.startswith("-"):
+def _describe_unknown(argument: str) -> str:
+    flag_name = argument.partition("=")[0]
+    if not flag_name.startswith("-"):
         return f"{argument}: a value without a flag before it"
-    known = list(command_line._option_string_actions)
-    if name.lstrip("-") in REMOVED_FLAGS:
-        return f"{name}: transformers 5 dropped it; use {REMOVED_FLAGS[name.lstrip('-')]}"
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"{name}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; see --help")
+    name = flag_name.lstrip("-").replace("-", "_")
+    if name in REMOVED_FLAGS:
+        return f"{flag_name}: {REMOVED_FLAGS[name]}"
+    known = [f"--{f.name}" for group in GROUPS.values() for f in fields(group)]
+    nearest = difflib.get_close_matches(f"--{name}", known, n=1, cutoff=0.75)
+    return f"{flag_name}: no such flag; " + (f"did you mean {nearest[0]}?" if nearest else "see --help")

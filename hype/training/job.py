@@ -113,7 +113,7 @@ class Job:
             logger.warning("%s", note)
         # Seeded here, so that the head of a run does not depend on what was done before.
         set_seed(training.seed)
-        self.model, new = modeling.load_model(arguments.model, self.config, tokenizer)
+        self.model, new = modeling.load_model(arguments.model, self.config, tokenizer, is_trained=training.do_train)
         self.untrained = [] if training.do_train else new
         if self.untrained and self.is_first:
             logger.warning("%s", untrained_text(arguments.model.model_name_or_path, self.untrained))

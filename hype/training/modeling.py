@@ -1,5 +1,7 @@
 """Model and tokenizer: loading, labels, dropout. Weights are float32 unless asked otherwise."""
 
+import logging
+import os
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -14,6 +16,7 @@ from hype.errors import InputError, RunError
 from hype.hub import from_hub
 from hype.training.arguments import ModelArguments
 
+logger = logging.getLogger(__name__)
 # What transformers, safetensors and torch raise for a folder that holds no usable model.
 LOADING_ERRORS = (
     OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError, EOFError, SafetensorError,
@@ -41,8 +44,7 @@ def load_config(model: ModelArguments):
         InputError: no such model, or not a Transformer configuration.
         EnvironmentFault: a hub model while the hub is out of reach.
     """
-    name = model.config_name or model.model_name_or_path
-    config = _load(AutoConfig, name, model)
+    config = _load_config(model.config_name or model.model_name_or_path, model)
     set_dropout(config, model.dropout_rate, model.all_dropout_rate)
     return config
 
@@ -55,7 +57,14 @@ def load_weights_config(model: ModelArguments):
     folder = model.checkpoint_dir and Path(model.checkpoint_dir).expanduser()
     if not folder or (folder.is_dir() and not (folder / "config.json").exists()):
         return None
-    return _load(AutoConfig, model.checkpoint_dir, model)
+    return _load_config(model.checkpoint_dir, model)
+
+
+def _load_config(name, model):
+    config = _load(AutoConfig, name, model)
+    if config.label2id is None:  # a config.json with id2label alone
+        config.label2id = {label: int(index) for index, label in config.id2label.items()}
+    return config
 
 
 def set_labels(config, label_names: list[str] | None) -> None:
@@ -116,11 +125,14 @@ def load_tokenizer(model: ModelArguments, config):
     return tokenizer
 
 
-def load_model(model: ModelArguments, config, tokenizer):
+def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True):
     """Load the weights under a classification head, which is new where the checkpoint has none.
 
     What is new is initialised from torch's global generator. Returns the model and the sorted names of its new
     parameters.
+
+    Args:
+        is_trained: whether training follows. Without it a head of another size is refused rather than replaced.
 
     Raises:
         InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings, layers
@@ -130,32 +142,54 @@ def load_model(model: ModelArguments, config, tokenizer):
     named = getattr(config, "transformers_weights", None)
     if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
         raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
-    loaded, info = _load(
-        AutoModelForSequenceClassification,
-        model.checkpoint_dir or model.model_name_or_path,
-        model,
-        config=config,
-        dtype=dtype,
-        ignore_mismatched_sizes=model.ignore_mismatched_sizes,
-        use_safetensors=None if model.allow_pickle_weights else True,
-        output_loading_info=True,
-        attn_implementation=model.attn_implementation,
-    )
+    # transformers reports new and unused parameters in tables; what matters of it is checked below and recorded.
+    reports = logging.getLogger("transformers.modeling_utils")
+    level = reports.level
+    reports.setLevel(logging.ERROR)
+    try:
+        loaded, info = _load(
+            AutoModelForSequenceClassification,
+            model.checkpoint_dir or model.model_name_or_path,
+            model,
+            config=config,
+            dtype=dtype,
+            ignore_mismatched_sizes=True,  # refused below, with the sizes
+            use_safetensors=None if model.allow_pickle_weights else True,
+            output_loading_info=True,
+            attn_implementation=model.attn_implementation,
+        )
+    finally:
+        reports.setLevel(level)
     embeddings = loaded.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings} embeddings: "
             "give the model's own tokenizer (--tokenizer_name)"
         )
-    absent = [name for name in sorted(info["missing_keys"]) if _is_of_body(name, loaded)]
-    if absent and not model.allow_new_layers:
-        raise InputError(
-            f"the weights of {model.checkpoint_dir or model.model_name_or_path} lack {len(absent)} parameters of the "
-            f"model's body ({absent[0]} ...), which would be random: give weights that fit config.json, or pass "
-            "--allow_new_layers"
-        )
+    _require_fitting_weights(model, loaded, info, is_trained)
     loaded.config.pad_token_id = tokenizer.pad_token_id
     return loaded, sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
+
+
+def _require_fitting_weights(model, loaded, info, is_trained):
+    weights = model.checkpoint_dir or model.model_name_or_path
+    other_sizes = sorted(info["mismatched_keys"])
+    body = [name for name in (*info["missing_keys"], *(n for n, *_ in other_sizes)) if _is_of_body(name, loaded)]
+    if body:
+        problem = (
+            f"the weights of {weights} do not fit the configuration: {len(body)} parameters of the model's body are "
+            f"missing or have another shape, such as {min(body)}"
+        )
+        if not model.ignore_mismatched_sizes:
+            raise InputError(f"{problem}; give weights that fit config.json, or pass --ignore_mismatched_sizes")
+        logger.warning("%s; they are random", problem)
+    head = [(found[0], wanted[0]) for name, found, wanted in other_sizes if not _is_of_body(name, loaded)]
+    if head and not (model.ignore_mismatched_sizes and is_trained):
+        found, wanted = head[-1]
+        remedy = "pass --ignore_mismatched_sizes for a new head"
+        if not is_trained:
+            remedy = f"a new head would be random: give a model with {wanted}, or train one (--do_train)"
+        raise InputError(f"the head of {weights} has {found} outputs, this task needs {wanted}; {remedy}")
 
 
 def _is_of_body(name: str, loaded) -> bool:
@@ -174,6 +208,8 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
     flags = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
     flag = next(flag for flag in flags if getattr(model, flag) == name)
     folder = Path(name).expanduser()
+    if folder.is_file():
+        raise InputError(f"--{flag} {name}: a file; give its folder, with config.json, weights and tokenizer")
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise InputError(f"--{flag} {name}: no such folder")
@@ -187,10 +223,40 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
             if NO_SAFETENSORS in str(error.__cause__):
                 raise InputError(f"the model {name}: {PICKLE_REMEDY}") from error
             raise
+    _require_model_folder(f"--{flag} {name}", folder)
     try:
         return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
     except LOADING_ERRORS as error:
         raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error), folder)}") from error
+
+
+def _require_model_folder(what: str, folder: Path) -> None:
+    """Refuse folders that hold something else than a whole model, and say where the model is."""
+    kinds = ["*.safetensors", "*.json", "*.model", "*.txt"]
+    if not any(folder.glob("*.safetensors")):
+        kinds.append("*.bin")
+    pointers = [path.name for kind in kinds for path in sorted(folder.glob(kind)) if _is_lfs_pointer(path)]
+    if pointers:
+        raise InputError(f"{what}: {pointers[0]} is a Git LFS pointer, not the file itself; run git lfs pull there")
+    if (folder / "adapter_config.json").exists() and not what.startswith("--tokenizer_name"):
+        raise InputError(
+            f"{what}: a PEFT adapter (LoRA ...) without its base model; merge the two with merge_and_unload() and "
+            "save_pretrained(), then give that folder"
+        )
+    if (folder / "config.json").exists():
+        return
+    nested = sorted(path.parent for path in folder.glob("*/config.json"))
+    if (folder / "modules.json").exists() and nested:
+        raise InputError(f"{what}: a sentence-transformers folder; its model is in {nested[0]}")
+    checkpoints = [path for path in nested if path.name.startswith("checkpoint-")]
+    if checkpoints:
+        newest = max(checkpoints, key=lambda path: (len(path.name), path.name))
+        raise InputError(f"{what}: no model but checkpoints; give one of them, such as {newest}")
+
+
+def _is_lfs_pointer(path: Path) -> bool:
+    is_small = path.is_file() and path.stat().st_size < 1024  # a pointer has about 130 bytes
+    return is_small and os.access(path, os.R_OK) and path.read_bytes().startswith(b"version https://git-lfs")
 
 
 def _first_line(error: Exception) -> str:
@@ -202,8 +268,6 @@ def _remedy(message: str, folder: Path) -> str:
         return PICKLE_REMEDY
     if any(name in message for name in NO_ATTENTION):
         return "pass another --attn_implementation, or none"
-    if "size mismatch" in message or "mismatched" in message:
-        return "a head of another size: pass --ignore_mismatched_sizes for a new head"
     if "trust_remote_code" in message:
         return "it comes with code of its own: read it, then pass --trust_remote_code"
     return "give a model folder with config.json, weights and tokenizer, or a hub name"

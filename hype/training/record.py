@@ -22,8 +22,7 @@ PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "sc
 # Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
 NEUTRAL = {
     "model": {
-        "allow_new_layers", "allow_pickle_weights", "cache_dir", "use_auth_token", "use_fast_tokenizer",
-        "trust_remote_code", "model_name_or_path",
+        "allow_pickle_weights", "cache_dir", "trust_remote_code", "model_name_or_path",
     },
     "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "delimiter", "overwrite_cache"},
     "training": {

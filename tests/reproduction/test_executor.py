@@ -127,7 +127,7 @@ def unlucky_cells(results_dir, model):
     """Three runs: one diverges, one fails, one is good."""
     broken = [
         Method("diverging", {"noise_lambda": 1e38}),
-        Method("failing", {"hype_type": "normal", "hype_layers": 99}),
+        Method("failing", {"hype_type": "normal", "hype_top_layers": 99}),
         Method("vanilla", {"dropout_rate": 0.1}),
     ]
     experiment = replace(load("table_8"), methods=tuple(broken))

@@ -106,7 +106,7 @@ def test_a_file_of_others_that_a_run_would_overwrite_is_refused(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize("flags", [{"hype_layers": "0,9"}, {"max_seq_length": 3}], ids=str)
+@pytest.mark.parametrize("flags", [{"hype_top_layers": 9}, {"max_seq_length": 3}], ids=str)
 def test_a_wrong_flag_beside_overwriting_costs_no_finished_run(argv, tmp_path, flags):
     first = finetune(parse(argv("do_train")))
     with pytest.raises(InputError):

@@ -1,4 +1,4 @@
-"""Weights of another folder than the model's (--checkpoint_dir), and which flag a missing folder belongs to."""
+"""Which models and tokenizers are loaded and how; which are refused, and what the message says to do."""
 
 import json
 import shutil
@@ -85,14 +85,73 @@ def test_a_model_without_tokenizer_is_refused(argv, tiny_folder, tmp_path):
     assert finetune(parse(argv("do_train", max_steps=1, **flags)))["status"] == "finished"
 
 
-def test_layers_that_the_weights_lack_are_not_made_up(argv, tiny_folder, tmp_path):
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 3}, {"intermediate_size": 25}])
+def test_parts_that_the_weights_lack_or_have_in_another_size_are_not_made_up(argv, tiny_folder, tmp_path, change):
     model = shutil.copytree(tiny_folder, tmp_path / "deeper")
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
-    with pytest.raises(InputError, match=r"lack 16 parameters of the model's body \(bert.encoder.layer.2"):
+    (model / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match=r"\d+ parameters of the model's body .* such as bert.encoder.layer"):
         finetune(parse(argv("do_train", model_name_or_path=model)))
     flags = {"model_name_or_path": model, "max_steps": 1}
-    assert finetune(parse(argv("do_train", "allow_new_layers", **flags)))["status"] == "finished"
+    assert finetune(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+
+
+def test_a_head_of_another_size_is_refused_with_both_numbers_and_replaced_for_training_alone(
+    argv, tiny_folder, tmp_path
+):
+    model = shutil.copytree(tiny_folder, tmp_path / "three")
+    save_head(model, tiny_folder, ["a", "b", "c"], "a")
+    flags = {"model_name_or_path": model, "max_steps": 1}
+    with pytest.raises(InputError, match=r"has 3 outputs, this task needs 2; pass --ignore_mismatched_sizes"):
+        finetune(parse(argv("do_train", **flags)))
+    for switches in (["do_eval"], ["do_eval", "ignore_mismatched_sizes"]):
+        with pytest.raises(InputError, match=r"has 3 outputs, this task needs 2; .* train one \(--do_train\)"):
+            finetune(parse(argv(*switches, **flags)))
+    assert finetune(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+
+
+def test_a_config_with_id2label_alone_numbers_its_labels_by_it(argv, tiny_folder, tmp_path):
+    order = ["contradiction", "entailment", "neutral"]
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    save_head(model, tiny_folder, order, "neutral")
+    config = json.loads((model / "config.json").read_text())
+    del config["label2id"]
+    (model / "config.json").write_text(json.dumps(config))
+    record = finetune(parse(argv("do_eval", task_name="mnli", model_name_or_path=model)))
+    assert record["label_names"] == order and record["status"] == "finished"
+
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 438007\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "part"),
+    [
+        ({"adapter_config.json": "{}"}, "a PEFT adapter .* merge_and_unload"),
+        ({"checkpoint-9/config.json": "{}", "checkpoint-10/config.json": "{}"}, "such as .*checkpoint-10"),
+        ({"modules.json": "[]", "0_Transformer/config.json": "{}"}, "sentence-transformers .*0_Transformer"),
+        ({"config.json": "{}", "model.safetensors": LFS_POINTER}, "model.safetensors .* git lfs pull"),
+    ],
+)
+def test_a_folder_that_holds_something_else_than_a_model_is_named_for_what_it_is(argv, tmp_path, files, part):
+    folder = tmp_path / "folder"
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    with pytest.raises(InputError, match=f"--model_name_or_path {folder}: .*{part}"):
+        finetune(parse(argv("do_train", model_name_or_path=folder)))
+
+
+def test_pointers_to_weights_of_other_frameworks_do_no_harm(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    for name in ("pytorch_model.bin", "flax_model.msgpack"):
+        (model / name).write_text(LFS_POINTER)
+    assert finetune(parse(argv("do_train", max_steps=1, model_name_or_path=model)))["status"] == "finished"
+
+
+def test_a_file_is_no_model_folder(argv, tiny_folder):
+    with pytest.raises(InputError, match=r"--model_name_or_path .*model.safetensors: a file; give its folder"):
+        finetune(parse(argv("do_train", model_name_or_path=tiny_folder / "model.safetensors")))
 
 
 class Vocabulary(list):
@@ -132,3 +191,35 @@ def test_a_configuration_of_wrong_types_is_refused(argv, tiny_folder, tmp_path):
     (model / "config.json").write_text(json.dumps(config | {"hidden_size": "abc"}))
     with pytest.raises(InputError, match="hidden_size"):
         finetune(parse(argv("do_train", model_name_or_path=model)))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "not a config", "code of its own"])
+def test_a_damaged_or_unsafe_model_is_refused(argv, tiny_folder, tmp_path, damage):
+    model = tmp_path / "model"
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(model)
+    config, weights = (tiny_folder / name for name in ("config.json", "model.safetensors"))
+    settings = json.loads(config.read_text())
+    if damage == "not a config":
+        settings = {"answer": 42}
+    if damage == "code of its own":
+        settings = {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (model / "config.json").write_text(json.dumps(settings))
+    if damage != "missing":
+        content = weights.read_bytes()
+        (model / "model.safetensors").write_bytes(content[: len(content) // 2] if damage == "truncated" else content)
+    with pytest.raises(InputError, match=str(model)):
+        finetune(parse(argv("do_train", model_name_or_path=model)))
+
+
+def test_a_tokenizer_with_more_words_than_the_model_is_refused_with_both_numbers(argv, tiny_folder, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    size = len(tokenizer)
+    tokenizer.add_tokens([f"new{i}" for i in range(5)])
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    with pytest.raises(InputError, match=f"{size + 5} tokens, the model {size} embeddings"):
+        finetune(parse(argv("do_train", tokenizer_name=tmp_path / "tokenizer")))
+
+
+def test_an_attention_that_is_not_installed_is_named_with_the_way_out(argv):
+    with pytest.raises(InputError, match=r"installed.*; pass another --attn_implementation"):
+        finetune(parse(argv("do_train", "bf16", attn_implementation="flash_attention_2")))

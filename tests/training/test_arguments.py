@@ -1,0 +1,240 @@
+"""The flags of main.py: what is taken, what is taken as something else, what is refused, and how it is said."""
+
+import json
+import os
+import re
+
+import pytest
+
+from hype.errors import InputError
+from hype.training.arguments import IGNORED_FLAGS, REMOVED_FLAGS, RENAMED_FLAGS, described_flags, parse
+
+REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
+
+
+def parse_with(*flags: str):
+    return parse([*REQUIRED, *flags])
+
+
+OUT_OF_RANGE = {
+    "max_steps": ["0", "-5"],
+    "save_steps": ["0", "-1", "nan", "1.5"],
+    "logging_steps": ["0", "nan"],
+    "eval_steps": ["0", "inf"],
+    "save_total_limit": ["0", "-1", "x"],
+    "eval_accumulation_steps": ["0"],
+    "gradient_accumulation_steps": ["0", "0.5"],
+    "per_device_train_batch_size": ["0"],
+    "per_device_eval_batch_size": ["0", "-8"],
+    "num_train_epochs": ["0", "-1", "nan", "inf", "three"],
+    "learning_rate": ["-1e-5", "nan", "inf", "2e-5x"],
+    "weight_decay": ["-0.1"],
+    "max_grad_norm": ["nan"],
+    "adam_beta1": ["1", "-0.1", "nan"],
+    "label_smoothing_factor": ["1", "2"],
+    "warmup_ratio": ["1.0", "-0.1", "nan"],
+    "warmup_steps": ["-1", "1.5"],
+    "neftune_noise_alpha": ["-5", "nan"],
+    "dataloader_num_workers": ["-1"],
+    "seed": ["-1", "4294967296", "1.5", ""],
+    "data_seed": ["-1"],
+    "hype_eps": ["-1e-5", "nan", "inf", "", "small"],
+    "hype_type": ["", "Normal", "gauss"],
+    "hype_uniform_support": ["both"],
+    "hype_stream": ["mine"],
+    "dropout_rate": ["1", "nan", "1.5"],
+    "dtype": ["int8"],
+    "attn_implementation": ["someone/kernel"],
+    "optimizer_semantics": ["new"],
+    "task_name": ["qqqp"],
+    "max_seq_length": ["0", "-1"],
+    "max_train_samples": ["0"],
+    "optim": ["sgdd"],
+    "lr_scheduler_type": ["none"],
+    "debug": ["everything"],
+    "do_train": ["maybe"],
+    "logging_nan_inf_filter": ["true"],
+    "prediction_loss_only": ["true"],
+    "eval_do_concat_batches": ["false"],
+    "batch_eval_metrics": ["true"],
+    "enable_jit_checkpoint": ["true"],
+    "label_names": ["labels"],
+}
+CASES = [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES)
+def test_a_value_out_of_range_is_refused_by_its_name_in_plain_words(name, value):
+    with pytest.raises(InputError, match=f"--{name}") as caught:
+        parse_with(f"--{name}", value)
+    line = str(caught.value)
+    assert "\n" not in line and "Truthy" not in line and not re.search("invalid (?!choice)", line)
+
+
+@pytest.mark.parametrize("missing", ["--model_name_or_path", "--task_name", "--output_dir"])
+def test_what_every_run_needs_is_asked_for_by_name(missing):
+    place = REQUIRED.index(missing)
+    with pytest.raises(InputError, match=missing):
+        parse(REQUIRED[:place] + REQUIRED[place + 2 :])
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ("--warmup_ratio 0.1 --warmup_steps 5", "--warmup_steps"),
+        ("--train_file x.csv", "--train_file"),
+        ("--dropout_rate 0.1 --all_dropout_rate 0.1", "--all_dropout_rate"),
+        ("--optimizer_semantics release --optim sgd", "--optim sgd"),
+        ("--fp16 --bf16", "fp16"),
+        ("--load_best_model_at_end", "--eval_strategy and --save_strategy .* they are no and steps"),
+        ("--load_best_model_at_end --eval_strategy epoch", "they are epoch and steps"),
+        ("--attn_implementation flash_attention_2", "--bf16"),
+    ],
+)
+def test_flags_that_exclude_or_need_each_other_are_named(flags, part):
+    with pytest.raises(InputError, match=part):
+        parse_with(*flags.split())
+
+
+@pytest.mark.parametrize("flag", ["--learning_rat", "--hype_e", "--do_tra", "--num_train", "--outputdir"])
+def test_no_flag_is_abbreviated_or_guessed(flag):
+    with pytest.raises(InputError, match=f"{flag}: no such flag"):
+        parse_with(flag, "1")
+
+
+def test_a_misspelt_flag_is_answered_by_the_nearest_one_and_a_wild_one_by_none():
+    with pytest.raises(InputError, match=r"did you mean --learning_rate\?"):
+        parse_with("--learning_rat", "1")
+    with pytest.raises(InputError, match="see --help"):
+        parse_with("--frobnicate", "1")
+
+
+def test_both_spellings_of_a_flag_work():
+    assert parse_with("--hype-type", "normal", "--hype_eps=1e-4").hype.hype_eps == 1e-4
+
+
+OLD = [
+    ("--evaluation_strategy epoch", lambda a: a.training.eval_strategy == "epoch"),
+    ("--evaluation-strategy=steps --eval_steps 3", lambda a: a.training.eval_strategy == "steps"),
+    ("--no_cuda", lambda a: a.training.use_cpu),
+    ("--per_gpu_train_batch_size 3", lambda a: a.training.per_device_train_batch_size == 3),
+    ("--per_gpu_eval_batch_size=5 --seed 4", lambda a: a.training.per_device_eval_batch_size == 5),
+    ("--adafactor --seed 4", lambda a: a.training.optim == "adafactor"),
+    ("--adafactor false", lambda a: a.training.optim == "adamw_torch_fused"),
+    ("--use_fast_tokenizer false --seed 4", lambda a: a.training.seed == 4),
+    ("--fp16_backend auto", lambda a: not a.training.fp16),
+]
+
+
+@pytest.mark.parametrize(("flags", "is_taken"), OLD, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_flag_of_the_papers_transformers_is_taken_with_a_warning(flags, is_taken, caplog):
+    assert is_taken(parse_with(*flags.split()))
+    assert flags.partition(" ")[0].partition("=")[0].replace("-", "_").replace("__", "--") in caplog.text
+
+
+def test_every_successor_is_a_flag():
+    known = {name for flags in described_flags().values() for name, *_ in flags}
+    assert {successor.split()[0].removeprefix("--") for successor in RENAMED_FLAGS.values()} <= known
+    assert not known & {*RENAMED_FLAGS, *IGNORED_FLAGS, *REMOVED_FLAGS}
+
+
+@pytest.mark.parametrize("name", REMOVED_FLAGS)
+def test_a_flag_without_a_successor_is_refused_by_name_with_the_way_out(name):
+    with pytest.raises(InputError, match=f"^--{name}: ") as caught:
+        parse_with(f"--{name}", "1")
+    known = {f"--{name}" for flags in described_flags().values() for name, *_ in flags}
+    suggested = {word.strip(",;'") for word in str(caught.value).split()[1:] if word.startswith("--")}
+    assert suggested <= known
+
+
+def test_flags_of_the_papers_transformers_with_another_meaning_today(monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
+    training = parse_with("--warmup_ratio", "0.5", "--group_by_length", "--logging_dir", "logs").training
+    assert training.warmup_steps == 0.5, "transformers 5 reads a number below 1 as a share"
+    assert training.train_sampling_strategy == "group_by_length"
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == "logs"
+
+
+NOISE = [
+    "--hype_eps 1e-3", "--hype_eps 1e-5", "--hype_eps 0", "--hype_top_layers 1", "--hype_top_layers 0",
+    "--hype_low_layers 1", "--hype_intermediate true", "--hype_only_intermediate true", "--hype_layers_path layers",
+    "--hype_stream global", "--hype_stream own", "--hype_uniform_support positive", "--hype_uniform_support symmetric",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", NOISE)
+def test_a_flag_of_the_noise_without_noise_is_refused_unless_none_was_asked_for(flags, caplog):
+    """Whatever its value: --hype_eps 1e-5, the default, trained vanilla without a word."""
+    name, value = flags.split()
+    with pytest.raises(InputError, match=f"{name} has no effect here: .* --hype_type .*uniform"):
+        parse_with(name, value)
+    assert parse_with(name, value, "--hype_type", "uniform").hype.hype_type == "uniform"
+    assert caplog.text == ""
+    for none in (["--hype_type", "none"], ["--hype-type=none"]):
+        assert parse_with(name, value, *none).hype.hype_type == "none"
+        assert f"{name} has no effect here" in caplog.text
+        caplog.clear()
+
+
+def test_the_support_of_uniform_noise_is_refused_with_normal_noise():
+    with pytest.raises(InputError, match="--hype_uniform_support has no effect here"):
+        parse_with("--hype_type", "normal", "--hype_uniform_support", "positive")
+
+
+def test_a_json_file_of_flags_may_be_overridden_after_it(tmp_path):
+    pairs = dict(zip([name.removeprefix("--") for name in REQUIRED[::2]], REQUIRED[1::2], strict=True))
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({**pairs, "seed": 3, "do_train": True, "lr_scheduler_kwargs": {"a": 1}, "token": None}))
+    assert parse([str(path)]).training.seed == 3
+    arguments = parse([str(path), "--seed", "5"])
+    assert (arguments.training.seed, arguments.training.do_train) == (5, True)
+    assert arguments.training.lr_scheduler_kwargs == {"a": 1}
+
+
+@pytest.mark.parametrize(("content", "part"), [("{not json", "not JSON"), ("[1]", "one JSON"), (None, "No such")])
+def test_an_unfit_json_file_is_named(tmp_path, content, part):
+    path = tmp_path / "flags.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=f"flags.json: .*{part}"):
+        parse([str(path)])
+
+
+def test_a_home_folder_is_expanded_where_the_shell_does_not(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    arguments = parse_with("--data_dir=~/glue", "--cache_dir", "~/cache", "--run_name", "a~/b")
+    assert (arguments.data.data_dir, arguments.model.cache_dir) == ("/home/me/glue", "/home/me/cache")
+    assert arguments.training.run_name == "a~/b"
+
+
+def test_a_path_that_no_record_could_hold_is_refused():
+    with pytest.raises(InputError, match="not UTF-8"):
+        parse_with("--run_name", "caf\udce9")
+
+
+@pytest.mark.parametrize("variables", [{"LOCAL_RANK": "0"}, {"WORLD_SIZE": "2"}, {"LOCAL_RANK": "1", "RANK": "1"}])
+def test_what_torchrun_has_left_in_the_environment_is_named(monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"no .*MASTER_ADDR.*: unset {' '.join(variables)}"):
+        parse(REQUIRED)
+
+
+@pytest.mark.parametrize(("name", "part"), [("wandb", "pip install wandb"), ("nobody", "give one of none, azure_ml")])
+def test_a_reporter_that_is_not_there_is_named_with_what_to_do(monkeypatch, name, part):
+    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", lambda: [])
+    with pytest.raises(InputError, match=f"--report_to {name}: .*{part}"):
+        parse_with("--report_to", name)
+
+
+@pytest.mark.parametrize("flags", ["--torch_compile", "--torch_compile_backend eager"])
+def test_the_compiler_does_not_round_products_unless_told(flags):
+    """transformers switches TF32 on with it."""
+    assert parse_with(*flags.split()).training.tf32 is False
+    assert parse(REQUIRED).training.tf32 is None
+
+
+def test_no_secret_leaves_the_arguments():
+    arguments = parse_with("--token", "hf_secret", "--hub_token", "hf_secret")
+    assert "hf_secret" not in json.dumps(arguments.as_dict(), default=str)
+    assert "hf_secret" not in str(arguments.training.__getstate__())
