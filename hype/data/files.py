@@ -7,7 +7,7 @@ import pandas
 
 from hype.data.arguments import FILE_FLAGS, DataArguments
 from hype.data.labels import NUMBER, are_scores, class_names, class_notes, is_unlabelled, own_labels, scores
-from hype.data.tables import column, read_table, refuse
+from hype.data.tables import column, read_table, refuse, text_column
 from hype.data.tasks import SENTENCES, Task, own_task
 from hype.errors import InputError
 
@@ -44,12 +44,12 @@ def read_files(
     labels = {split: _labels(split, paths[split], table, data.label_column) for split, table in tables.items()}
     labels = {split: values for split, values in labels.items() if values is not None}
     text_columns = _text_columns(data, paths[needed[0]], tables[needed[0]], notes)
-    if "train" in tables or label_names is None or data.do_regression is not None:
+    if "train" in tables or label_names is None or (data.do_regression is not None and labels):
         label_names = _label_names(data, paths, labels, notes)
     task = own_task(text_columns, tuple(label_names) or None)
     examples = {}
     for split in splits:
-        texts = [_texts(paths[split], tables[split], name) for name in text_columns]
+        texts = [text_column(paths[split], tables[split], name, "text_columns") for name in text_columns]
         examples[split] = pandas.DataFrame(dict(zip(SENTENCES, texts, strict=False)))
         if split in labels and task.is_regression:
             examples[split]["label"] = scores(paths[split], labels[split])
@@ -83,14 +83,6 @@ def _is_text(name: str, values: pandas.Series) -> bool:
     """Return whether a column may be a text: it does not number the rows, and does not hold numbers alone."""
     words = (value for value in values if isinstance(value, str) and value)
     return not ROW_NAMES.fullmatch(name) and any(not NUMBER.fullmatch(word) for word in words)
-
-
-def _texts(path, table: pandas.DataFrame, name: str) -> pandas.Series:
-    values = column(path, table, name, "text_columns")
-    bad = [not isinstance(value, str) for value in values]
-    if any(bad):
-        refuse(path, values[bad], "give texts, not")
-    return values
 
 
 def _labels(split: str, path, table: pandas.DataFrame, name: str) -> pandas.Series | None:

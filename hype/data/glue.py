@@ -9,12 +9,11 @@ import datasets
 import pandas
 
 from hype.data.labels import folder_labels
-from hype.data.tables import column, read_delimited, read_json_table
-from hype.data.tasks import NLI_NAMES, SplitSource, Task, holds, task_files
+from hype.data.tables import column, read_delimited, read_json_table, text_column
+from hype.data.tasks import NLI_NAMES, SENTENCES, SplitSource, Task, holds, task_files
 from hype.errors import InputError
 from hype.hub import from_hub
 
-TEXT_COLUMNS = ("sentence1", "sentence2")
 GLUE_FOLDER = "a GLUE folder on this disk by --data_dir or GLUE_DIR"
 
 
@@ -54,10 +53,8 @@ def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list
     if malformed:
         rows = ", ".join(map(str, malformed))
         notes.append(f"{split}: {len(malformed)} malformed rows skipped, as in GLUE (row {rows})")
-    examples = {
-        name: column(paths[0], table, theirs) for name, theirs in zip(TEXT_COLUMNS, source.text_columns, strict=False)
-    }
-    examples = pandas.DataFrame({**examples, "idx": range(len(table))})
+    texts = [text_column(paths[0], table, name) for name in source.text_columns]
+    examples = pandas.DataFrame({**dict(zip(SENTENCES, texts, strict=False)), "idx": range(len(table))})
     if source.label_column is None:
         return examples
     labels = column(paths[-1], table, source.label_column)
@@ -117,7 +114,7 @@ def read_hub(
     for split in splits:
         source = task.sources[split]
         dataset = builder.as_dataset(split=source.hub_split)
-        columns = {ours: dataset[theirs][:] for ours, theirs in zip(TEXT_COLUMNS, task.text_columns, strict=False)}
+        columns = {ours: dataset[theirs][:] for ours, theirs in zip(SENTENCES, task.text_columns, strict=False)}
         columns["idx"] = dataset["idx"][:] if "idx" in dataset.column_names else list(range(len(dataset)))
         if source.label_column:
             columns["label"] = _hub_labels(dataset, task)

@@ -26,11 +26,15 @@ TEXT_COLUMNS = SENTENCES
 class Splits:
     """What `load_splits` read.
 
-    splits: data sets with the columns sentence1, sentence2 (of pairs), label (int64, or float32 for regression;
-    absent where unlabelled; in GLUE's order) and idx (position in the source). source: "folder", "files", or the
-    hub's name and revision. fingerprint: sha256 of each split's texts and labels, whatever they were read from.
-    notes: what a reader of the score must know. sample_text: of the folder's file SAMPLE.
-    low_resource_indices: positions of the training examples that --low_resource drew.
+    Args:
+        task: The task; that of own files says which classes they have.
+        splits: Split -> data set with the columns sentence1, sentence2 (of pairs), label and idx (position in the
+            source). Labels are int64 in GLUE's order, or float32 for regression; unlabelled splits lack the column.
+        source: "folder", "files", or the hub's name and revision.
+        fingerprint: Split -> sha256 of its texts and labels, wherever they were read from.
+        notes: What a reader of the score must know.
+        sample_text: Text of the folder's file SAMPLE.
+        low_resource_indices: Positions of the training examples that `--low_resource` drew.
     """
 
     task: Task
@@ -58,15 +62,22 @@ def load_splits(
     cache_dir: str | None = None,
     label_names: Sequence[str] | None = None,
 ) -> Splits:
-    """Read these of train, validation, validation_mismatched, test, test_mismatched; nothing else is read.
+    """Read the data that the flags name: own files, or a task from --data_dir, GLUE_DIR or the hub, in this order.
 
-    Own files win over --data_dir, that over the variable GLUE_DIR, that over the hub, from which also come the NLI
-    sets that GLUE_DIR lacks. The mismatched splits are left out of tasks that lack them. label_names: see
-    `files.read_files`.
+    Args:
+        data: The flags.
+        splits: Of train, validation, validation_mismatched, test and test_mismatched; nothing else is read. The
+            mismatched ones are skipped for tasks that lack them.
+        cache_dir: Where the hub's data is cached.
+        label_names: The checkpoint's classes, for own files without training data; empty if it is a regression.
 
     Raises:
-        InputError: a file or folder that is not what it should be; the message names row and remedy.
+        InputError: a file or folder is not what it should be; the message names row and remedy.
         EnvironmentFault: the hub is needed and out of reach.
+
+    Example:
+        >>> splits = load_splits(DataArguments(task_name="rte", data_dir="glue_data"), ["train", "validation"])
+        >>> splits.splits["train"][0]
     """
     loaded, examples = _read(data, list(splits), cache_dir, label_names)
     for split, read in examples.items():

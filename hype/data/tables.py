@@ -227,6 +227,15 @@ def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | Non
     return table[name]
 
 
+def text_column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | None = None) -> pandas.Series:
+    """Return a column of texts. Raises InputError as `column`, and for values that are no texts."""
+    values = column(path, table, name, flag)
+    bad = [not isinstance(value, str) for value in values]
+    if any(bad):
+        refuse(path, values[bad], "give texts, not")
+    return values
+
+
 def _require_column(path, names: list[str], name: str, flag: str | None = None) -> None:
     if names.count(name) == 1:
         return

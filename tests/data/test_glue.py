@@ -181,6 +181,9 @@ BAD_NLI = {
     "no label but a list": ("snli", {"SNLI/train_subset.json": '[{"text_a": "", "text_b": "", "label": []}]'}, "row 1"),
     "no rows": ("snli", {"SNLI/train_subset.json": "[]"}, "no rows"),
     "a row too short": ("sick", {"SICK/SICK_train.txt": sick(NLI_ROWS) + "1\tA.\n"}, "row 5: 2 columns"),
+    "no text": (
+        "scitail", {"SciTail/train.jsonl": '{"sentence1": null, "sentence2": "B.", "gold_label": "N"}'}, "row 1",
+    ),
     "a missing key": ("scitail", {"SciTail/train.jsonl": '{"sentence1": "A.", "gold_label": "N"}'}, "'sentence2'"),
 }  # fmt: skip
 
