@@ -25,9 +25,9 @@ COMMON_FLAGS = (
 NAME_WIDTH = 36
 
 
-def main(argv: list[str]) -> int:
-    """Run `main.py` with these flags and return the exit code (see `run_command`)."""
-    return run_command(_finetune, argv)
+def main(argv: list[str] | None = None) -> int:
+    """Run `main.py` with these flags (default: the process's) and return the exit code (see `run_command`)."""
+    return run_command(_finetune, sys.argv[1:] if argv is None else argv)
 
 
 def _finetune(argv):
