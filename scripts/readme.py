@@ -17,8 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 import pandas as pd  # noqa: E402
 
-from hype.benchmark import figures  # noqa: E402
-from hype.benchmark.techniques import commits, table  # noqa: E402
+from hype.benchmark import results  # noqa: E402
 from hype.compare import compare  # noqa: E402
 from hype.files import write_text  # noqa: E402
 from hype.reproduction import scale  # noqa: E402
@@ -178,23 +177,19 @@ def dose() -> str:
     return markdown_table(columns, rows)
 
 
-def benchmark(is_full: bool = False) -> str:
-    """Show what was measured beside its bound; in full, what has none, too."""
-    entries = figures.read(RESULTS / "benchmark.json")
-    for entry in entries.values() if not is_full else ():
-        entry["figures"] = [found for found in entry["figures"] if figures.is_bounded(found)]
-    return figures.table(entries)
+def benchmark() -> str:
+    """Show what was measured beside its bound."""
+    return results.table(results.read(RESULTS / "benchmark.json"))
 
 
-def techniques() -> str:
-    """Show the measured cost and score of the compared techniques, and of which commit each task's rows are."""
-    results = json.loads((RESULTS / "techniques.json").read_text(encoding="utf-8"))
-    return f"Measured at commits: {commits(results)}.\n\n{table(results)}"
+def benchmark_page() -> str:
+    """Show all that was measured."""
+    return results.page(results.read(RESULTS / "benchmark.json"))
 
 
 PARTS = {
     "README.md": {"quick_start": quick_start, "headline": headline, "controls": controls, "benchmark": benchmark},
-    "docs/benchmark.md": {"benchmark_full": lambda: benchmark(is_full=True), "techniques": techniques},
+    "docs/benchmark.md": {"benchmark": benchmark_page},
     "docs/reproduction.md": {
         "scale": scale.table,
         "models": scale.model_table,

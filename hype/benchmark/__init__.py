@@ -1,1 +1,1 @@
-"""What HyPe and this project cost: ratios, measured side by side in one run. `python -m hype.benchmark --help`."""
+"""What HyPe and this project cost, side by side with what one would run instead: `python -m hype.benchmark`."""
