@@ -130,13 +130,23 @@ def _ids_of(path, values, ids, problem) -> list[int]:
 def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
     """Return the task's labels in the order of a checkpoint, or None if it does not name exactly these (in any case).
 
-    label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, say nothing about order.
+    label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, say nothing about order, unless
+    the labels are the numbers 0, 1 ... themselves.
     """
-    ids = {name.lower(): int(i) for name, i in label2id.items()}
+    ids = {name.lower().removeprefix("label_"): int(i) for name, i in label2id.items()}
     is_named = {label.lower() for label in task_labels} == ids.keys()
     if is_named and sorted(ids.values()) == list(range(len(task_labels))):
         return sorted(task_labels, key=lambda label: ids[label.lower()])
     return None
+
+
+def stated_order(task_labels: Sequence[str], text: str) -> list[str]:
+    """Return the task's labels in the order of --label_order. Raises InputError unless it names each of them once."""
+    names = {label.lower(): label for label in task_labels}
+    order = [part.strip().lower() for part in text.split(",")]
+    if sorted(order) != sorted(names):
+        raise InputError(f"--label_order {text}: give each of {','.join(task_labels)} once, in the checkpoint's order")
+    return [names[label] for label in order]
 
 
 def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from accelerate.utils import broadcast_object_list
 from transformers import DataCollatorWithPadding, default_data_collator, set_seed
 
-from hype.data.labels import aligned_labels, checkpoint_labels, convert_label_ids, one_digit_each
+from hype.data.labels import checkpoint_labels, convert_label_ids, one_digit_each
 from hype.data.splits import Splits, load_splits
 from hype.data.submission import write_submission
 from hype.data.tokenization import tokenise
@@ -60,7 +60,7 @@ class Job:
             self.splits: Splits = load_splits(arguments.data, wanted, arguments.model.cache_dir, known_labels)
         task = self.splits.task
         self.config.finetuning_task = task.name
-        self.label_names = task.label_names and aligned_labels(task.label_names, self.config.label2id)
+        self.label_names, self.order_note = modeling.head_labels(arguments.model, self.config, task)
         if training.label_smoothing_factor and self.label_names is None:
             raise InputError(
                 f"--label_smoothing_factor {training.label_smoothing_factor:g}: {task.name} has scores, no classes to "
@@ -115,6 +115,10 @@ class Job:
         set_seed(training.seed)
         self.model, new = modeling.load_model(arguments.model, self.config, tokenizer, is_trained=training.do_train)
         self.untrained = [] if training.do_train else new
+        if self.order_note and not training.do_train and not new:  # what is trained learns its order
+            self.splits.notes.append(self.order_note)
+            if self.is_first:
+                logger.warning("%s", self.order_note)
         if self.untrained and self.is_first:
             logger.warning("%s", untrained_text(arguments.model.model_name_or_path, self.untrained))
         self._require_what_training_needs()

@@ -10,8 +10,11 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+from transformers.utils import logging as transformers_logging
 
 from hype.architectures import ARCHITECTURES
+from hype.data.labels import checkpoint_order, stated_order
+from hype.data.tasks import Task
 from hype.errors import InputError, RunError
 from hype.hub import from_hub
 from hype.training.arguments import ModelArguments
@@ -65,6 +68,32 @@ def _load_config(name, model):
     if config.label2id is None:  # a config.json with id2label alone
         config.label2id = {label: int(index) for index, label in config.id2label.items()}
     return config
+
+
+def head_labels(model: ModelArguments, config, task: Task) -> tuple[list[str] | None, str | None]:
+    """Return a task's labels in the order of the model's head, and a note if the checkpoint does not say that order.
+
+    The labels are None for regression, the note is None where the order is known.
+
+    Raises:
+        InputError: --label_order does not fit the task.
+    """
+    if task.label_names is None:
+        if model.label_order is not None:
+            raise InputError(f"--label_order {model.label_order}: {task.name} has scores, no classes; leave it out")
+        return None, None
+    if model.label_order is not None:
+        return stated_order(task.label_names, model.label_order), None
+    order = checkpoint_order(task.label_names, config.label2id)
+    if order is not None:
+        return order, None
+    names = ", ".join(sorted(config.label2id, key=lambda name: int(config.label2id[name])))
+    weights = model.checkpoint_dir or model.model_name_or_path
+    note = (
+        f"{weights} calls its labels {names}: their order is assumed to be {', '.join(task.label_names)}; if it is "
+        "another, state it as --label_order"
+    )
+    return list(task.label_names), note
 
 
 def set_labels(config, label_names: list[str] | None) -> None:
@@ -142,10 +171,9 @@ def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True
     named = getattr(config, "transformers_weights", None)
     if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
         raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
-    # transformers reports new and unused parameters in tables; what matters of it is checked below and recorded.
-    reports = logging.getLogger("transformers.modeling_utils")
-    level = reports.level
-    reports.setLevel(logging.ERROR)
+    # transformers prints tables of new and unused parameters; what matters of them is checked below and recorded.
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     try:
         loaded, info = _load(
             AutoModelForSequenceClassification,
@@ -159,7 +187,7 @@ def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True
             attn_implementation=model.attn_implementation,
         )
     finally:
-        reports.setLevel(level)
+        transformers_logging.set_verbosity(verbosity)
     embeddings = loaded.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:
         raise InputError(

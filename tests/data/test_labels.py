@@ -22,6 +22,7 @@ from hype.data.labels import (
     one_digit_each,
     own_labels,
     scores,
+    stated_order,
 )
 from hype.data.tasks import TASKS
 from hype.errors import InputError
@@ -206,3 +207,15 @@ def test_label_ids_keep_their_meaning_in_another_order_and_back():
     converted = convert_label_ids(ids, NLI, target)
     assert [target[i] for i in converted] == [NLI[i] for i in ids]
     assert convert_label_ids(converted, target, NLI).tolist() == ids.tolist()
+
+
+def test_numbered_default_names_are_the_labels_of_a_task_whose_labels_are_numbers():
+    assert checkpoint_order(("0", "1"), {"LABEL_0": 0, "LABEL_1": 1}) == ["0", "1"]
+    assert checkpoint_order(("no", "yes"), {"LABEL_0": 0, "LABEL_1": 1}) is None
+
+
+def test_a_stated_order_names_each_label_once_in_any_case():
+    assert stated_order(NLI, "Contradiction, neutral,entailment") == ["contradiction", "neutral", "entailment"]
+    for text in ("neutral", "neutral,neutral,entailment", "neutral,entailment,c", ""):
+        with pytest.raises(InputError, match=f"--label_order {text}: give each of entailment,neutral,contradiction"):
+            stated_order(NLI, text)

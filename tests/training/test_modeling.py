@@ -20,7 +20,7 @@ from hype.errors import InputError
 from hype.training.arguments import ModelArguments, parse
 from hype.training.finetune import finetune
 from hype.training.modeling import load_config, load_model, load_tokenizer
-from tests.tiny import CONFIGS, tiny_config
+from tests.tiny import CONFIGS, SAMPLE, tiny_config
 
 LANGUAGE_MODELS = (AutoModelForMaskedLM, AutoModelForPreTraining)
 
@@ -119,6 +119,39 @@ def test_a_config_with_id2label_alone_numbers_its_labels_by_it(argv, tiny_folder
     (model / "config.json").write_text(json.dumps(config))
     record = finetune(parse(argv("do_eval", task_name="mnli", model_name_or_path=model)))
     assert record["label_names"] == order and record["status"] == "finished"
+
+
+HEAD_ORDER = ["contradiction", "neutral", "entailment"]
+
+
+@pytest.mark.parametrize("names", [["LABEL_0", "LABEL_1", "LABEL_2"], ["c", "n", "e"]])
+def test_a_head_that_does_not_name_the_tasks_labels_is_not_scored_without_a_word(
+    argv, tiny_folder, tmp_path, caplog, names
+):
+    """It was scored as if in GLUE's order: 0.00 instead of 1.00, exit 0."""
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    save_head(model, tiny_folder, names, names[HEAD_ORDER.index("entailment")])
+    flags = {"task_name": "mnli", "model_name_or_path": model}
+    silent = finetune(parse(argv("do_eval", **flags)))
+    note = next(note for note in silent["data"]["notes"] if "--label_order" in note)
+    assert "entailment, neutral, contradiction" in note and ", ".join(names) in note and caplog.text.count(note) == 1
+    caplog.clear()
+    flags |= {"output_dir": tmp_path / "stated", "label_order": ",".join(HEAD_ORDER)}
+    stated = finetune(parse(argv("do_eval", **flags)))
+    assert stated["label_names"] == HEAD_ORDER and "--label_order" not in caplog.text
+    lines = (SAMPLE / "MNLI" / "dev_matched.tsv").read_text(encoding="utf-8").splitlines()[1:25]
+    labels = [line.split("\t")[-1] for line in lines]
+    assert silent["score"] == labels.count("contradiction") / 24, "in GLUE's order"
+    assert stated["score"] == labels.count("entailment") / 24
+
+
+def test_no_order_is_assumed_aloud_where_the_head_is_trained_or_named(argv, tiny_folder, tmp_path, caplog):
+    model = shutil.copytree(tiny_folder, tmp_path / "named")
+    save_head(model, tiny_folder, ["NOT_ENTAILMENT", "ENTAILMENT"], "ENTAILMENT")
+    record = finetune(parse(argv("do_eval", model_name_or_path=model)))
+    assert record["label_names"] == ["not_entailment", "entailment"]
+    finetune(parse(argv("do_train", max_steps=1, output_dir=tmp_path / "trained")))
+    assert "--label_order" not in caplog.text
 
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 438007\n"
