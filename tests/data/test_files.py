@@ -208,11 +208,14 @@ def test_a_test_file_needs_no_labels_and_keeps_those_it_has(tmp_path):
         assert ("label" in test.column_names) == (name == "d.csv")
 
 
-def test_without_training_file_the_checkpoint_names_the_classes(tmp_path):
+def test_only_without_training_file_the_checkpoint_names_the_classes(tmp_path):
     write(tmp_path, {"test.csv": "t\nx\n", "dev.csv": "t,label\nx,yes\ny,yes\n"})
     names = ["no", "yes"]
     assert load_own(["test"], names, test_file=str(tmp_path / "test.csv")).task.label_names == ("no", "yes")
     assert load_own(["test"], [], test_file=str(tmp_path / "test.csv")).task.is_regression
+    write(tmp_path, {"train.csv": "t,label\nx,good\ny,bad\n"})
+    trained = load_own(["train"], names, train_file=str(tmp_path / "train.csv"))
+    assert trained.task.label_names == ("bad", "good")
     dev = load_own(["validation"], names, validation_file=str(tmp_path / "dev.csv"))
     assert dev.splits["validation"]["label"][:] == [1, 1]
     with pytest.raises(InputError, match="give --train_file too"):

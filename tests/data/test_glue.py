@@ -268,33 +268,57 @@ def test_an_unreachable_hub_is_a_fault_of_the_environment(tmp_path, monkeypatch)
         assert part in str(caught.value)
 
 
-def test_the_hubs_words_and_missing_labels_are_understood(monkeypatch):
-    """Stand in for the hub with what its three sets hold: ids with -1, ids, words."""
-    held = {
-        "stanfordnlp/snli": {"premise": ["A.", "B."], "hypothesis": ["C.", "D."], "label": [-1, 2]},
-        "RobZamp/sick": {"sentence_A": ["A."], "sentence_B": ["B."], "label": [1]},
-        "allenai/scitail": {"premise": ["A.", "B."], "hypothesis": ["C.", "D."], "label": ["neutral", "entails"]},
-    }
+@pytest.fixture
+def hub(monkeypatch):
+    """Return a dict, name -> data set, that stands in for the hub."""
+    held = {}
 
     class Builder:
         hash = "0"
 
         def __init__(self, hub_id, name, cache_dir, revision):
-            self.columns = held[hub_id]
+            self.dataset = held[hub_id]
 
         def download_and_prepare(self):
             pass
 
         def as_dataset(self, split):
-            return datasets.Dataset.from_dict(self.columns)
+            return self.dataset
 
     monkeypatch.setattr(datasets, "load_dataset_builder", Builder)
     monkeypatch.setattr("hype.hub.hub_is_reachable", lambda *args: False)
-    labels = {}
-    for task in ("snli", "sick", "scitail"):
-        dataset = load_splits(DataArguments(task_name=task), ["validation"]).splits["validation"]
-        labels[task] = [TASKS[task].label_names[i] for i in dataset["label"]]
-    assert labels == {"snli": ["contradiction"], "sick": ["neutral"], "scitail": ["neutral", "entailment"]}
+    return held
+
+
+def hub_labels(task):
+    dataset = load_splits(DataArguments(task_name=task), ["validation"]).splits["validation"]
+    return [TASKS[task].label_names[i] for i in dataset["label"]]
+
+
+def test_the_hubs_words_ids_and_missing_labels_are_understood(hub):
+    pairs = {"premise": ["A.", "B."], "hypothesis": ["C.", "D."]}
+    hub["stanfordnlp/snli"] = datasets.Dataset.from_dict({**pairs, "label": [-1, 2]})
+    hub["RobZamp/sick"] = datasets.Dataset.from_dict({"sentence_A": ["A."], "sentence_B": ["B."], "label": [1]})
+    hub["allenai/scitail"] = datasets.Dataset.from_dict({**pairs, "label": ["neutral", "entails"]})
+    assert hub_labels("snli") == ["contradiction"]
+    assert hub_labels("sick") == ["neutral"]
+    assert hub_labels("scitail") == ["neutral", "entailment"]
+
+
+def test_the_hubs_own_order_of_the_labels_is_followed(hub):
+    pairs = {"premise": ["A.", "B.", "C."], "hypothesis": ["D.", "E.", "F."], "label": [0, -1, 1]}
+    for names, expected in (
+        (["neutral", "contradiction", "entailment"], ["neutral", "contradiction"]),
+        (["a", "b", "c"], None),
+    ):
+        label = datasets.ClassLabel(names=names)
+        features = {"premise": datasets.Value("string"), "hypothesis": datasets.Value("string"), "label": label}
+        hub["stanfordnlp/snli"] = datasets.Dataset.from_dict(pairs, datasets.Features(features))
+        if expected:
+            assert hub_labels("snli") == expected
+        else:
+            with pytest.raises(InputError, match="names its labels a, b, c"):
+                hub_labels("snli")
 
 
 def test_the_variables_folder_is_passed_over_for_a_set_that_is_not_glues(tmp_path, monkeypatch):
