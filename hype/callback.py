@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from torch import nn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hype.architectures import ARCHITECTURES
 from hype.perturbation import HyPe, check_values
@@ -40,15 +40,21 @@ class HyPeCallback(TrainerCallback):
         bound.apply_defaults()
         check_values(*(bound.arguments[name] for name in inspect.signature(check_values).parameters))
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.on_train_end(args, state, control)
-        self._attach(args, model)
+        self._attach(args, kwargs["model"])
 
-    def on_step_begin(self, args, state, control, model=None, **kwargs):
-        hype = self.hype or self._attach(args, model)
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        hype = self.hype or self._attach(args, kwargs["model"])
         hype.set_step(state.global_step)
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.remove()
         self.hype = None
 
@@ -57,7 +63,7 @@ class HyPeCallback(TrainerCallback):
         if self.hype is not None:
             self.hype.remove()
 
-    def _attach(self, args, model: nn.Module) -> HyPe:
+    def _attach(self, args: TrainingArguments, model: nn.Module) -> HyPe:
         if args.n_gpu > 1:
             raise ValueError("several GPUs are visible to one process: use torchrun, or show it one GPU alone")
         if args.world_size > 1 and self.options.get("hype_stream") == "global":

@@ -200,12 +200,13 @@ class _Hook:
 
     def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
         self.hype, self.site, self.index, self.streams = hype, site, index, streams
+        self.is_numbered = hype.own_stream or (index is None and len(hype.layers) < hype.count)
         self.draws: set[tuple[int, ...] | None] = set()  # since the last backward pass; more than two need no keeping
         self.is_repeated = False
 
     def __call__(self, module: nn.Module, args: Any, rest: Any) -> Any:
         """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
-        if torch.compiler.is_compiling() and not self.hype.own_stream and self.index is not None:
+        if torch.compiler.is_compiling() and not self.is_numbered:
             self.hype._is_unproven = False
             draw = () if module.training and self.hype.enabled else None  # torch repeats its own stream
         else:

@@ -20,7 +20,7 @@ NEEDS_COMPILER = pytest.mark.skipif(which("g++") is None, reason="inductor needs
 @pytest.mark.parametrize(
     ("backend", "stream"),
     [
-        ("aot_eager", "own"),
+        pytest.param("aot_eager", "own", marks=pytest.mark.slow),
         ("aot_eager", "global"),
         pytest.param("inductor", "own", marks=[pytest.mark.slow, NEEDS_COMPILER]),
     ],
@@ -40,6 +40,7 @@ def test_a_compiled_model_has_fresh_noise_in_training_and_none_in_evaluation(bac
     assert model.bert.encoder.layer[0].attention.self.query.weight.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_a_model_that_is_compiled_already_takes_the_noise_and_gives_it_back():
     """torch.compile keeps the code of a model without hooks, and that of another model of its class, until told."""
     torch.compiler.reset()
@@ -71,16 +72,45 @@ def test_a_compiled_model_is_perturbed_when_it_is_the_compiled_one_that_is_given
     assert len(recorded.draws) == 2
 
 
-def test_a_global_stream_is_compiled_into_one_graph():
+def gradient(model_type, is_compiled, use_reentrant=None):
+    """Return the gradient of one training forward, compiled or not; use_reentrant None: without checkpointing."""
     torch.compiler.reset()
-    body = tiny_model("bert", dropout=0.0, num_hidden_layers=2).bert.encoder.train()
-    model = tiny_model("bert", dropout=0.0, num_hidden_layers=2).train()
-    with HyPe(model, "normal", 0.5, hype_stream="global"):
-        encoder = torch.compile(model.bert.encoder, backend="eager", fullgraph=True)
-        state = torch.zeros(2, 3, 16)
-        noised = encoder(state).last_hidden_state
-    torch.testing.assert_close(body(state).last_hidden_state, model.bert.encoder(state).last_hidden_state)
-    assert not torch.allclose(noised, body(state).last_hidden_state)
+    # With checkpointing, transformers logs that it switches a cache off, and a logger cannot be compiled.
+    model = tiny_model(model_type, dropout=0.0, use_cache=False).train()
+    if use_reentrant is not None:
+        model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
+    with HyPe(model, "normal", 0.5, hype_stream="global", hype_intermediate=True):
+        forward = torch.compile(model, backend="aot_eager", fullgraph=True) if is_compiled else model
+        torch.manual_seed(0)
+        forward(IDS).logits.square().sum().backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "use_reentrant"),
+    [
+        ("bert", None),
+        pytest.param("bert", False, marks=pytest.mark.slow),
+        pytest.param("bert", True, marks=pytest.mark.slow),
+        pytest.param("albert", None, marks=pytest.mark.slow),
+    ],
+)
+def test_a_global_stream_is_compiled_into_one_graph(model_type, use_reentrant):
+    expected, compiled = gradient(model_type, False), gradient(model_type, True, use_reentrant)
+    torch.testing.assert_close(compiled, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_model_outside_of_the_table_is_compiled_into_one_graph_too():
+    torch.compiler.reset()
+    model = tiny_model("bert", dropout=0.0).train()
+    with HyPe(model, "normal", 0.5, hype_layers_path="encoder.layer", hype_stream="global") as hype:
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        first, second = compiled(IDS).logits, compiled(IDS).logits
+        with hype.paused():
+            clean = compiled(IDS).logits
+    assert (first - second).abs().max() > 1e-3
+    torch.testing.assert_close(clean, model(IDS).logits, rtol=0, atol=1e-6)
 
 
 # PEFT asks transformers by a name that is deprecated there.

@@ -1,0 +1,47 @@
+"""What `import hype` gives, and what it does not import for it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hype
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import hype; hype.__version__", {"torch", "transformers", "numpy"}),
+        ("import hype.perturbation", {"transformers", "datasets", "sklearn", "scipy", "pandas"}),
+    ],
+)
+def test_only_what_is_used_is_imported(statement, absent):
+    code = f"import sys; {statement}; print(*({absent!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_noise_without_transformers():
+    """A model of plain torch needs no other package."""
+    code = """
+import sys
+sys.modules["transformers"] = None
+import torch
+from hype import HyPe
+model = torch.nn.Sequential()
+model.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+model.forward = lambda x: model.layers[0](x)
+with HyPe(model.train(), hype_layers_path="layers", hype_eps=0.5):
+    print(not torch.equal(model(torch.ones(1, 2)), model(torch.ones(1, 2))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_every_public_name_is_there():
+    assert all(hasattr(hype, name) for name in hype.__all__)
+    with pytest.raises(AttributeError, match="Hype"):
+        _ = hype.Hype
