@@ -64,9 +64,9 @@ def are_scores(path, values: pandas.Series) -> bool:
     kinds = kinds_of(values)
     numbers = [kind in (WHOLE, DECIMAL) for kind in kinds]
     if any(numbers) and not all(numbers):
-        words_are_rare = sum(numbers) * 2 >= len(numbers)
-        rare = [is_number != words_are_rare for is_number in numbers]
-        refuse(path, values[rare], f"labels are {'numbers' if words_are_rare else WORD} in other rows, not")
+        mostly_numbers = sum(numbers) * 2 >= len(numbers)
+        rare = [is_number != mostly_numbers for is_number in numbers]
+        refuse(path, values[rare], f"labels are {'numbers' if mostly_numbers else 'words'} in other rows, not")
     if not all(numbers) or DECIMAL not in kinds:
         return False
     fraction_count = sum(float(value) % 1 != 0 for value in values)

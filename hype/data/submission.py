@@ -1,12 +1,11 @@
 """Predictions as the file that the GLUE server takes."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hype.data.tasks import Task
+from hype.files import write_text
 
 
 class Submission(NamedTuple):
@@ -25,15 +24,12 @@ def write_submission(task: Task, split: str, predictions: Sequence[float], outpu
     source = task.sources.get(split)
     name = source.submission if source and source.submission else f"{split}_predictions.tsv"
     warning = None
-    if source and len(predictions) != source.row_count:
+    if source and source.submission and len(predictions) != source.row_count:
         warning = f"{name}: {len(predictions)} rows; the GLUE server takes {source.row_count} (a sample or subset)"
     rows = [f"{index}\t{_word(task, prediction)}\n" for index, prediction in enumerate(predictions)]
     path = Path(output_dir) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as staging:
-        staged = Path(staging) / name
-        staged.write_text("".join(["index\tprediction\n", *rows]), encoding="utf-8", newline="\n")
-        os.replace(staged, path)
+    write_text(path, "".join(["index\tprediction\n", *rows]))
     return Submission(path, warning)
 
 
