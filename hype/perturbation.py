@@ -26,6 +26,7 @@ SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torc
     "uniform": lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
     "uniform_positive": lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
 }
+HYPE_TYPES = tuple(name for name in SAMPLERS if name != "uniform_positive")
 
 
 class HyPe:
@@ -275,7 +276,7 @@ def check_values(hype_type: str, hype_eps: float | str, hype_uniform_support: st
         ValueError: one of them is out of range.
     """
     for name, value, known in (
-        ("hype_type", hype_type, ("normal", "uniform")),
+        ("hype_type", hype_type, HYPE_TYPES),
         ("hype_uniform_support", hype_uniform_support, ("symmetric", "positive")),
         ("hype_stream", hype_stream, ("own", "global")),
     ):

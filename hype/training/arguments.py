@@ -16,6 +16,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from hype.data.arguments import DataArguments
 from hype.errors import InputError, RunError
 from hype.flags import LineParser, flag, require
+from hype.perturbation import HYPE_TYPES
 from hype.techniques import TechniqueArguments
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class HyPeArguments:
 
     def __post_init__(self):
         choices = {
-            "hype_type": ("normal", "uniform", "none"),
+            "hype_type": (*HYPE_TYPES, "none"),
             "hype_uniform_support": ("symmetric", "positive"),
             "hype_stream": ("own", "global"),
         }
@@ -450,7 +451,7 @@ def _current_flags(argv: list[str]) -> list[str]:
 def _refuse_idle_flags(hype: HyPeArguments, given: set[str]) -> None:
     """Refuse flags of the noise that have no effect; warn where --hype_type none asks for that."""
     for name in (f.name for f in fields(hype) if f.name in given and f.name.startswith("hype_")):
-        kinds = ("uniform",) if name == "hype_uniform_support" else ("normal", "uniform")
+        kinds = ("uniform",) if name == "hype_uniform_support" else HYPE_TYPES
         if name == "hype_type" or hype.hype_type in kinds:
             continue
         message = f"--{name} has no effect here: it belongs to --hype_type {' or '.join(kinds)}"
