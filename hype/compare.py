@@ -1,12 +1,14 @@
 """Finished runs side by side: `python -m hype.compare RUN_DIR...` prints a table made from their run.json."""
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from hype.errors import InputError, run_command
 from hype.flags import LineParser
+from hype.techniques import TechniqueArguments
 from hype.text_tables import aligned
-from hype.training.folder import RECORD, read_record
+from hype.training.record import RECORD, read_record
 
 NUMBERS = ("seed", "score x 100", "to vanilla", "dev examples", "seconds")
 COLUMNS = ("method", "task", "seed", "metric", "score x 100", "to vanilla", "dev examples", "seconds", "folder")
@@ -49,7 +51,7 @@ def _baseline(record: dict, records: list[dict]) -> float | None:
 
 def _setting(record: dict) -> dict:
     """Return all of a run's identity but its method: noise, dropout and techniques."""
-    technique_flags = record.get("arguments", {}).get("techniques", {})
+    technique_flags = [field.name for field in fields(TechniqueArguments)]
     method = {"dropout_rate", "all_dropout_rate", "allow_vanishing_noise", *REGULARISERS, *technique_flags}
     kept = {n: v for n, v in record["identity"].items() if n not in method and not n.startswith("hype_")}
     return {**kept, "task": record["task"], "seed": record["seed"]}
@@ -63,7 +65,7 @@ def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:
         record["label"] + ("" if is_finished else f" ({record['status']})"),
         record["task"],
         str(record["seed"]),
-        record.get("score_name", "-"),
+        record["score_name"] or "-",
         "-" if score is None else f"{100 * score:.2f}",
         "-" if score is None or baseline is None else f"{100 * (score - baseline):+.2f}",
         str(record["data"]["rows"].get("validation", "-")),

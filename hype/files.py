@@ -1,17 +1,25 @@
 """Files that are written whole or not at all, and hashes of their content."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 MASK_FILE = "child_tuning_mask.safetensors"  # beside the weights of such a run
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+def temporary_path(path: Path) -> Path:
+    """Name the file beside `path` that is written first and then renamed; see `remove_temporary_files`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_text(path: Path, content: str) -> None:
     """Write a file under a temporary name in the same folder, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
+    temporary = temporary_path(path)
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -23,16 +31,40 @@ def write_json(path: Path, content) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed writes have left in a folder that no other process writes to."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+
+
+def sync(folder: Path, pattern: str = "*") -> None:
+    """Have the system put the files of a folder that match `pattern`, and the folder itself, on the disk."""
+    for path in [*filter(Path.is_file, folder.glob(pattern)), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_failure(error: Exception) -> str | None:
+    """Return why the disk did not take a file, or None if that is not what an error says."""
+    if getattr(error, "errno", None) in WRITE_ERRORS:
+        return error.strerror
+    # safetensors gives the number in its message, torch.save none at all.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number and int(number[1]) in WRITE_ERRORS:
+        return os.strerror(int(number[1]))
+    is_torchs = any(words in str(error) for words in ("PytorchStreamWriter", "] . unexpected pos"))
+    return "torch.save failed" if is_torchs else None
+
+
 def file_sha256(path: Path) -> str:
     """Hash a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -41,6 +73,14 @@ def model_sha256(folder: Path) -> str:
     patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
     found = sorted(path for pattern in patterns for path in folder.glob(pattern))
     return joint_sha256([path for path in found if path.name != MASK_FILE])
+
+
+def weights_sha256(folder: Path) -> str | None:
+    """Hash the saved weights of a run: the sha256 of model.safetensors, of several files that of theirs; None: none."""
+    found = sorted(folder.glob("model*.safetensors"))
+    if len(found) > 1:
+        return joint_sha256(found)
+    return file_sha256(found[0]) if found else None
 
 
 def tokenizer_sha256(folder: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoConfig
 
 from hype.cli import main, options_page
-from hype.training.folder import locked
+from hype.training.checkpoints import locked
 from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[1]

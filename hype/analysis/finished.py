@@ -9,15 +9,18 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import DataCollatorWithPadding
 
+from hype.data.arguments import DataArguments
 from hype.data.splits import Splits
 from hype.data.tokenization import tokenise
 from hype.errors import InputError
 from hype.training import modeling
 from hype.training import record as records
 from hype.training.arguments import ModelArguments
-from hype.training.folder import RECORD, read_record
+from hype.training.checkpoints import require_weights
+from hype.training.machine import current_device
+from hype.training.record import RECORD, read_record
 
-NEEDED = ("run_id", "task", "label", "seed", "label_names", "arguments")
+NEEDED = ("run_id", "task", "label", "seed", "label_names", "settings")
 
 
 class FinishedRun:
@@ -31,19 +34,18 @@ class FinishedRun:
         self.folder = folder
         self.record = read_record(folder / RECORD, "give the folder of another run")
         missing = [key for key in NEEDED if key not in self.record]
-        if "max_seq_length" not in ((self.record.get("arguments") or {}).get("data") or {}):
-            missing.append("max_seq_length")
         if missing or self.record["status"] != "finished":
             reason = f"no {', '.join(missing)}" if missing else f"its status is {self.record['status']}"
             raise InputError(f"{folder / RECORD}: {reason}; give the folder of a finished run")
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: no model; do the run with --do_train")
+        require_weights(folder, self.record)
         self._arguments = ModelArguments(model_name_or_path=str(folder))
         self._config = modeling.load_config(self._arguments)
-        self.fingerprint = records.fingerprint_of(str(folder), self._config)
+        self.fingerprint = records.model_fingerprint(str(folder))
         self.label_names: list[str] | None = self.record["label_names"]
-        self.max_seq_length: int = self.record["arguments"]["data"]["max_seq_length"]
-        self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        self.max_seq_length: int = self.record["settings"].get("max_seq_length", DataArguments.max_seq_length)
+        self.device = current_device()
 
     @cached_property
     def tokenizer(self):

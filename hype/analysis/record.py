@@ -16,7 +16,8 @@ from hype.data.tasks import NLI_NAMES, nli_folder
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
 from hype.training import record as records
-from hype.training.folder import read_record
+from hype.training.machine import describe_machine
+from hype.training.record import read_record
 
 logger = logging.getLogger(__name__)
 FOLDER = "analysis"
@@ -63,7 +64,7 @@ def analysed(
     identity |= {"max_seq_length": run.max_seq_length, **settings}
     identity |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
     identity = json.loads(json.dumps(identity))
-    analysis_id = records.run_id_of(identity)
+    analysis_id = records.run_id(identity)
     path = options.output or run.folder / FOLDER / f"{analysis}-{target}-{analysis_id[:8]}.json"
     if path.exists():
         return _done(path, identity)
@@ -79,7 +80,7 @@ def analysed(
         **{key: run.record[key] for key in ("run_id", "task", "label", "seed", "model")},
         "sample": splits.sample_text,
         "data": records.describe_data(splits),
-        **records.describe_machine(run.device),
+        "machine": describe_machine(run.device),
         "timings": {**results.pop("timings", {}), "total_s": time.perf_counter() - started},
         "results": results,
     }

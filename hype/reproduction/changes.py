@@ -36,14 +36,14 @@ def changes_table(cells: list[Cell], states: list[State]) -> pd.DataFrame:
     controls = {
         _pair(cell): record
         for cell, record in records.items()
-        if cell.method == CONTROL and len(set(record.get("validation_labels") or "")) > 1
+        if cell.method == CONTROL and len(set(record.get("predictions") or "")) > 1
     }
     rows, compared = [], {}
     for cell, record in records.items():
         control = controls.get(_pair(cell))
         if control is None or cell.method == CONTROL or not differ_by_noise(record, control):
             continue
-        noise = record["identity"]["hype_type"], record["identity"]["hype_eps"]
+        noise = record["identity"].get("hype_type", "none"), record["identity"].get("hype_eps", 1e-5)
         names = [cell.model, cell.task, cell.method, cell.variant, cell.learning_rate, cell.seed]
         rows.append([*names, *noise, *share_and_gain(record, control)])
         compared[_pair(cell)] = control
@@ -66,14 +66,14 @@ def _pair(cell: Cell) -> tuple:
 
 def share_and_gain(record: dict, control: dict) -> tuple[float, float]:
     """Return the share of predicted labels that differ, and the difference of the scores in points."""
-    ours, theirs = record["validation_labels"], control["validation_labels"]
+    ours, theirs = record["predictions"], control["predictions"]
     share = sum(a != b for a, b in zip(ours, theirs, strict=True)) / len(ours)
     return share, 100 * (record["score"] - control["score"])
 
 
 def differ_by_noise(record: dict, control: dict) -> bool:
     """Say whether two records have labels to compare and all that differs between the runs is what noise there is."""
-    if not (record.get("validation_labels") and control.get("validation_labels")):
+    if not (record.get("predictions") and control.get("predictions")):
         return False
     ours, theirs = record["identity"], control["identity"]
     differing = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}

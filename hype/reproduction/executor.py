@@ -18,8 +18,8 @@ from hype.reproduction.analyses import analyse_run, remove_damaged
 from hype.reproduction.expansion import Cell
 from hype.reproduction.state import DAMAGED, DIVERGED, FAILED, FINISHED, State, state_of, write_failure
 from hype.training.arguments import parse
+from hype.training.checkpoints import locked
 from hype.training.finetune import finetune
-from hype.training.folder import locked
 
 logger = logging.getLogger(__name__)
 LOCKED = "locked"

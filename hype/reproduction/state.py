@@ -7,10 +7,9 @@ from pathlib import Path
 from hype.errors import InputError
 from hype.files import write_json
 from hype.reproduction.expansion import Cell
-from hype.training.folder import RECORD, has_weights, read_record
+from hype.training.checkpoints import has_weights
+from hype.training.record import RECORD, read_record
 
-# A run that ends by one of these did not fail: it was stopped, and the same command goes on with it.
-INTERRUPTIONS = ("KeyboardInterrupt", "SystemExit")
 MISSING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED, NOT_ANALYSED, MODEL_MISSING = (
     "missing", "interrupted", "finished", "failed", "diverged", "damaged", "not analysed", "model missing",
 )  # fmt: skip
@@ -66,7 +65,7 @@ def state_of(cell: Cell) -> State:
     if failure is not None:
         return State(failure.status, kept or record, failure.error)
     error = record.get("error") or ""
-    if record["status"] in (FAILED, DIVERGED) and not error.startswith(INTERRUPTIONS):
+    if record["status"] in (FAILED, DIVERGED):
         return State(record["status"], kept or record, error)
     return State(INTERRUPTED, kept or record)
 

@@ -73,7 +73,7 @@ def runs_table(experiment: Experiment, cells: list[Cell], states: list[State]) -
             numbers = [*score, train_s, record.get("score")]
             floats = [float("nan") if number is None else number for number in numbers]
             # On another set a run may predict otherwise.
-            constant = _constant_text(record.get("validation_labels")) if target is None else ""
+            constant = _constant_text(record.get("predictions")) if target is None else ""
             rows.append([*names, *floats, constant, record.get("run_id", ""), str(cell.folder), cell.command])
     return pd.DataFrame(rows, columns=RUN_COLUMNS)
 

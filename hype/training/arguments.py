@@ -209,6 +209,9 @@ class RunArguments(TrainingArguments):
     overwrite_output_dir: bool = flag(False, "Delete the run that output_dir holds and start from scratch.")
     group_by_length: bool = flag(False, "Batch examples of similar length.")
     logging_dir: str | None = flag(None, "Folder of TensorBoard logs.")
+    logging_steps: float | None = flag(
+        None, "Steps between two logs of the loss, or (below 1) their share of all steps. Unset: 50 logs in all."
+    )
     optimizer_semantics: str = flag("torch", "AdamW as in torch, or release: as in transformers 4.7.")
     save_model: bool = flag(True, "Save the fine-tuned model in output_dir.")
     allow_changed: bool = flag(False, "Resume although settings changed; the record lists the changes.")
@@ -228,6 +231,10 @@ class RunArguments(TrainingArguments):
             self.warmup_steps = self.warmup_ratio
         if self.group_by_length:
             self.train_sampling_strategy = "group_by_length"
+        if self.logging_steps is None:
+            self.logging_steps = 0.02  # a curve of 50 points, however short the training
+            if self.eval_strategy == "steps":
+                self.eval_steps = self.eval_steps or 500  # else it would be that of the logs
         if self.logging_dir is not None:
             os.environ["TENSORBOARD_LOGGING_DIR"] = self.logging_dir  # all that transformers 5 reads
         if self.load_best_model_at_end:

@@ -1,42 +1,354 @@
-"""Whole checkpoints, told from half-written ones by a marker that is written last."""
+"""Whole checkpoints, told from half-written ones, and whether a run's folder is to be resumed, started or left alone.
+
+A checkpoint is whole once its marker, which is written last, names all of its files with their hashes. The marker also
+says which run the checkpoint is of, so that a lost or damaged run.json costs nothing.
+"""
 
 import json
 import logging
+import os
 import re
+import shutil
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from hype.files import file_sha256, write_json
+from filelock import FileLock, Timeout
+
+from hype.data.tasks import TASKS
+from hype.errors import EnvironmentFault, InputError, LockedError
+from hype.files import MASK_FILE, file_sha256, remove_temporary_files, sync, weights_sha256, write_json
+from hype.training.record import RECORD, DamagedRecordError, provenance, read_record
 
 logger = logging.getLogger(__name__)
 MARKER = "complete.json"
+LOCK = ".lock"
+# What a run leaves beside checkpoints and tokenizer. Next to another run's record it would pass for that run's.
+OWN_FILES = (
+    RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
+    "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
+    "eval_results.json", "low_resource_indices.json", MASK_FILE, "test_predictions.tsv",
+    *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
+)  # fmt: skip
 
 
-def mark_complete(folder: Path) -> None:
-    """Record size and sha256 of every file of a checkpoint, as its last file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
-    sums = {str(p.relative_to(folder)): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in files}
-    write_json(folder / MARKER, sums)
+def mark_complete(checkpoint: Path, run: dict | None = None) -> None:
+    """Mark a checkpoint as whole, with size and hash of every file, and on the disk.
+
+    Args:
+        run: which run it is of, see `hype.training.record.provenance`.
+    """
+    sync(checkpoint)
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARKER)
+    sums = {str(p.relative_to(checkpoint)): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in files}
+    write_json(checkpoint / MARKER, {"files": sums, "run": run})
 
 
-def is_complete(folder: Path) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     """Say whether a checkpoint has its marker and every file that the marker names, unchanged."""
     try:
-        sums = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        sums = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
         return bool(sums) and all(
-            (folder / name).stat().st_size == entry["bytes"] and file_sha256(folder / name) == entry["sha256"]
+            (checkpoint / name).stat().st_size == entry["bytes"] and file_sha256(checkpoint / name) == entry["sha256"]
             for name, entry in sums.items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def last_complete(output_dir: Path) -> Path | None:
+def last_complete(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a run; half-written or damaged newer ones are named in a warning."""
-    numbered = {
-        int(m[1]): p for p in output_dir.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))
-    }
+    numbered = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
     for step in sorted(numbered, reverse=True):
         if is_complete(numbered[step]):
             return numbered[step]
-        logger.warning("%s is half-written or damaged and is left aside", numbered[step])
+        logger.warning("%s is half-written or damaged and is ignored", numbered[step])
     return None
+
+
+@contextmanager
+def locked(folder: Path, name: str = LOCK):
+    """Create the run's folder if necessary and lock it; what killed writes have left in it is removed.
+
+    Args:
+        name: of the lock's file.
+
+    Raises:
+        LockedError: another live process holds it. The lock of a dead one is free again.
+        EnvironmentFault: the folder cannot be created or written.
+    """
+    lock = FileLock(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(
+            f"--output_dir {folder}: another run is in it ({_holder(folder / name)}); wait for it or choose another "
+            "folder"
+        ) from None
+    except OSError as error:
+        raise EnvironmentFault(f"--output_dir {folder}: {error.strerror}; choose a folder you can write") from error
+    try:
+        _sign(folder / f"{name}.json")
+        if name == LOCK:
+            remove_temporary_files(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def _sign(path: Path) -> None:
+    start = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        write_json(path, {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: {error.strerror}; make room, or choose a folder you can write") from error
+
+
+def _holder(lock: Path) -> str:
+    try:
+        holder = json.loads(lock.with_name(f"{lock.name}.json").read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on {holder['host']} since {holder['start']}"
+    except (OSError, ValueError, KeyError):
+        return "its holder is not known"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do in a run's folder.
+
+    finished: the record of the run, which is finished: nothing is left to do.
+    checkpoint: what to resume from; None: start.
+    changed: setting -> [old, new value], of all resumptions so far.
+    resumed_from: the checkpoint of another folder that the run began from.
+    is_to_clear: the folder is cleared first.
+    """
+
+    finished: dict | None = None
+    checkpoint: Path | None = None
+    changed: dict | None = None
+    resumed_from: str | None = None
+    is_to_clear: bool = False
+
+
+def decide_resume(
+    folder: Path, identity: dict, environment: dict, resume: str | None, overwrite: bool, allow_changed: bool
+) -> Decision:
+    """Decide between start, resumption and nothing from what the folder holds.
+
+    Args:
+        identity, environment: of the run that is asked for, see `hype.training.record`.
+        resume: a checkpoint that the user names; "true": the newest whole one.
+
+    Raises:
+        InputError: the folder holds another run or foreign files, or the named checkpoint is not whole.
+    """
+    if overwrite:
+        if resume:
+            raise InputError(
+                f"--overwrite_output_dir starts again and --resume_from_checkpoint {resume} resumes: give one of them"
+            )
+        _require_own(folder)
+        return Decision(is_to_clear=True)
+    newest = last_complete(folder)
+    record = _record_in(folder, newest)
+    is_finished = record is not None and record["status"] == "finished"
+    if record is not None:
+        here = {**identity} if is_finished else {**identity, **environment}
+        changed = _differences(provenance(record), here)
+        # A run that ended before its first checkpoint (a flag was wrong) leaves nothing that could be mixed up.
+        is_nothing_left = newest is None and not is_finished
+        if changed and not allow_changed and not is_nothing_left:
+            raise InputError(
+                f"--output_dir {folder} holds another run ({_shown(changed)}): choose another folder, or pass "
+                "--overwrite_output_dir to start again, --allow_changed to resume with the new settings"
+            )
+        if is_finished and not changed:
+            require_weights(folder, record)
+            return Decision(finished=record)
+    if resume:
+        return _resume_named(folder, resume, newest, record, {**identity, **environment}, allow_changed)
+    if is_finished:
+        raise InputError(
+            f"--output_dir {folder} holds a finished run, of which nothing is left to resume ({_shown(changed)}): "
+            "choose another folder, name a checkpoint by --resume_from_checkpoint, or pass --overwrite_output_dir"
+        )
+    if newest is not None:
+        return _resume(folder, newest, record, {**identity, **environment}, allow_changed)
+    if record is None:
+        _refuse_foreign_files(folder)
+    return Decision()
+
+
+def _record_in(folder: Path, newest: Path | None) -> dict | None:
+    """Read the folder's record; None if there is none, or a damaged one that whole checkpoints make up for."""
+    path = folder / RECORD
+    try:
+        if path.exists():
+            return read_record(path)
+        problem = "missing"
+    except DamagedRecordError:
+        if newest is None:
+            raise
+        problem = "damaged"
+    if newest is not None:
+        logger.warning("%s is %s; what it held is taken from %s", path, problem, newest.name)
+    return None
+
+
+def _differences(run: dict, here: dict) -> dict[str, list]:
+    """Compare a run with what is asked for `here`; its environment counts only where `here` names one."""
+    old = {**run["identity"], **{name: value for name, value in run["environment"].items() if name in here}}
+    return {
+        key: [old.get(key), here.get(key)] for key in sorted(old.keys() | here.keys()) if old.get(key) != here.get(key)
+    }
+
+
+def _shown(changed: dict[str, list]) -> str:
+    """Describe changed settings; a changed hash tells nothing but that the content changed."""
+    is_hash = re.compile(r"[0-9a-f]{64}").fullmatch
+    texts = [
+        f"the content of {key} changed" if is_hash(str(old)) and is_hash(str(new))
+        else f"{key}: {_value(old)} -> {_value(new)}"
+        for key, (old, new) in list(changed.items())[:5]
+    ]  # fmt: skip
+    return "; ".join(texts)
+
+
+def _value(value) -> str:
+    return "default" if value is None else str(value)
+
+
+def _resume_named(folder: Path, resume: str, newest: Path | None, record, here: dict, allow_changed: bool) -> Decision:
+    checkpoint = newest if resume.lower() == "true" else Path(resume).expanduser()
+    if checkpoint is None:
+        raise InputError(f"--resume_from_checkpoint: {folder} holds no whole checkpoint; leave the flag out to start")
+    if not is_complete(checkpoint):
+        raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
+    if checkpoint.resolve().parent != folder.resolve():
+        _refuse_foreign_checkpoints(folder)
+    return _resume(folder, checkpoint, record, here, allow_changed)
+
+
+def _resume(folder: Path, checkpoint: Path, record: dict | None, here: dict, allow_changed: bool) -> Decision:
+    """Resume from a whole checkpoint if it is of the run that is asked for."""
+    is_own = checkpoint.resolve().parent == folder.resolve()
+    if is_own and record is not None:
+        run = provenance(record)
+    else:
+        run = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
+    if run is None and not allow_changed:
+        raise InputError(
+            f"{checkpoint} does not say which run it is of: name another by --resume_from_checkpoint, or pass "
+            "--allow_changed to resume from it"
+        )
+    changed = _differences(run, here) if run else {}
+    if changed and not allow_changed:
+        raise InputError(
+            f"{checkpoint} is of another run ({_shown(changed)}): name one of this run by --resume_from_checkpoint, or "
+            "pass --allow_changed to resume with the new settings"
+        )
+    before = run or {}
+    return Decision(
+        checkpoint=checkpoint,
+        changed={**(before.get("changed") or {}), **changed} or None,
+        resumed_from=before.get("resumed_from") if is_own and run else str(checkpoint),
+    )
+
+
+def require_weights(folder: Path, record: dict) -> None:
+    """Check that the weights in a finished run's folder are those that it finished with.
+
+    A run whose model was not saved, or has been deleted, passes.
+
+    Raises:
+        InputError: they are empty, cut or altered.
+    """
+    expected, found = record["model"].get("weights_sha256"), weights_sha256(folder)
+    if expected and found and found != expected:
+        raise InputError(
+            f"{folder}: its weights are not those that the run finished with (damaged or altered); restore them, or "
+            "pass --overwrite_output_dir to train again"
+        )
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether a run's model is in its folder."""
+    return any(folder.glob("model*.safetensors"))
+
+
+def require_space(folder: Path, byte_count: int) -> None:
+    """Refuse a run that the disk cannot hold, before it trains.
+
+    Raises:
+        EnvironmentFault: fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < byte_count:
+        raise EnvironmentFault(
+            f"--output_dir {folder}: {free:,} bytes are free, checkpoints and model need about {byte_count:,}; make "
+            "room, choose another folder, or pass --save_strategy no"
+        )
+
+
+def require_outside(folder: Path, places: dict[str, str | None]) -> None:
+    """Refuse to clear a folder that the run would read from.
+
+    Args:
+        places: flag -> a path, or a name of the hub.
+
+    Raises:
+        InputError: one of them lies in the folder.
+    """
+    for name, path in places.items():
+        if path and Path(path).resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"--{name} {path} lies in --output_dir {folder}, which --overwrite_output_dir clears: choose another "
+                "folder"
+            )
+
+
+def clear(folder: Path) -> None:
+    """Remove a run from its folder; files of others stay."""
+    for path in folder.glob("checkpoint-*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+    # The record goes last: what is left if this is killed is still known to be a run.
+    for path in sorted({p for pattern in OWN_FILES for p in folder.glob(pattern)}, key=lambda p: p.name == RECORD):
+        path.unlink()
+
+
+def _is_own(folder: Path) -> bool:
+    return (folder / RECORD).exists() or any(folder.glob(f"checkpoint-*/{MARKER}"))
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder in which a run would overwrite files of another program."""
+    _refuse_foreign_checkpoints(folder)
+    found = sorted(path.name for pattern in OWN_FILES for path in folder.glob(pattern))
+    if found and not _is_own(folder):
+        raise InputError(
+            f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}), which "
+            "the run would overwrite: choose another folder"
+        )
+
+
+def _refuse_foreign_checkpoints(folder: Path) -> None:
+    # --save_total_limit would remove them, one by one, as the run's own.
+    found = [] if _is_own(folder) else sorted(path.name for path in folder.glob("checkpoint-*"))
+    if found:
+        raise InputError(
+            f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}): move them "
+            "away or choose another folder"
+        )
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if foreign:
+        raise InputError(
+            f"--output_dir {folder} holds other files ({', '.join(foreign[:3])}): choose an empty folder, or pass "
+            "--overwrite_output_dir to write beside them"
+        )

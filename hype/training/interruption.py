@@ -1,11 +1,11 @@
-"""SIGTERM and Ctrl-C in training: a checkpoint at the end of the step, then the end; a second one ends it at once."""
+"""SIGTERM and Ctrl-C: in training, a checkpoint at the end of the step and then the end; elsewhere the end at once."""
 
 import logging
 import signal
 import threading
 from contextlib import contextmanager
 
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -17,18 +17,28 @@ def _end(number: int):
     raise SystemExit(128 + number)
 
 
-class _StopCallback(TrainerCallback):
-    """Hold the signal that came; `keeps_checkpoint`: whether one can be gone on from."""
+class StopCallback(TrainerCallback):
+    """Hold a signal that comes in training until the end of the step.
+
+    Args:
+        keeps_checkpoint: whether the training writes checkpoints that it can be resumed from.
+    """
 
     def __init__(self, keeps_checkpoint: bool):
-        self.keeps_checkpoint, self.number = keeps_checkpoint, None
+        self.keeps_checkpoint, self.number, self.is_training = keeps_checkpoint, None, False
 
     def handle(self, number, frame):
-        if self.number is not None:
+        if self.number is not None or not self.is_training:
+            if number == signal.SIGTERM:  # of Ctrl-C, the end of the command tells
+                logger.warning("SIGTERM: the run ends here; the same command completes it")
             _end(number)
-        outcome = "the same command goes on with it" if self.keeps_checkpoint else "no checkpoint is kept"
-        logger.warning("signal %d: the run ends after this step or save; %s", number, outcome)
+        outcome = "the same command resumes from it" if self.keeps_checkpoint else "no checkpoint is kept"
+        name = signal.Signals(number).name
+        logger.warning("%s: the run ends after this step or checkpoint; %s", name, outcome)
         self.number = number
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.is_training = True
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.number is not None:
@@ -40,25 +50,24 @@ class _StopCallback(TrainerCallback):
         if self.number is not None:
             _end(self.number)
 
+    def on_train_end(self, args, state, control, **kwargs):
+        self.is_training = False
+        if self.number is not None:  # it came after the last step
+            _end(self.number)
+
 
 @contextmanager
-def stopping_between_steps(trainer: Trainer):
-    """End a training on SIGTERM (exit code 143) or SIGINT (130) between two steps, behind a checkpoint if it keeps any.
+def stopping_on_signals(callback: StopCallback, world_size: int = 1):
+    """Let `callback` end the block on SIGTERM (exit code 143) or SIGINT (130).
 
-    Does nothing in several processes, which would end at different steps, and outside of the main thread.
+    Does nothing with several processes, which would end at different steps, and outside of the main thread.
     """
-    args = trainer.args
-    if args.world_size > 1 or threading.current_thread() is not threading.main_thread():
+    if world_size > 1 or threading.current_thread() is not threading.main_thread():
         yield
         return
-    stop = _StopCallback(args.save_strategy != "no" and not args.save_only_model)
-    trainer.add_callback(stop)
-    before = {number: signal.signal(number, stop.handle) for number in SIGNALS}
+    before = {number: signal.signal(number, callback.handle) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        trainer.remove_callback(stop)
-    if stop.number is not None:  # it came behind the last step
-        _end(stop.number)

@@ -14,7 +14,7 @@ def lengths_of(dataset: Dataset) -> np.ndarray:
 def longest_first(dataset) -> np.ndarray | None:
     """Return the positions of a tokenised data set, the longest input first; None: its lengths are not known.
 
-    The longest first, since memory that does not suffice is then missed at once.
+    The longest first, since too little memory then shows at once.
     """
     if not isinstance(dataset, Dataset) or "input_ids" not in dataset.column_names:
         return None

@@ -1,91 +1,180 @@
-"""run.json: everything that determines a run's result, and what came out. The only source of every table."""
+"""run.json, the record of a run: what determines its result, and what came out. The only source of every table."""
 
-import contextlib
 import hashlib
-import importlib.metadata
 import json
-import platform
-import re
-import resource
-import subprocess
-import sys
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
-import torch
+from transformers import PretrainedConfig
 
 from hype.data.splits import Splits
-from hype.files import model_sha256, tokenizer_sha256
-from hype.training.arguments import GUIDED_SCHEDULES, Arguments
-from hype.training.folder import SCHEMA as SCHEMA
+from hype.errors import InputError
+from hype.files import file_sha256, model_sha256, tokenizer_sha256
+from hype.training.arguments import GUIDED_SCHEDULES, Arguments, ModelArguments, RunArguments
+from hype.training.machine import describe_machine
 
-PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "scikit-learn", "scipy", "numpy")
-# Arguments that cannot change a result: where things are read, written, logged and shown, and in what portions.
+RECORD = "run.json"
+SCHEMA = 2  # another number, another meaning of the fields
+# The fields of a record, in their order. All are present from the start; None: not known (yet), or does not apply.
+FIELDS = (
+    "schema", "run_id", "status", "label", "task", "seed", "sample", "settings", "identity", "data", "model",
+    "label_names", "dtype", "machine", "timings", "peak_memory_bytes", "steps", "metrics", "score", "score_name",
+    "majority_score", "remarks", "predictions", "submissions", "noise", "techniques", "changed", "resumed_from",
+    "error",
+)  # fmt: skip
+STATUSES = ("running", "interrupted", "finished", "failed", "diverged")
+
+# Spellings of one setting: the released flag, and the flag of transformers that it is turned into.
+ALIASES = {"warmup_ratio": "warmup_steps", "group_by_length": "train_sampling_strategy"}
+# Flags that cannot change a result: where things are read, written, logged and shown, and in what portions. Models,
+# tokenizers and data files count by their content.
 NEUTRAL = {
-    "model": {
-        "allow_pickle_weights", "cache_dir", "trust_remote_code", "model_name_or_path",
-    },
-    "data": {"data_dir", "train_file", "validation_file", "test_file", "encoding", "delimiter", "overwrite_cache"},
-    "training": {
-        "allow_changed", "batch_eval_metrics", "dataloader_num_workers", "dataloader_persistent_workers",
-        "dataloader_pin_memory", "dataloader_prefetch_factor", "ddp_timeout", "disable_tqdm",
-        "eval_accumulation_steps", "eval_delay", "eval_do_concat_batches", "eval_on_start", "eval_steps",
-        "eval_strategy", "include_for_metrics", "include_num_input_tokens_seen", "log_level", "log_level_replica",
-        "log_on_each_node", "logging_dir", "logging_first_step", "logging_nan_inf_filter", "logging_steps",
-        "logging_strategy", "output_dir", "overwrite_output_dir", "parallelism_config", "per_device_eval_batch_size",
-        "prediction_loss_only", "project", "push_to_hub", "report_to", "resume_from_checkpoint", "run_name",
-        "save_model", "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
-        "skip_memory_metrics", "torch_empty_cache_steps", "use_liger_kernel", "warmup_ratio", "group_by_length",
-        "local_rank", "do_eval",
-    },
+    # models and data
+    "allow_pickle_weights", "cache_dir", "checkpoint_dir", "config_name", "data_dir", "delimiter", "encoding",
+    "model_name_or_path", "overwrite_cache", "test_file", "tokenizer_name", "train_file", "trust_remote_code",
+    "validation_file",
+    # evaluation, logging, saving
+    "batch_eval_metrics", "disable_tqdm", "do_eval", "eval_accumulation_steps", "eval_delay", "eval_do_concat_batches",
+    "eval_on_start", "eval_steps", "eval_strategy", "include_for_metrics", "include_num_input_tokens_seen",
+    "log_level", "log_level_replica", "log_on_each_node", "logging_dir", "logging_first_step", "logging_nan_inf_filter",
+    "logging_steps", "logging_strategy", "output_dir", "overwrite_output_dir", "per_device_eval_batch_size",
+    "prediction_loss_only", "project", "push_to_hub", "report_to", "resume_from_checkpoint", "run_name", "save_model",
+    "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
+    # the machine
+    "dataloader_num_workers", "dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
+    "ddp_timeout", "local_rank", "parallelism_config", "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu",
+    # permissions and reports
+    "allow_changed", "allow_vanishing_noise", "debug_traceback",
+    *ALIASES,
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
+# Flags that can change a result where evaluations choose the weights that are kept, or the learning rate.
+EVALUATION = ("eval_delay", "eval_steps", "eval_strategy")
+SAVING = ("save_steps", "save_strategy")
 
 
-def identity_of(arguments: Arguments, fingerprint: dict[str, str], model: dict) -> dict:
-    """Collect what determines the result: settings, the data's content, the model's, the number of processes."""
-    identity = {}
-    for group, values in arguments.as_dict().items():
-        for name, value in values.items():
-            if name not in NEUTRAL.get(group, ()) and not name.startswith(NEUTRAL_PREFIXES):
-                identity[name] = value
-    training = arguments.as_dict()["training"]
-    if training["load_best_model_at_end"]:
-        identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "save_strategy", "save_steps")}
-        if training["eval_delay"]:
-            identity["eval_delay"] = training["eval_delay"]
-    if training["lr_scheduler_type"] in GUIDED_SCHEDULES:
-        identity |= {name: training[name] for name in ("eval_strategy", "eval_steps", "eval_delay")}
-    if training["use_liger_kernel"]:  # other kernels, other bits
-        identity["use_liger_kernel"] = training["use_liger_kernel"]
-    identity.update({f"data.{split}": digest for split, digest in fingerprint.items()})
-    identity.update(model=model["fingerprint"], world_size=arguments.training.world_size)
-    if "checkpoint_dir_fingerprint" in model:
-        identity["checkpoint_dir_fingerprint"] = model["checkpoint_dir_fingerprint"]
-    # The name of one from the hub is among the settings.
-    folder = Path(arguments.model.tokenizer_name or arguments.model.model_name_or_path).expanduser()
-    identity["tokenizer"] = tokenizer_sha256(folder) if folder.is_dir() else None
-    return json.loads(json.dumps(identity, default=str))
+@cache
+def _defaults(group: type) -> dict:
+    if group is RunArguments:  # transformers derives some defaults from others
+        return RunArguments(output_dir="unset").to_dict()
+    return {field.name: field.default for field in fields(group)}
 
 
-def run_id_of(identity: dict) -> str:
+def settings(arguments: Arguments) -> dict:
+    """Return every flag that differs from its default, but no secret."""
+    found = {}
+    for name, values in arguments.as_dict().items():
+        defaults = _defaults(type(getattr(arguments, name)))
+        found |= {key: value for key, value in values.items() if key not in ALIASES and value != defaults.get(key)}
+    found["output_dir"] = arguments.training.output_dir
+    return json.loads(json.dumps(found, default=str))
+
+
+def identity(arguments: Arguments, fingerprints: dict[str, str]) -> dict:
+    """Collect what determines the result of a run: settings that differ from their defaults, and content hashes.
+
+    Device, number of processes and paths are no part of it (see `environment`).
+
+    Args:
+        fingerprints: hashes of the contents: "model", "tokenizer" (see `model_fingerprints`), "data.train" and so on
+            for each split that is read.
+    """
+    training, given = arguments.training, settings(arguments)
+    relevant = {n: v for n, v in given.items() if n not in NEUTRAL and not n.startswith(NEUTRAL_PREFIXES)}
+    if arguments.hype.hype_type == "none":
+        relevant = {name: value for name, value in relevant.items() if not name.startswith("hype_")}
+    if training.load_best_model_at_end:
+        relevant |= {name: given[name] for name in EVALUATION + SAVING if name in given}
+    if training.lr_scheduler_type in GUIDED_SCHEDULES:
+        relevant |= {name: given[name] for name in EVALUATION if name in given}
+    return {**dict(sorted(relevant.items())), **dict(sorted(fingerprints.items()))}
+
+
+def run_id(identity: dict) -> str:
     """Name a run by the hash of its identity (16 hexadecimal digits)."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def describe_model(name: str, config) -> dict:
-    """Describe a model: name, type, revision of the hub or hash of the folder's weights and configuration."""
+def environment(record: dict) -> dict:
+    """Return what a run must share with the one that it resumes, although neither is named by it."""
     return {
-        "name": name,
-        "model_type": config.model_type,
-        "revision": getattr(config, "_commit_hash", None),
-        "fingerprint": fingerprint_of(name, config),
+        "device": record["machine"]["device"]["type"],
+        "world_size": record["machine"]["world_size"],
+        "revision": record["model"]["revision"],
     }
 
 
-def fingerprint_of(name: str, config) -> str:
-    """Return the hash of a folder's weights and configuration, or a hub model's name and revision."""
+def model_fingerprint(name: str) -> str:
+    """Return the hash of a folder's weights and configuration; the name of a hub model stands for itself."""
     folder = Path(name).expanduser()
-    return model_sha256(folder) if folder.is_dir() else f"{name}@{getattr(config, '_commit_hash', None)}"
+    return model_sha256(folder) if folder.is_dir() else name
+
+
+def tokenizer_fingerprint(name: str) -> str:
+    """Return the hash of the tokenizer in a model's folder; the name of a hub model stands for itself."""
+    folder = Path(name).expanduser()
+    return tokenizer_sha256(folder) if folder.is_dir() else name
+
+
+def model_fingerprints(model: ModelArguments) -> dict[str, str]:
+    """Return the part of a run's fingerprints that is of the model."""
+    found = {
+        "model": model_fingerprint(model.model_name_or_path),
+        "tokenizer": tokenizer_fingerprint(model.tokenizer_name or model.model_name_or_path),
+    }
+    if model.config_name:
+        config = Path(model.config_name).expanduser() / "config.json"
+        found["config"] = file_sha256(config) if config.is_file() else model.config_name
+    if model.checkpoint_dir:
+        found["checkpoint_dir"] = model_fingerprint(model.checkpoint_dir)
+    return found
+
+
+def new_record(
+    arguments: Arguments,
+    splits: Splits,
+    config: PretrainedConfig,
+    label_names: list[str] | None,
+    technique_names: list[str],
+) -> dict:
+    """Begin the record of a run: what is known before its model is loaded."""
+    training = arguments.training
+    fingerprints = model_fingerprints(arguments.model)
+    fingerprints |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
+    of_run = identity(arguments, fingerprints)
+    model = {
+        "name": arguments.model.model_name_or_path,
+        "model_type": config.model_type,
+        "revision": getattr(config, "_commit_hash", None),
+        "fingerprint": fingerprints["model"],
+        "parameter_count": None,
+        "untrained": [],
+        "weights_sha256": None,
+    }
+    known = {
+        "schema": SCHEMA,
+        "run_id": run_id(of_run),
+        "label": method_label(arguments, technique_names),
+        "task": splits.task.name,
+        "seed": training.seed,
+        "sample": splits.sample_text,
+        "settings": settings(arguments),
+        "identity": of_run,
+        "data": describe_data(splits),
+        "model": model,
+        "label_names": label_names,
+        "machine": describe_machine(training.device, training.world_size),
+        "timings": {},
+        "metrics": {},
+    }
+    return {**dict.fromkeys(FIELDS), **known}
+
+
+def provenance(record: dict) -> dict:
+    """Return the part of a record that decides whether its run may be resumed; checkpoints hold it, too."""
+    names = ("identity", "changed", "resumed_from")
+    return {**{name: record[name] for name in names}, "environment": environment(record)}
 
 
 def describe_data(splits: Splits) -> dict:
@@ -96,62 +185,6 @@ def describe_data(splits: Splits) -> dict:
         "rows": splits.row_counts,
         "notes": splits.notes,
     }
-
-
-def describe_machine(device: torch.device) -> dict:
-    """Describe versions, commit, device and threads."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
-    return {
-        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
-        "git": _git_state(),
-        "device": {"type": device.type, "name": name, "threads": torch.get_num_threads()},
-    }
-
-
-def _cpu_name() -> str:
-    """Name the CPU and the instructions that torch takes there: others round otherwise, and long trainings tell."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)", info.read_text(), re.MULTILINE) if info.exists() else None
-    return f"{found[1] if found else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _git_state() -> dict | None:
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        # The records that runs leave are no change of what makes them.
-        changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
-        return {"commit": commit, "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(root: Path, *command: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *command], capture_output=True, text=True, check=True, timeout=10
-    ).stdout.strip()
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Forget the peak so far, where the system can: a run in a process of many has its own."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif (resets := Path("/proc/self/clear_refs")).exists():
-        with contextlib.suppress(OSError):  # not every container lets a process write it
-            resets.write_text("5")
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Return the largest memory since `reset_peak_memory`: the CUDA allocator's, else the process's resident set."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux's ru_maxrss begins with the peak of the process that started this one
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def method_label(arguments: Arguments, technique_names: list[str]) -> str:
@@ -167,3 +200,34 @@ def method_label(arguments: Arguments, technique_names: list[str]) -> str:
         names.append(f"label smoothing {training.label_smoothing_factor:g}")
     dropout = model.dropout_rate if model.all_dropout_rate is None else model.all_dropout_rate
     return (" + ".join(names) or "vanilla") + f", dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"
+
+
+class DamagedRecordError(InputError):
+    """A record cannot be read: cut, altered, or of something else."""
+
+
+def read_record(path: Path, remedy: str = "move it away, or pass --overwrite_output_dir") -> dict:
+    """Read a run.json (or the record of an analysis).
+
+    Args:
+        remedy: what the error for a damaged file advises.
+
+    Raises:
+        DamagedRecordError: it is no record, or not a whole one.
+        InputError: it is missing, or was written by another version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema, groups = record.get("schema", 1), (record["identity"], record.get("changed") or {})
+        if not (isinstance(record["status"], str) and all(isinstance(group, dict) for group in groups)):
+            raise ValueError("a field is of another type")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the folder of a run") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DamagedRecordError(f"{path}: damaged, or not the record of a run; {remedy}") from None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path}: written by another version of this project (schema {schema}; this version reads {SCHEMA}). Use "
+            "that version, or choose another folder"
+        )
+    return record

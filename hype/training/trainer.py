@@ -1,14 +1,17 @@
-"""transformers' Trainer with HyPe, the compared techniques, and today's traps closed."""
+"""transformers' Trainer with HyPe, the compared techniques, and what a reproducible training needs."""
 
-from contextlib import ExitStack
+import inspect
+import math
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from datasets import Dataset
+from accelerate.utils import gather_object
+from torch.nn.utils import get_total_norm
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, rotate_checkpoints
+from transformers.trainer_utils import EvalPrediction, PredictionOutput, rotate_checkpoints
 
 from hype.diagnostics import measure_noise
 from hype.errors import DivergedError, InputError, as_input_error
@@ -20,14 +23,19 @@ from hype.training.arguments import GUIDED_SCHEDULES
 from hype.training.checkpoints import mark_complete
 from hype.training.length_order import in_given_order, lengths_of, longest_first
 
-# Where a checkpoint keeps Trainer's running sums of the loss, which it forgets in a resumed training, and techniques'.
-LOSSES, TECHNIQUES = "HyPeTrainer", "HyPeTrainer.techniques"
+STATE = "HyPeTrainer"  # where a checkpoint keeps the sums of the losses and the techniques' state
+# Trainer's flags that are of training, but which it applies to evaluation, too. A score is of the whole set, in order.
+OF_TRAINING = {
+    "dataloader_drop_last": False,
+    "dataloader_persistent_workers": False,  # they would keep the first set that is evaluated
+    "train_sampling_strategy": "random",
+}
 
 
 class HyPeTrainer(Trainer):
     """Fine-tune with HyPe and with compared techniques.
 
-    Beside what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random
+    Besides what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random
     streams alone and batches examples of like length (what it returns is in the data's order), ranks differ in dropout
     and noise, a checkpoint counts once it is whole, and a loss or gradient that is not finite ends the training.
 
@@ -35,10 +43,11 @@ class HyPeTrainer(Trainer):
         hype_options: keyword arguments of `HyPe`; None: no noise.
         techniques: see `hype.techniques`.
         optimizer_semantics: "torch", or "release" for the AdamW of transformers 4.7.
+        provenance: kept in each checkpoint, see `mark_complete`.
 
     Raises:
         ValueError: a `model_init` is given.
-        DivergedError: from `train`, at the step of the loss or gradient that is not finite.
+        DivergedError: from `train`, at the step whose loss or gradient is not finite.
     """
 
     def __init__(
@@ -47,24 +56,28 @@ class HyPeTrainer(Trainer):
         hype_options: dict | None = None,
         techniques: list[Technique] | None = None,
         optimizer_semantics: str = "torch",
+        provenance: dict | None = None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         if self.model_init is not None:
             raise ValueError("HyPeTrainer takes a model, not model_init: Trainer would exchange the perturbed model")
         self.hype_options, self.techniques = hype_options, list(techniques or ())
-        self.optimizer_semantics = optimizer_semantics
+        self.optimizer_semantics, self.provenance = optimizer_semantics, provenance
         self.hype: HyPe | None = None
+        self.noise: dict | None = None  # what `measure_noise` found
+        self.loss_sum = 0.0  # of all steps, those before a resumption too
         self._loss_technique = next((t for t in self.techniques if t.acts_on("loss")), None)
-        self.add_callback(_StepCallback(self))
+        self.add_callback(StepCallback(self))
+
+    # Training
 
     def train(self, resume_from_checkpoint=None, **kwargs):
         """Train as Trainer does, with the noise and the techniques attached for just as long."""
         self.is_resuming = bool(resume_from_checkpoint)
         with ExitStack() as stack:
             if self.hype_options is not None:
-                options = {"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options}
-                self.hype = stack.enter_context(HyPe(self.model, **options))
+                self.hype = stack.enter_context(self._attached())
             stack.callback(self._after_training)
             for technique in self.techniques:
                 technique.before_training(self)
@@ -73,36 +86,23 @@ class HyPeTrainer(Trainer):
             set_seed(self.args.seed)
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
+    def _attached(self) -> HyPe:
+        return HyPe(self.model, **{"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options})
+
     def _after_training(self) -> None:
         for callback in self.callback_handler.callbacks:
             if bar := getattr(callback, "training_bar", None):
-                bar.close()  # an error's line would stand behind it
+                bar.close()  # or an error's line would stand behind it
         for technique in self.techniques:
             technique.after_training(self)
 
     def _choose_optimizer(self) -> None:
+        args = self.args
         if self.optimizer_semantics == "release":
-            args = self.args
-            betas = (args.adam_beta1, args.adam_beta2)
-            self.optimizer_cls_and_kwargs = (
-                LegacyAdamW,
-                {"lr": args.learning_rate, "betas": betas, "eps": args.adam_epsilon},
-            )
+            options = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
+            self.optimizer_cls_and_kwargs = (LegacyAdamW, options)
         for technique in self.techniques:
             self.optimizer_cls_and_kwargs = technique.optimizer(self) or self.optimizer_cls_and_kwargs
-
-    def measure_noise(self) -> dict | None:
-        """Measure the noise on the first batch of the training set (see `diagnostics.measure_noise`)."""
-        if self.hype_options is None:
-            return None
-        count = min(self.args.train_batch_size, len(self.train_dataset))
-        rows = self._remove_unused_columns(self.train_dataset.select(range(count)), "training")
-        batch = self._prepare_inputs(self.data_collator(list(rows)))
-        with HyPe(self.model, **{"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options}) as hype:
-            if not hype.hooks:
-                return None
-            with self.compute_loss_context_manager(), self.accelerator.autocast():
-                return measure_noise(self.model, hype, lambda: self.model(**batch).logits)
 
     def create_optimizer(self, model=None):
         """Make the optimiser; InputError for flags that it refuses, or whose package is missing."""
@@ -114,21 +114,36 @@ class HyPeTrainer(Trainer):
         with as_input_error("--lr_scheduler_type, --lr_scheduler_kwargs"):
             return super().create_scheduler(num_training_steps, optimizer)
 
-    def _determine_best_metric(self, metrics, trial):
-        return not self._is_best_undefined(metrics) and super()._determine_best_metric(metrics, trial)
-
-    def _is_best_undefined(self, scores: dict) -> bool:
-        name = self.args.metric_for_best_model
-        return name is not None and scores.get(f"eval_{name.removeprefix('eval_')}", 0) is None
+    def get_train_dataloader(self):
+        """Return Trainer's batches; where they are grouped by length, seed and epoch alone determine their order."""
+        args, rows = self.args, self.train_dataset
+        if args.train_sampling_strategy != "group_by_length" or "input_ids" not in getattr(rows, "column_names", ()):
+            return super().get_train_dataloader()
+        taken = {*inspect.signature(self.model.forward).parameters, "label", "label_ids"}
+        return self.accelerator.prepare(
+            DataLoader(
+                rows.select_columns([name for name in rows.column_names if name in taken]),
+                batch_size=args.train_batch_size,
+                sampler=LengthSampler(self, lengths_of(rows).tolist()),
+                collate_fn=self.data_collator,
+                drop_last=args.dataloader_drop_last,
+                num_workers=args.dataloader_num_workers,
+                pin_memory=args.dataloader_pin_memory,
+                persistent_workers=args.dataloader_persistent_workers,
+                prefetch_factor=args.dataloader_prefetch_factor,
+            )
+        )
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Fetch the batches of one update and count their examples on all processes."""
+        if self.state.global_step >= self.state.max_steps:
+            return [], None  # resumed from the last checkpoint, Trainer would take one step too many
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         count = sum(map(_example_count, batches))
         if self.args.world_size > 1:
             count = self.accelerator.reduce(torch.tensor(count, device=device)).item()
         self._batches_per_example = len(batches) * self.args.world_size / max(count, 1)
-        # Given a count, Trainer takes it that the model has divided by it, which models of transformers 5 have not: the
+        # Given a count, Trainer assumes that the model has divided by it, which models of transformers 5 do not: the
         # loss would grow with accumulation steps and with processes (transformers#47688; drop when fixed).
         return batches, None
 
@@ -154,103 +169,96 @@ class HyPeTrainer(Trainer):
             DivergedError: the loss is not finite.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the loss is {loss.item()} at step {self.state.global_step + 1}")
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss is {value} at step {self.state.global_step + 1}")
+        self.loss_sum += value
         return loss
-
-    def _get_grad_norm(self, model, grad_norm=None):
-        norm = super()._get_grad_norm(model, grad_norm)
-        # Under fp16 the gradient scaler skips steps whose gradients overflow; that is no divergence.
-        if not self.args.fp16 and not np.isfinite(float(norm)):
-            raise DivergedError(f"the gradient's norm is {float(norm)} at step {self.state.global_step + 1}")
-        return norm
-
-    def evaluate(self, *args, **kwargs):
-        """Evaluate as Trainer does, without moving any random stream."""
-        with forked_streams():
-            scores = super().evaluate(*args, **kwargs)
-        metric, schedule = self.args.metric_for_best_model, self.args.lr_scheduler_type
-        if self.is_in_train and schedule in GUIDED_SCHEDULES and self._is_best_undefined(scores):
-            raise InputError(
-                f"--metric_for_best_model {metric} is undefined at step {self.state.global_step}, and "
-                f"--lr_scheduler_type {schedule.value} follows it: choose another"
-            )
-        return scores
-
-    def predict(self, *args, **kwargs):
-        """Predict as Trainer does, without moving any random stream."""
-        with forked_streams():
-            return super().predict(*args, **kwargs)
-
-    def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
-        # A score is of the whole set: only training drops the last, smaller batch.
-        is_dropping = self.args.dataloader_drop_last
-        self.args.dataloader_drop_last = is_dropping and is_training
-        try:
-            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
-        finally:
-            self.args.dataloader_drop_last = is_dropping
-
-    def _get_eval_sampler(self, eval_dataset):
-        order = self._eval_order(eval_dataset)
-        return super()._get_eval_sampler(eval_dataset) if order is None else order.tolist()
-
-    def _eval_order(self, dataset) -> np.ndarray | None:
-        # Predictions in portions cannot be brought back into the data's order.
-        is_whole = self.args.eval_do_concat_batches and not self.args.batch_eval_metrics
-        return longest_first(dataset) if is_whole else None
-
-    def evaluation_loop(self, dataloader, *args, **kwargs):
-        """Evaluate as Trainer does; metrics and predictions are of the data's order, whatever that of the batches."""
-        order, compute_metrics = self._eval_order(dataloader.dataset), self.compute_metrics
-        if order is None:
-            return super().evaluation_loop(dataloader, *args, **kwargs)
-        if compute_metrics is not None:
-            fields = ("predictions", "label_ids", "inputs", "losses")
-            self.compute_metrics = lambda output: compute_metrics(
-                EvalPrediction(*(in_given_order(getattr(output, field), order) for field in fields))
-            )
-        try:
-            output = super().evaluation_loop(dataloader, *args, **kwargs)
-        finally:
-            self.compute_metrics = compute_metrics
-        predictions, label_ids = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
-        return EvalLoopOutput(predictions, label_ids, output.metrics, output.num_samples)
-
-    def _get_train_sampler(self, train_dataset=None):
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        is_grouped = self.args.train_sampling_strategy == "group_by_length"
-        if is_grouped and isinstance(rows, Dataset) and "input_ids" in rows.column_names:
-            # The order is Trainer's own, which would read every row as Python objects to find its length.
-            size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-            self._train_sampler = LengthGroupedSampler(size, lengths=lengths_of(rows).tolist())
-        else:
-            self._train_sampler = super()._get_train_sampler(train_dataset)
-        return self._train_sampler
-
-    def _run_epoch(self, model, epoch, *args, **kwargs):
-        if isinstance(self._train_sampler, LengthGroupedSampler):
-            # It draws from torch's stream, which dropout moves, resuming restores too late and ranks do not share.
-            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-            self._train_sampler.generator = torch.Generator().manual_seed(stream_seed("lengths", seed, epoch))
-        # Resumed from its last checkpoint, in the middle of an epoch, Trainer takes a step beyond max_steps.
-        if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(model, epoch, *args, **kwargs)
 
     def log(self, logs, *args, **kwargs):
         """Log as Trainer does; the training loss is the mean over all steps, those before a resumption too."""
         if "train_loss" in logs:
-            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
+            sums = gather_object([self.loss_sum])
+            logs["train_loss"] = sum(sums) / len(sums) / max(self.state.global_step, 1)
         super().log(logs, *args, **kwargs)
 
+    # Evaluation
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Evaluate as Trainer does, longest examples first, without moving any random stream.
+
+        `compute_metrics` sees the examples in the data's order.
+        """
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
+        if isinstance(rows, dict):  # Trainer calls this method for each of them
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        with self._evaluating(rows) as (rows, _):
+            scores = super().evaluate(rows, ignore_keys, metric_key_prefix)
+        best, schedule = self.args.metric_for_best_model, self.args.lr_scheduler_type
+        key = f"eval_{best.removeprefix('eval_')}" if best else None
+        if self.is_in_train and scores.get(key, 0) is None:
+            if schedule in GUIDED_SCHEDULES:
+                raise InputError(
+                    f"--metric_for_best_model {best} is undefined at step {self.state.global_step}, and "
+                    f"--lr_scheduler_type {schedule.value} follows it: choose another"
+                )
+            scores = {**scores, key: math.nan}  # which is better than nothing, while Trainer cannot compare None
+        return scores
+
+    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test"):
+        """Predict as Trainer does, longest examples first, without moving any random stream.
+
+        Predictions are in the data's order.
+        """
+        with self._evaluating(test_dataset) as (rows, order):
+            output = super().predict(rows, ignore_keys, metric_key_prefix)
+        if order is None:
+            return output
+        predictions, labels = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
+        return PredictionOutput(predictions, labels, output.metrics)
+
+    @contextmanager
+    def _evaluating(self, rows):
+        """Give the rows, longest first, and their order (None: as they are), with Trainer set up for evaluation."""
+        # Predictions in portions could not be brought back into the data's order.
+        is_whole = self.args.eval_do_concat_batches and not self.args.batch_eval_metrics
+        order = longest_first(rows) if is_whole else None
+        flags = {name: getattr(self.args, name) for name in OF_TRAINING}
+        compute_metrics = self.compute_metrics
+        if order is not None:
+            rows = rows.select(order)
+            if compute_metrics is not None:
+                self.compute_metrics = lambda output: compute_metrics(_in_given_order(output, order))
+        vars(self.args).update(OF_TRAINING)
+        try:
+            with forked_streams():
+                yield rows, order
+        finally:
+            vars(self.args).update(flags)
+            self.compute_metrics = compute_metrics
+
+    def measure_noise(self) -> dict | None:
+        """Measure the noise on the first batch of the training set (see `diagnostics.measure_noise`)."""
+        if self.hype_options is None:
+            return None
+        count = min(self.args.train_batch_size, len(self.train_dataset))
+        with self._evaluating(self.train_dataset.select(range(count))), self._attached() as hype:
+            if not hype.hooks:
+                return None
+            batch = next(iter(self.get_test_dataloader(self.train_dataset.select(range(count)))))
+            with self.compute_loss_context_manager(), self.accelerator.autocast():
+                self.noise = measure_noise(self.model, hype, lambda: self.model(**batch).logits)
+        return self.noise
+
+    # Checkpoints
+
     def _save_checkpoint(self, model, trial):
-        self.state.stateful_callbacks[TECHNIQUES] = {t.name: t.state_dict() for t in self.techniques}
-        self.state.stateful_callbacks[LOSSES] = {
-            "pending": self._tr_loss.item(),
-            "total": self._total_loss_scalar,
-            "last_logged_step": self._globalstep_last_logged,
+        # A private method, since Trainer removes old checkpoints inside of it, before the new one is known to be whole.
+        self.state.stateful_callbacks[STATE] = {
+            "loss_sums": gather_object([self.loss_sum]),  # of each process
+            "techniques": {technique.name: technique.state_dict() for technique in self.techniques},
         }
-        # Older checkpoints go only after the new one is known to be whole.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
@@ -258,12 +266,12 @@ class HyPeTrainer(Trainer):
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            run_dir = self._get_output_dir(trial)
-            # Without the optimiser's state nothing can go on from it to the same weights.
+            # Without the optimiser's state nothing can be resumed from it to the same weights.
             if not self.args.save_only_model:
-                mark_complete(Path(run_dir) / f"checkpoint-{self.state.global_step}")
+                checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                mark_complete(checkpoint, self.provenance)
             rotate_checkpoints(
-                output_dir=run_dir,
+                output_dir=self.args.output_dir,
                 save_total_limit=limit,
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,
@@ -274,7 +282,31 @@ def _example_count(batch: dict) -> int:
     return len(next(iter(batch.values())))
 
 
-class _StepCallback(TrainerCallback):
+def _in_given_order(output: EvalPrediction, order) -> EvalPrediction:
+    fields = ("predictions", "label_ids", "inputs", "losses")
+    return EvalPrediction(*(in_given_order(getattr(output, field), order) for field in fields))
+
+
+class LengthSampler(LengthGroupedSampler):
+    """Group examples by length, in training in an order that depends on seed and epoch alone.
+
+    transformers' own draws from torch's stream, which dropout moves, resuming restores too late and ranks do not share.
+    """
+
+    def __init__(self, trainer: HyPeTrainer, lengths: list[int]):
+        super().__init__(trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps, lengths=lengths)
+        self.trainer = trainer
+
+    def __iter__(self):
+        """Iterate over the positions of one epoch."""
+        args, state = self.trainer.args, self.trainer.state
+        if self.trainer.is_in_train:
+            seed, epoch = args.seed if args.data_seed is None else args.data_seed, int(state.epoch or 0)
+            self.generator = torch.Generator().manual_seed(stream_seed("lengths", seed, epoch))
+        return super().__iter__()
+
+
+class StepCallback(TrainerCallback):
     """Tell the noise its step, and the techniques when the gradients are ready."""
 
     def __init__(self, trainer: HyPeTrainer):
@@ -284,17 +316,44 @@ class _StepCallback(TrainerCallback):
         # Trainer seeds all ranks alike, which makes dropout equal on all of them (transformers#31412).
         if args.process_index > 0:
             torch.manual_seed(stream_seed("rank", args.seed, args.process_index))
-        if losses := state.stateful_callbacks.get(LOSSES):
-            self.trainer._tr_loss += losses["pending"]
-            self.trainer._total_loss_scalar = losses["total"]
-            self.trainer._globalstep_last_logged = losses["last_logged_step"]
+        kept = state.stateful_callbacks.get(STATE, {})
+        sums = kept.get("loss_sums", [0.0])
+        self.trainer.loss_sum = sums[args.process_index] if len(sums) == args.world_size else sum(sums) / len(sums)
         for technique in self.trainer.techniques:
-            technique.load_state_dict(state.stateful_callbacks.get(TECHNIQUES, {}).get(technique.name, {}))
+            technique.load_state_dict(kept.get("techniques", {}).get(technique.name, {}))
+        # How often to log, evaluate and save: Trainer takes it from the checkpoint, but the flags of this run count.
+        state.compute_steps(args, state.max_steps)
+        if args.report_to and self.trainer.noise is not None:
+            self.trainer.log({f"noise_{name}": value for name, value in _figures(self.trainer.noise).items()})
 
     def on_step_begin(self, args, state, control, **kwargs):
         if self.trainer.hype is not None:
             self.trainer.hype.set_step(state.global_step)
 
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        # Under fp16 the gradient scaler skips steps whose gradients overflow; that is no divergence.
+        if not args.fp16:
+            _require_finite_gradients(model, state.global_step + 1)
         for technique in self.trainer.techniques:
             technique.before_update(self.trainer)
+
+
+def _figures(noise: dict) -> dict[str, float]:
+    """Return what reporters (TensorBoard ...) show of the measured noise: its weakest layer, and its effect."""
+    weakest = min(noise["layers"], key=lambda layer: layer["changed"])
+    figures = {"changed": weakest["changed"], "snr_db": weakest["snr_db"], "logit_change": noise["logit_change"]}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _require_finite_gradients(model, step: int) -> None:
+    """Raise DivergedError if the gradients' norm was not finite when Trainer clipped them.
+
+    Clipping multiplies all gradients by limit / norm, so that an infinite or undefined norm leaves only 0 and NaN in
+    them. The last gradient, that of the head's bias, is small and shows whether the others are worth a look.
+    """
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    if not gradients or 0 < gradients[-1].abs().sum().item() < math.inf:
+        return
+    norm = get_total_norm(gradients).item()
+    if not math.isfinite(norm):
+        raise DivergedError(f"the gradient's norm is not finite at step {step}")

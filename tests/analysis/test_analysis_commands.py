@@ -9,7 +9,7 @@ from hype.analysis import finished
 from hype.analysis.__main__ import main
 from hype.analysis.finished import FinishedRun
 from hype.analysis.layers import layer_table
-from hype.training.folder import read_record
+from hype.training.record import read_record
 from main import main as fine_tune
 from tests.analysis.finished_runs import write_run
 from tests.analysis.test_adversarial import adv_file

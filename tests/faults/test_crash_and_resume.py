@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -17,7 +18,7 @@ from hype.training import finetune as run_module
 from hype.training.arguments import parse
 from hype.training.checkpoints import is_complete, last_complete
 from hype.training.finetune import finetune
-from hype.training.interruption import stopping_between_steps
+from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import Running, finish
 from tests.faults.test_kills import NOISE, SETTINGS, outcome
@@ -75,32 +76,64 @@ def test_a_signal_ends_the_run_behind_a_checkpoint_of_its_step(argv, tmp_path, s
     assert running.wait() == [code]
     newest = last_complete(tmp_path / "run")
     assert int(newest.name.removeprefix("checkpoint-")) in (5, 6, 7)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     assert finish(command, log).count("training") == 8 - int(newest.name.removeprefix("checkpoint-"))
     assert outcome(tmp_path / "run") == expected(straight, argv)
 
 
 def test_a_second_signal_ends_the_run_at_once(tmp_path):
-    trainer = trainer_of(tmp_path)
+    trainer, stop = trainer_of(tmp_path), StopCallback(keeps_checkpoint=True)
+    trainer.add_callback(stop)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as end, stopping_between_steps(trainer):
+
+    def step(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("went on")
+
+    trainer.training_step = step
+    with pytest.raises(SystemExit) as end, stopping_on_signals(stop):
+        trainer.train()
     assert end.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_signal_behind_the_last_step_ends_the_run_too(tmp_path):
+def test_a_signal_after_the_last_step_ends_the_run_too(tmp_path):
     """It was logged and forgotten: a sweep went on to its next run."""
-    with pytest.raises(SystemExit) as end, stopping_between_steps(trainer_of(tmp_path)):
-        os.kill(os.getpid(), signal.SIGTERM)
+    trainer, stop = trainer_of(tmp_path, eval_strategy="steps", eval_steps=4), StopCallback(keeps_checkpoint=True)
+    trainer.add_callback(stop)
+    evaluate = trainer.evaluate
+    trainer.evaluate = lambda *args, **kwargs: (os.kill(os.getpid(), signal.SIGTERM), evaluate(*args, **kwargs))[1]
+    with pytest.raises(SystemExit) as end, stopping_on_signals(stop):
+        trainer.train()
     assert end.value.code == 143
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("place", ["evaluate", "predict"])
+def test_a_signal_in_evaluation_ends_in_one_line_with_its_code(
+    argv, tmp_path, monkeypatch, capsys, caplog, place, number, code
+):
+    method = getattr(HyPeTrainer, place)
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), number)
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(HyPeTrainer, place, interrupted)
+    assert main.main(argv(*ALL, max_steps=1, disable_tqdm=True)) == code
+    said = {signal.SIGTERM: caplog.messages, signal.SIGINT: capsys.readouterr().err.rstrip().split("\n")}[number]
+    assert re.search("same command", said[-1])
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    monkeypatch.undo()
+    assert main.main(argv(*ALL, max_steps=1)) == 0
+
+
 def test_without_checkpoints_a_signal_ends_the_run_after_the_step(tmp_path):
-    trainer = trainer_of(tmp_path, save_strategy="no")
+    trainer, stop = trainer_of(tmp_path, save_strategy="no"), StopCallback(keeps_checkpoint=False)
+    trainer.add_callback(stop)
     step = trainer.training_step
     trainer.training_step = lambda *args, **kwargs: (os.kill(os.getpid(), signal.SIGTERM), step(*args, **kwargs))[1]
-    with pytest.raises(SystemExit), stopping_between_steps(trainer):
+    with pytest.raises(SystemExit), stopping_on_signals(stop):
         trainer.train()
     assert trainer.state.global_step == 1 and list(tmp_path.iterdir()) == []
 
@@ -138,7 +171,7 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(argv, tmp_path):
 def test_going_on_and_starting_anew_exclude_each_other(argv, tmp_path):
     finetune(parse(argv("do_train", save_steps=2)))
     checkpoint = tmp_path / "run" / "checkpoint-2"
-    with pytest.raises(InputError, match=r"starts anew and .* goes on"):
+    with pytest.raises(InputError, match=r"--overwrite_output_dir .*--resume_from_checkpoint"):
         finetune(parse(argv("do_train", save_steps=2, overwrite_output_dir="true", resume_from_checkpoint=checkpoint)))
     assert checkpoint.is_dir()
 
@@ -146,7 +179,7 @@ def test_going_on_and_starting_anew_exclude_each_other(argv, tmp_path):
 def interrupted(argv, **flags):
     """Make an interrupted run with a checkpoint."""
     record = finetune(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
-    write_json(Path(record["arguments"]["training"]["output_dir"]) / "run.json", {**record, "status": "running"})
+    write_json(Path(record["settings"]["output_dir"]) / "run.json", {**record, "status": "running"})
 
 
 @pytest.mark.parametrize(
@@ -164,7 +197,7 @@ def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp
         config = json.loads((model / "config.json").read_text())
         (model / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1, **change}
-    with pytest.raises(InputError, match=rf"holds another run.*{field}: .+ -> .+--allow_changed"):
+    with pytest.raises(InputError, match=rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"):
         finetune(parse(argv("do_train", **flags)))
     if field == "learning_rate":
         record = finetune(parse(argv("do_train", "allow_changed", **flags)))

@@ -39,9 +39,9 @@ def test_the_same_command_in_two_processes_gives_the_same_files_and_scores(argv,
     first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("one", "two"))
     assert first["run_id"] == second["run_id"] and first["noise"] == second["noise"]
     # What the sameness rests on is in the record.
-    assert first["device"] == second["device"] and first["device"]["threads"] >= 1
-    assert {"torch", "transformers", "numpy", "python"} <= first["versions"].keys()
-    assert first["arguments"]["training"]["full_determinism"] == bool(switches)
+    assert first["machine"] == second["machine"] and first["machine"]["device"]["threads"] >= 1
+    assert {"torch", "transformers", "numpy", "python"} <= first["machine"]["versions"].keys()
+    assert first["settings"].get("full_determinism", False) == bool(switches)
 
 
 def test_what_is_logged_evaluated_saved_and_loaded_ahead_changes_nothing(argv, tmp_path):

@@ -25,7 +25,7 @@ UNREACHABLE = ("model_name_or_path", "push_to_hub")
 @pytest.mark.parametrize(("flags", "part"), CONTRADICTIONS, ids=[" ".join(map(str, f)) for f, _ in CONTRADICTIONS])
 def test_flags_that_contradict_each_other_or_the_data_are_refused(argv, capsys, monkeypatch, flags, part):
     monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
-    for place in ("hub", "training.job"):
+    for place in ("hub", "training.finetune"):
         monkeypatch.setattr(f"hype.{place}.hub_is_reachable", lambda: False)
     assert main(argv("do_train", **flags)) == (4 if flags.keys() & set(UNREACHABLE) else 2)
     line = capsys.readouterr().err.rstrip().split("\n")[-1]

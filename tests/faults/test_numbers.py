@@ -35,7 +35,7 @@ def test_a_step_that_is_not_finite_ends_with_3_its_number_and_a_record(
     line = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert line.startswith(f"error: the {place}") and line.endswith("at step 3")
     record = strict(tmp_path / "run" / "run.json")
-    assert record["status"] == "diverged" and "step 3" in record["error"] and "score" not in record
+    assert record["status"] == "diverged" and "step 3" in record["error"] and record["score"] is None
     state = strict(tmp_path / "run" / "checkpoint-2" / "trainer_state.json")
     losses = [entry["loss"] for entry in state["log_history"]]
     assert len(losses) == 2 and min(losses) > 0, "a loss that is no number was logged as 0"

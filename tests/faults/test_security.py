@@ -94,7 +94,7 @@ def test_code_in_a_checkpoint_is_refused_or_never_read(argv, capsys, tmp_path, t
     if name == "training_args.bin":
         assert main.main(argv("do_train", **flags)) == 0
     else:
-        assert "holds code" in refusal(capsys, argv("do_train", **flags))
+        assert "contains code" in refusal(capsys, argv("do_train", **flags))
 
 
 @pytest.mark.parametrize("place", ["config.json", "tokenizer_config.json"])

@@ -11,7 +11,7 @@ from hype.errors import InputError
 from hype.files import write_json
 from hype.reproduction.__main__ import main
 from hype.reproduction.state import state_of
-from hype.training.folder import SCHEMA, read_record
+from hype.training.record import SCHEMA, read_record
 from hype.training.trainer import HyPeTrainer
 from tests.reproduction.small_runs import argv_of, cells_in, write_tiny_model
 
@@ -51,7 +51,7 @@ def test_a_record_that_eight_processes_write_is_always_whole(tmp_path):
         ('{"identity": {}}', "damaged"),
         ('{"status": "finished", "identity": 3}', "damaged"),
         ('{"status": "finished", "identity": {}, "changed": [1]}', "damaged"),
-        ('{"status": "finished", "identity": {}, "arguments": "x"}', "damaged"),
+        ('{"status": "finished", "identity": {}, "changed": "x"}', "damaged"),
         ("\ud800".encode("utf-8", "surrogatepass"), "damaged"),
         ("[" * 100_000, "damaged"),
     ],

@@ -125,7 +125,7 @@ def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(tmp_path, mo
         assert outcome.status == "damaged" and str(path) in outcome.error and "--retry_failed" in outcome.error
         assert path.read_text() == content
         assert set(layers_table([cell], [state_of(cell)])["target"]) == {"mrpc", "stsb", "cola"}
-        monkeypatch.setattr("hype.training.job.Job.train", lambda *args: pytest.fail("trained again"))
+        monkeypatch.setattr("hype.training.trainer.HyPeTrainer.train", lambda *args: pytest.fail("trained again"))
         assert execute(cell, retry=True).status == "finished"
 
 

@@ -17,7 +17,7 @@ from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.state import state_of
 from hype.reproduction.tables import runs_table
-from hype.training.folder import locked
+from hype.training.checkpoints import locked
 from tests.reproduction.small_runs import ROOT, argv_of, cells_in, lasting, narrowing, write_tiny_model
 
 
@@ -233,7 +233,9 @@ def test_a_finished_record_outlives_a_remake_that_fails(tmp_path, model, monkeyp
     score = state_of(cell).record["score"]
     needed = replace(cell, keeps_model=True, argv=tuple("true" if a == "false" else a for a in cell.argv))
     with monkeypatch.context() as context:
-        context.setattr("hype.training.job.Job.train", lambda *args: (_ for _ in ()).throw(RuntimeError("a bug")))
+        context.setattr(
+            "hype.training.trainer.HyPeTrainer.train", lambda *args: (_ for _ in ()).throw(RuntimeError("a bug"))
+        )
         assert execute(needed).status == "failed"
     for asked in (cell, needed):
         state = state_of(asked)

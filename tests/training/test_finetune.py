@@ -67,7 +67,7 @@ def test_the_same_command_twice_runs_once_and_other_settings_are_refused(argv, t
     first = finetune(parse(argv(*TRAIN, **NOISE)))
     monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: pytest.fail("trained again"))
     assert finetune(parse(argv(*TRAIN, **NOISE)))["run_id"] == first["run_id"]
-    with pytest.raises(InputError, match=r"holds another run.*seed: 42 -> 7"):
+    with pytest.raises(InputError, match=r"holds another run.*seed: default -> 7"):
         finetune(parse(argv(*TRAIN, **NOISE, seed=7)))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
 
@@ -92,7 +92,7 @@ def test_a_finished_run_without_its_model_says_so(argv, caplog):
     finetune(parse(argv(*TRAIN, save_model=False)))
     assert "its model is not there" not in caplog.text
     finetune(parse(argv(*TRAIN)))
-    assert "its model is not there; --overwrite_output_dir makes it anew" in caplog.text
+    assert "its model is not there; --overwrite_output_dir trains it again" in caplog.text
 
 
 def test_a_foreign_folder_is_refused_and_left_as_it_is(argv, tmp_path):
@@ -124,7 +124,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypa
     monkeypatch.setattr(HyPeTrainer, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         finetune(parse(argv(*TRAIN, **flags)))
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(HyPeTrainer, "training_step", step)
     resumed = finetune(parse(argv(*TRAIN, **flags)))
     assert resumed["steps"] == 12
@@ -258,7 +258,7 @@ def test_attention_is_computed_as_asked_to_the_same_loss(argv, tmp_path):
 )  # fmt: skip
 def test_every_task_trains_evaluates_and_predicts(argv, tmp_path, task, files):
     record = finetune(parse(argv(*TRAIN, "do_predict", **NOISE, task_name=task, max_train_samples=16)))
-    assert [Path(path).name for path in record["predictions"]] == files
+    assert [Path(path).name for path in record["submissions"]] == files
     for name in files:
         lines = (tmp_path / "run" / name).read_text().split("\n")
         assert lines[0] == "index\tprediction" and lines[-1] == "" and len(lines) == 8 + 2
@@ -268,7 +268,7 @@ def test_every_task_trains_evaluates_and_predicts(argv, tmp_path, task, files):
 def test_ax_is_predicted_with_a_model_tuned_on_mnli(argv, tmp_path):
     finetune(parse(argv("do_train", task_name="mnli", output_dir=tmp_path / "mnli")))
     record = finetune(parse(argv("do_predict", task_name="ax", model_name_or_path=tmp_path / "mnli")))
-    words = {line.split("\t")[1] for line in Path(record["predictions"][0]).read_text().split("\n")[1:-1]}
+    words = {line.split("\t")[1] for line in Path(record["submissions"][0]).read_text().split("\n")[1:-1]}
     assert words <= {"entailment", "neutral", "contradiction"}
 
 
@@ -316,5 +316,5 @@ def test_another_tokenizer_is_another_run(argv, tiny_folder, tmp_path):
     finetune(parse(argv(*TRAIN, **flags)))
     path = model / "tokenizer.json"
     path.write_text(path.read_text(encoding="utf-8").replace("Lowercase", "NFD"), encoding="utf-8")
-    with pytest.raises(InputError, match=r"holds another run \(tokenizer: "):
+    with pytest.raises(InputError, match=r"holds another run \(the content of tokenizer changed"):
         finetune(parse(argv(*TRAIN, **flags)))

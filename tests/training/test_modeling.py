@@ -43,7 +43,7 @@ def test_the_head_of_checkpoint_dir_numbers_its_labels_itself(argv, tiny_folder,
         save_head(tmp_path / name, tiny_folder, order, "entailment")
         flags = {"task_name": "mnli", "checkpoint_dir": tmp_path / name, "output_dir": tmp_path / f"run-{name}"}
         record = finetune(parse(argv("do_eval", **flags)))
-        labels.append((record["score"], set(record["validation_labels"])))
+        labels.append((record["score"], set(record["predictions"])))
         assert record["label_names"] == order and record["model"]["untrained"] == []
     assert labels[0] == labels[1] and len(labels[0][1]) == 1
 
@@ -53,12 +53,12 @@ def test_other_weights_in_checkpoint_dir_are_another_run(argv, tiny_folder, tmp_
     order = ["not_entailment", "entailment"]
     save_head(weights, tiny_folder, order, "entailment")
     assert (
-        "checkpoint_dir_fingerprint" not in finetune(parse(argv("do_eval", output_dir=tmp_path / "plain")))["identity"]
+        "checkpoint_dir" not in finetune(parse(argv("do_eval", output_dir=tmp_path / "plain")))["identity"]
     )
     first = finetune(parse(argv("do_eval", checkpoint_dir=weights)))
     assert finetune(parse(argv("do_eval", checkpoint_dir=weights))) == first
     save_head(weights, tiny_folder, order, "not_entailment")
-    with pytest.raises(InputError, match=r"holds another run \(checkpoint_dir_fingerprint: "):
+    with pytest.raises(InputError, match=r"holds another run \(the content of checkpoint_dir changed"):
         finetune(parse(argv("do_eval", checkpoint_dir=weights)))
 
 

@@ -1,68 +1,13 @@
 """What a record says of its run, and of the code that made it."""
 
-import os
-import subprocess
-import sys
+import json
 
 import pytest
-import torch
 
+from hype.errors import InputError
 from hype.training import record as records
 from hype.training.arguments import parse
-
-
-def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeypatch):
-    """Every record but the first of a sweep used to call the code changed."""
-    (tmp_path / "hype").mkdir()
-    (tmp_path / "hype" / "training" / "record.py").write_text("")
-    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
-        subprocess.run(["git", "-C", tmp_path, *command], check=True)
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "hype" / "training" / "record.py"))
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "run.json").write_text("{}")
-    assert records._git_state()["dirty"] is False
-    (tmp_path / "hype" / "new.py").write_text("")
-    assert records._git_state()["dirty"] is True
-
-
-def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
-    """getrusage gave the parent's peak to a child that needs less."""
-    ballast = torch.ones(2**28)  # 1 GiB
-    code = "import torch\nfrom hype.training import record\nprint(record.peak_memory_bytes(torch.device('cpu')))"
-    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-    own = records.peak_memory_bytes(torch.device("cpu"))
-    assert own > ballast.nbytes and child < own - ballast.nbytes // 2
-
-
-def test_a_record_names_the_instructions_that_round_its_numbers():
-    assert records.describe_machine(torch.device("cpu"))["device"]["name"].endswith(
-        f", {torch.backends.cpu.get_cpu_capability()}"
-    )
-
-
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system forgets no peaks")
-def test_a_run_s_peak_is_not_that_of_an_earlier_one_in_its_process():
-    code = """
-import torch
-from hype.training import record as records
-device = torch.device("cpu")
-torch.ones(2**28)  # 1 GiB, freed at once
-before = records.peak_memory_bytes(device)
-records.reset_peak_memory(device)
-print(before - records.peak_memory_bytes(device))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 2**29
-
-
-def test_on_a_gpu_the_allocator_s_peak_is_forgotten(monkeypatch):
-    forgotten = []
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
-    device = torch.device("cuda", 0)
-    records.reset_peak_memory(device)
-    assert forgotten == [device] and records.peak_memory_bytes(device) == 7
+from hype.training.finetune import finetune
 
 
 GUIDED = {"lr_scheduler_type": "reduce_lr_on_plateau", "metric_for_best_model": "eval_loss", "eval_strategy": "steps"}
@@ -74,9 +19,7 @@ def test_evaluations_that_steer_the_learning_rate_are_part_of_the_identity(argv,
     """The same run id stood for other weights; with any other schedule evaluations change nothing."""
 
     def identity(**flags):
-        return records.identity_of(
-            parse(argv("do_train", **{**GUIDED, "eval_steps": 1, **flags})), {}, {"fingerprint": ""}
-        )
+        return records.identity(parse(argv("do_train", **{**GUIDED, "eval_steps": 1, **flags})), {})
 
     assert identity(lr_scheduler_type=schedule) != identity(lr_scheduler_type=schedule, **change)
     assert identity(lr_scheduler_type="linear") == identity(lr_scheduler_type="linear", **change)
@@ -85,7 +28,7 @@ def test_evaluations_that_steer_the_learning_rate_are_part_of_the_identity(argv,
 def test_a_delay_of_the_evaluations_decides_which_model_is_the_best(argv):
     def identity(**flags):
         best = {"eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": "true"}
-        return records.identity_of(parse(argv("do_train", **{**best, **flags})), {}, {"fingerprint": ""})
+        return records.identity(parse(argv("do_train", **{**best, **flags})), {})
 
     assert identity() != identity(eval_delay=4)
 
@@ -103,3 +46,75 @@ def test_a_delay_of_the_evaluations_decides_which_model_is_the_best(argv):
 )
 def test_the_label_names_what_makes_a_run_other_than_vanilla(argv, flags, label):
     assert records.method_label(parse(argv("do_train", **flags)), []) == label
+
+
+PATHS = {"output_dir", "model_name_or_path", "tokenizer_name", "config_name", "checkpoint_dir", "data_dir", "cache_dir"}
+
+
+def test_the_identity_holds_the_settings_that_differ_and_no_place_device_or_process_count(argv, tiny_folder):
+    flags = {"learning_rate": 1e-4, "seed": 42, "tokenizer_name": tiny_folder, "config_name": tiny_folder}
+    identity = records.identity(parse(argv("do_train", "do_eval", **flags)), {"model": "abc"})
+    assert identity["learning_rate"] == 1e-4 and identity["model"] == "abc"
+    assert "seed" not in identity, "42 is the default"
+    assert not PATHS & identity.keys() and not {"world_size", "use_cpu", "device"} & identity.keys()
+
+
+def test_noise_flags_are_no_part_of_the_identity_of_a_run_without_noise(argv):
+    """A loop over kinds of noise gives the same flags to all of them, none too."""
+    plain = records.identity(parse(argv("do_train")), {})
+    given = records.identity(parse(argv("do_train", hype_type="none", hype_eps=1e-3, hype_top_layers=1)), {})
+    assert records.run_id(given) == records.run_id(plain)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"warmup_ratio": 0.1}, {"warmup_steps": 0.1}),
+        ({"group_by_length": "true"}, {"train_sampling_strategy": "group_by_length"}),
+    ],
+    ids=["warmup", "lengths"],
+)
+def test_two_spellings_of_a_setting_are_one_run(argv, old, new):
+    assert records.identity(parse(argv("do_train", **old)), {}) == records.identity(parse(argv("do_train", **new)), {})
+
+
+def test_settings_are_the_flags_that_repeat_the_run(argv, tmp_path):
+    flags = {"hype_type": "normal", "warmup_ratio": 0.1, "token": "hf_secret", "logging_steps": 3}
+    arguments = parse(argv("do_train", **flags))
+    settings = records.settings(arguments)
+    assert "token" not in settings
+    again = parse([part for name, value in settings.items() for part in (f"--{name}", str(value))])
+    assert records.settings(again) == settings and again.training.logging_steps == 3
+
+
+def test_the_identity_can_be_made_without_the_run(argv):
+    """The reproduction names a folder by it before anything is trained."""
+    record = finetune(parse(argv("do_train", "do_eval", max_steps=1, save_strategy="no")))
+    fingerprints = {
+        "model": record["model"]["fingerprint"],
+        "tokenizer": record["identity"]["tokenizer"],
+        **{f"data.{split}": digest for split, digest in record["data"]["fingerprint"].items()},
+    }
+    again = records.identity(parse(argv("do_train", "do_eval", max_steps=1, save_strategy="no")), fingerprints)
+    assert again == record["identity"] and records.run_id(again) == record["run_id"]
+
+
+def test_every_record_has_every_field_in_one_order(argv, tmp_path):
+    for action in ("do_train", "do_eval", "do_predict"):
+        record = finetune(parse(argv(action, max_steps=1, output_dir=tmp_path / action)))
+        assert tuple(record) == records.FIELDS
+
+
+@pytest.mark.parametrize("schema", [1, 3])
+def test_a_record_of_another_schema_is_refused_by_name(tmp_path, schema):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"schema": schema, "status": "finished", "identity": {}}))
+    with pytest.raises(InputError, match=rf"run\.json.*schema {schema}.*another folder"):
+        records.read_record(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 2}', '{"schema": 2, "identity": []}'])
+def test_a_damaged_record_is_told_from_one_of_another_schema(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(records.DamagedRecordError, match="damaged.*the remedy"):
+        records.read_record(tmp_path / "run.json", remedy="the remedy")

@@ -1,0 +1,226 @@
+"""What a run does with the folder that it finds, and with a checkpoint that is named to it."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import main
+from hype.errors import EnvironmentFault, InputError
+from hype.files import file_sha256, write_json
+from hype.training.arguments import parse
+from hype.training.checkpoints import clear, decide_resume, locked, mark_complete
+from hype.training.finetune import finetune
+
+ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1}
+HERE = {"device": "cpu", "world_size": 1, "revision": None}
+
+
+def folder_of(path, identity=None, steps=(), marked=None, status="failed", **fields):
+    """Make a folder with whole checkpoints (of the run `marked`) and, given an identity, the record of a run."""
+    path.mkdir()
+    run = marked and {"identity": marked, "environment": HERE, "changed": None, "resumed_from": None}
+    for step in steps:
+        checkpoint = path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        (checkpoint / "model.safetensors").write_text(f"weights {step}")
+        mark_complete(checkpoint, run)
+    if identity is not None:
+        machine = {"device": {"type": "cpu"}, "world_size": 1}
+        record = {"schema": 2, "status": status, "identity": identity, "machine": machine, "model": {"revision": None}}
+        write_json(path / "run.json", {**record, "changed": None, "resumed_from": None, **fields})
+    return path
+
+
+def decided(folder, identity=ONE, resume=None, overwrite=False, allow_changed=False, environment=HERE):
+    return decide_resume(folder, identity, environment, resume and str(resume), overwrite, allow_changed)
+
+
+@pytest.mark.parametrize("own", [None, ONE, OTHER], ids=["fresh", "failed", "failed with other settings"])
+def test_a_checkpoint_of_another_run_is_refused_or_recorded(tmp_path, own):
+    """It was taken after a look at its files alone, and the other run's weights became this one's."""
+    checkpoint = folder_of(tmp_path / "other", steps=[6], marked=OTHER) / "checkpoint-6"
+    folder = folder_of(tmp_path / "run", own)
+    with pytest.raises(InputError, match=r"checkpoint-6 is of another run \(seed: 2 -> 1\).*--allow_changed"):
+        decided(folder, resume=checkpoint)
+    found = decided(folder, resume=checkpoint, allow_changed=True)
+    assert (found.checkpoint, found.resumed_from) == (checkpoint, str(checkpoint))
+    assert found.changed == {"seed": [2, 1]}
+
+
+def test_a_checkpoint_of_the_same_settings_in_another_folder_is_taken_and_recorded(tmp_path):
+    checkpoint = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6"
+    found = decided(folder_of(tmp_path / "run"), resume=checkpoint)
+    assert (found.checkpoint, found.changed, found.resumed_from) == (checkpoint, None, str(checkpoint))
+
+
+def test_a_checkpoint_that_does_not_say_which_run_it_is_of_is_refused_or_recorded(tmp_path):
+    folder = folder_of(tmp_path / "run", steps=[6])
+    for resume in (None, "true", folder / "checkpoint-6"):
+        with pytest.raises(InputError, match=r"checkpoint-6 does not say.*--allow_changed"):
+            decided(folder, resume=resume)
+    assert decided(folder, resume="true", allow_changed=True).resumed_from == str(folder / "checkpoint-6")
+
+
+def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):
+    """The same command again after --allow_changed used to call nothing changed."""
+    fields = {"changed": {"seed": [2, 1]}, "resumed_from": "other/checkpoint-2"}
+    folder = folder_of(tmp_path / "run", ONE, [3, 6], marked=OTHER, **fields)
+    for resume, step in ((None, 6), ("true", 6), (folder / "checkpoint-3", 3)):
+        found = decided(folder, resume=resume)
+        assert found.checkpoint == folder / f"checkpoint-{step}"
+        assert (found.changed, found.resumed_from) == ({"seed": [2, 1]}, "other/checkpoint-2")
+    plain = decided(folder_of(tmp_path / "plain", ONE, [3]))
+    assert (plain.changed, plain.resumed_from) == (None, None)
+
+
+@pytest.mark.parametrize("record", [None, "", '{"schema": 2, "sta'], ids=["missing", "empty", "cut"])
+def test_whole_checkpoints_make_up_for_a_lost_record(tmp_path, caplog, record):
+    """The way out was a chain of three refusals."""
+    folder = folder_of(tmp_path / "run", steps=[3, 6], marked=ONE)
+    if record is not None:
+        (folder / "run.json").write_text(record)
+    assert decided(folder).checkpoint == folder / "checkpoint-6"
+    assert "run.json is" in caplog.text and "checkpoint-6" in caplog.text
+    with pytest.raises(InputError, match=r"checkpoint-6 is of another run \(seed: 1 -> 2\)"):
+        decided(folder, OTHER)
+    assert decided(folder, OTHER, overwrite=True).is_to_clear
+
+
+def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path):
+    folder = folder_of(tmp_path / "run")
+    (folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json: damaged.*--overwrite_output_dir"):
+        decided(folder)
+    assert decided(folder, overwrite=True).is_to_clear
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("device", "cuda"), ("world_size", 2), ("revision", "abc")], ids=["device", "processes", "hub"]
+)
+def test_another_environment_resumes_no_run_unless_allowed_and_repeats_no_finished_one(tmp_path, name, value):
+    folder = folder_of(tmp_path / "run", ONE, [3], marked=ONE)
+    there = {**HERE, name: value}
+    with pytest.raises(InputError, match=rf"{name}: \w+ -> {value}.*--allow_changed"):
+        decided(folder, environment=there)
+    assert decided(folder, environment=there, allow_changed=True).changed == {name: [HERE[name], value]}
+    assert decided(folder_of(tmp_path / "finished", ONE, status="finished"), environment=there).finished
+
+
+def test_a_finished_run_is_not_made_another_one(tmp_path):
+    """Trained no step more, it was recorded under the new settings."""
+    for name, steps in (("with checkpoint", [3]), ("without", [])):
+        folder = folder_of(tmp_path / name, OTHER, steps, status="finished")
+        with pytest.raises(InputError, match=r"holds a finished run.*seed: 2 -> 1.*--overwrite_output_dir"):
+            decided(folder, allow_changed=True)
+        assert decided(folder, OTHER).finished
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "altered"])
+def test_a_finished_run_whose_weights_are_others_is_not_called_finished(argv, tmp_path, capsys, damage):
+    """It was "finished already", with exit code 0."""
+    weights = tmp_path / "run" / "model.safetensors"
+    assert main.main(argv("do_train", max_steps=1)) == 0
+    content = weights.read_bytes()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["model"]["weights_sha256"] == file_sha256(weights)
+    weights.write_bytes({"empty": b"", "cut": content[:-9], "altered": content[:-1] + bytes([content[-1] ^ 1])}[damage])
+    assert main.main(argv("do_train", max_steps=1)) == 2
+    error = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert str(tmp_path / "run") in error and "--overwrite_output_dir" in error
+    weights.write_bytes(content)
+    assert main.main(argv("do_train", max_steps=1)) == 0
+
+
+def test_what_a_killed_write_has_left_goes_with_the_next_start(argv, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.4711.tmp").write_text("{")
+    finetune(parse(argv("do_train", max_steps=1)))
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path, monkeypatch):
+    folder = folder_of(tmp_path / "run", ONE, [3])
+    old = ("model.safetensors", "model-00001-of-00002.safetensors", "all_results.json", "README.md", "MNLI-m.tsv",
+           "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
+    for name in (*old, "notes.txt", "train.tsv", "model_backup.safetensors", "my_results.json"):
+        (folder / name).write_text("old")
+    assert decided(folder, overwrite=True).is_to_clear and (folder / "run.json").exists()
+    removed = []
+    monkeypatch.setattr(Path, "unlink", lambda path: removed.append(path.name) or os.remove(path))
+    clear(folder)
+    assert removed[-1] == "run.json", "killed in between, it is still known to be a run"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model_backup.safetensors", "my_results.json", "notes.txt", "train.tsv",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "all_results.json", "child_tuning_mask.safetensors"])
+def test_a_file_of_others_that_a_run_would_overwrite_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds {name} of another program"):
+        decided(tmp_path, overwrite=True)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("flags", [{"hype_top_layers": 9}, {"max_seq_length": 3}], ids=str)
+def test_a_wrong_flag_beside_overwriting_costs_no_finished_run(argv, tmp_path, flags):
+    first = finetune(parse(argv("do_train")))
+    with pytest.raises(InputError):
+        finetune(parse(argv("do_train", "overwrite_output_dir", hype_type="normal", **flags)))
+    assert (tmp_path / "run" / "model.safetensors").is_file() and finetune(parse(argv("do_train"))) == first
+
+
+@pytest.mark.parametrize("left", ["", '{"train_lo'])
+def test_results_that_a_full_disk_or_a_kill_has_left_half_written_stop_no_later_attempt(argv, tmp_path, left):
+    finetune(parse(argv("do_train", "do_eval")))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    write_json(tmp_path / "run" / "run.json", record | {"status": "failed"})
+    (tmp_path / "run" / "all_results.json").write_text(left)
+    assert finetune(parse(argv("do_train", "do_eval")))["status"] == "finished"
+    assert json.loads((tmp_path / "run" / "all_results.json").read_text())["eval_samples"] == 24
+
+
+def test_the_model_that_a_run_starts_from_is_not_overwritten(argv, tiny_folder, tmp_path):
+    model = shutil.copytree(tiny_folder, tmp_path / "run" / "start")
+    flags = {"model_name_or_path": model}
+    with pytest.raises(InputError, match=r"--model_name_or_path .*start lies in --output_dir"):
+        finetune(parse(argv("do_train", "overwrite_output_dir", **flags)))
+    assert (model / "model.safetensors").is_file()
+
+
+def test_a_disk_without_room_for_the_lock_is_one_line_and_the_folder_is_free_again(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hype.training.checkpoints.write_json", full)
+        with pytest.raises(EnvironmentFault, match="No space left on device"), locked(tmp_path):
+            pytest.fail("entered")
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("way", ["overwrite", "resume"])
+def test_checkpoints_of_another_program_are_refused_since_rotation_would_remove_them(tmp_path, way):
+    (tmp_path / "run" / "checkpoint-500").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoint-500" / "model.safetensors").write_text("weights")
+    folder = tmp_path / "run"
+    resume = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6" if way == "resume" else None
+    with pytest.raises(InputError, match=r"checkpoint-500 of another program.*move them away"):
+        decided(folder, resume=resume, overwrite=way == "overwrite", allow_changed=True)
+    assert (folder / "checkpoint-500" / "model.safetensors").exists()
+
+
+def test_the_record_of_a_run_names_the_other_runs_checkpoint(argv, tmp_path):
+    one = {"max_steps": 2, "save_steps": 1, "output_dir": tmp_path / "one"}
+    assert finetune(parse(argv("do_train", **one)))["resumed_from"] is None
+    flags = {"max_steps": 2, "seed": 7, "resume_from_checkpoint": tmp_path / "one" / "checkpoint-1"}
+    with pytest.raises(InputError, match="is of another run"):
+        finetune(parse(argv("do_train", **flags)))
+    record = finetune(parse(argv("do_train", "allow_changed", **flags)))
+    assert record["changed"] == {"seed": [None, 7]}
+    assert record["resumed_from"] == str(tmp_path / "one" / "checkpoint-1")

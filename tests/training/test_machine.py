@@ -1,0 +1,64 @@
+"""What a record says of the machine."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hype.training import machine
+
+
+def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeypatch):
+    """Every record but the first of a sweep used to call the code changed."""
+    (tmp_path / "hype" / "training").mkdir(parents=True)
+    (tmp_path / "hype" / "training" / "machine.py").write_text("")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "hype" / "training" / "machine.py"))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "run.json").write_text("{}")
+    assert machine.describe_machine(torch.device("cpu"))["git"]["dirty"] is False
+    (tmp_path / "hype" / "new.py").write_text("")
+    assert machine.describe_machine(torch.device("cpu"))["git"]["dirty"] is True
+
+
+def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
+    """getrusage gave the parent's peak to a child that needs less."""
+    ballast = torch.ones(2**28)  # 1 GiB
+    code = "import torch\nfrom hype.training import machine\nprint(machine.peak_memory_bytes(torch.device('cpu')))"
+    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    own = machine.peak_memory_bytes(torch.device("cpu"))
+    assert own > ballast.nbytes and child < own - ballast.nbytes // 2
+
+
+def test_a_record_names_the_instructions_that_round_its_numbers():
+    assert machine.describe_machine(torch.device("cpu"))["device"]["name"].endswith(
+        f", {torch.backends.cpu.get_cpu_capability()}"
+    )
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system forgets no peaks")
+def test_a_run_s_peak_is_not_that_of_an_earlier_one_in_its_process():
+    code = """
+import torch
+from hype.training import machine
+device = torch.device("cpu")
+torch.ones(2**28)  # 1 GiB, freed at once
+before = machine.peak_memory_bytes(device)
+machine.reset_peak_memory(device)
+print(before - machine.peak_memory_bytes(device))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 2**29
+
+
+def test_on_a_gpu_the_allocator_s_peak_is_forgotten(monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
+    device = torch.device("cuda", 0)
+    machine.reset_peak_memory(device)
+    assert forgotten == [device] and machine.peak_memory_bytes(device) == 7
