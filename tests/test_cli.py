@@ -139,5 +139,5 @@ def test_torchrun_trains_in_two_processes_without_a_gpu_and_without_being_told(a
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["world_size"] == 2 and record["steps"] == 6  # 48 / (4 * 2)
+    assert record["machine"]["world_size"] == 2 and record["steps"] == 6  # 48 / (4 * 2)
     assert done.stdout.count("rte: HyPe-N") == 1, "one process reports"

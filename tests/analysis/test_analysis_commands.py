@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.data.test_nli_sets import ROWS, snli_jsonl
 
 from hype.analysis import finished
 from hype.analysis.__main__ import main
@@ -14,7 +15,6 @@ from main import main as fine_tune
 from tests.analysis.finished_runs import write_run
 from tests.analysis.test_adversarial import adv_file
 from tests.analysis.test_transfer import nli_folder
-from tests.data.test_nli_sets import ROWS, snli_jsonl
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample_glue"
 LIMITS = ["--data_dir", str(SAMPLE), "--max_eval_samples", "10"]

@@ -197,7 +197,9 @@ def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp
         config = json.loads((model / "config.json").read_text())
         (model / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1, **change}
-    with pytest.raises(InputError, match=rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"):
+    with pytest.raises(
+        InputError, match=rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"
+    ):
         finetune(parse(argv("do_train", **flags)))
     if field == "learning_rate":
         record = finetune(parse(argv("do_train", "allow_changed", **flags)))

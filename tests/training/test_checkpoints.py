@@ -88,7 +88,9 @@ def test_a_damaged_checkpoint_is_left_aside_with_a_warning(name, damage, run, ca
     assert last_complete(run) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", "1", '{"files": {"config.json": {}}}', '{"files": {}}', '{"config.json": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", "1", '{"files": {"config.json": {}}}', '{"files": {}}', '{"a": {}}']
+)
 def test_a_marker_of_another_form_is_no_marker(content, run):
     (run / "checkpoint-4" / MARKER).write_text(content)
     assert not is_complete(run / "checkpoint-4")

@@ -70,7 +70,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, 
         return gradient * value if len(backwards) == 3 else gradient
 
     trainer.model.classifier.weight.register_hook(spoil)
-    with pytest.raises(DivergedError, match="gradient.*not finite at step 3"):
+    with pytest.raises(DivergedError, match=r"gradient.*not finite at step 3"):
         trainer.train()
     assert trainer.state.global_step == 2 and hooks_of(trainer.model) == []
     assert_equal_weights(weights(trainer.model), weights_after(tmp_path, 2, max_grad_norm=max_grad_norm))

@@ -52,9 +52,7 @@ def test_other_weights_in_checkpoint_dir_are_another_run(argv, tiny_folder, tmp_
     weights = tmp_path / "weights"
     order = ["not_entailment", "entailment"]
     save_head(weights, tiny_folder, order, "entailment")
-    assert (
-        "checkpoint_dir" not in finetune(parse(argv("do_eval", output_dir=tmp_path / "plain")))["identity"]
-    )
+    assert "checkpoint_dir" not in finetune(parse(argv("do_eval", output_dir=tmp_path / "plain")))["identity"]
     first = finetune(parse(argv("do_eval", checkpoint_dir=weights)))
     assert finetune(parse(argv("do_eval", checkpoint_dir=weights))) == first
     save_head(weights, tiny_folder, order, "not_entailment")

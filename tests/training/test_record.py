@@ -9,7 +9,6 @@ from hype.training import record as records
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 
-
 GUIDED = {"lr_scheduler_type": "reduce_lr_on_plateau", "metric_for_best_model": "eval_loss", "eval_strategy": "steps"}
 
 
@@ -116,5 +115,5 @@ def test_a_record_of_another_schema_is_refused_by_name(tmp_path, schema):
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 2}', '{"schema": 2, "identity": []}'])
 def test_a_damaged_record_is_told_from_one_of_another_schema(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(records.DamagedRecordError, match="damaged.*the remedy"):
+    with pytest.raises(records.DamagedRecordError, match=r"damaged.*the remedy"):
         records.read_record(tmp_path / "run.json", remedy="the remedy")
