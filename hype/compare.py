@@ -65,7 +65,7 @@ def _row(record: dict, folder: Path, baseline: float | None) -> tuple[str, ...]:
         record["label"] + ("" if is_finished else f" ({record['status']})"),
         record["task"],
         str(record["seed"]),
-        record["score_name"] or "-",
+        record.get("score_name") or "-",
         "-" if score is None else f"{100 * score:.2f}",
         "-" if score is None or baseline is None else f"{100 * (score - baseline):+.2f}",
         str(record["data"]["rows"].get("validation", "-")),

@@ -17,7 +17,7 @@ from hype.benchmark.sides import Settings
 from hype.errors import run_command
 from hype.flags import LineParser, positive, require
 from hype.packaged import packaged_model
-from hype.training import record as records
+from hype.training.machine import describe_machine
 
 BENCHMARKS = {
     function.__name__: function
@@ -57,7 +57,7 @@ def entry(name: str, settings: Settings) -> dict:
         "model": "BERT, random weights" if name in RANDOM_WEIGHTS else "/".join(Path(settings.model).parts[-2:]),
         "repeats": settings.repeats,
         "clock": CLOCKS.get(name, "processor time" if settings.device.type == "cpu" else "wall time"),
-        "machine": {**records.describe_machine(settings.device), "cores": os.cpu_count()},
+        "machine": {**describe_machine(settings.device), "cores": os.cpu_count()},
         "date": datetime.date.today().isoformat(),
         "measured_in_s": time.perf_counter() - started,
         "raw": raw,

@@ -14,7 +14,7 @@ import torch
 from transformers import TrainerCallback
 
 from hype.errors import EnvironmentFault, InputError
-from hype.training.folder import RECORD
+from hype.training.record import RECORD
 
 # For a process whose peak memory is measured: glibc returns what is freed to the system, so that the peak resident set
 # is what was in use at once. Otherwise it varies by 1 % with the order of allocations. Nothing is timed, so all cores

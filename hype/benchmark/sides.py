@@ -19,8 +19,9 @@ from transformers import (
 
 from hype.benchmark.measure import StepClock
 from hype.perturbation import HyPe
+from hype.techniques import selected
 from hype.training.arguments import parse
-from hype.training.job import Job
+from hype.training.finetune import build_trainer, load_data
 
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README
 SIZES = {
@@ -60,10 +61,10 @@ class Settings:
     def trainer(self, task: str, flags: str):
         """Make the Trainer of a run of ours, ready to train."""
         arguments = parse(self.argv(task, flags))
-        job = Job(arguments, Path(arguments.training.output_dir))
-        job.plan()
-        job.build()
-        return job.trainer
+        techniques = selected(arguments.techniques, hype_is_on=arguments.hype.hype_type != "none")
+        splits, config, label_names, _ = load_data(arguments)
+        trainer, _, _ = build_trainer(arguments, splits, config, label_names, techniques)
+        return trainer
 
 
 def with_random_bert(settings: Settings, size: str) -> Settings:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers import DataCollatorWithPadding, EvalPrediction, PretrainedConfig, default_data_collator, set_seed
 
 from hype.architectures import ARCHITECTURES
-from hype.data.labels import aligned_labels, checkpoint_labels, convert_label_ids, one_digit_each
+from hype.data.labels import checkpoint_labels, convert_label_ids, one_digit_each
 from hype.data.splits import Splits, load_splits
 from hype.data.submission import write_submission
 from hype.data.tasks import Task
@@ -81,7 +81,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     machine.reset_peak_memory(training.device)
 
     # Data, and the order of its labels in the model's head
-    splits, config, label_names = load_data(arguments)
+    splits, config, label_names, order_note = load_data(arguments)
     task = splits.task
     techniques = selected(
         arguments.techniques, hype_is_on=arguments.hype.hype_type != "none" and arguments.hype.hype_eps > 0
@@ -103,6 +103,8 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     trainer.add_callback(stop)
     record["model"]["parameter_count"] = sum(parameter.numel() for parameter in trainer.model.parameters())
     record["model"]["untrained"] = [] if training.do_train else new_parameters
+    if order_note and not training.do_train and not new_parameters:  # a head that is trained learns its order
+        splits.notes.append(order_note)
     record["dtype"] = str(trainer.model.dtype).removeprefix("torch.")
     if is_first:
         logger.info("%s", describe_run(arguments, record, config))
@@ -181,12 +183,12 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     return record if is_first else None
 
 
-def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str] | None]:
+def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str] | None, str | None]:
     """Read what the flags ask for.
 
     Returns:
-        The splits, the model's configuration with the task's labels, and the labels in the order of the model's head
-        (None: regression).
+        The splits, the model's configuration with the task's labels, the labels in the order of the model's head (None:
+        regression), and a note if the checkpoint does not state that order (see `modeling.head_labels`).
     """
     model, training = arguments.model, arguments.training
     if training.n_gpu > 1:  # Trainer would spread each batch over them
@@ -202,7 +204,7 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
     with training.main_process_first(desc="reading data"):
         splits = load_splits(arguments.data, wanted, model.cache_dir, known_labels)
     task = splits.task
-    label_names = task.label_names and aligned_labels(task.label_names, config.label2id)
+    label_names, order_note = modeling.head_labels(model, config, task)
     if training.label_smoothing_factor and label_names is None:
         raise InputError(
             f"--label_smoothing_factor {training.label_smoothing_factor:g}: {task.name} has scores, no classes to "
@@ -210,7 +212,7 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
         )
     config.finetuning_task = task.name
     modeling.set_labels(config, label_names)
-    return splits, config, label_names
+    return splits, config, label_names, order_note
 
 
 def build_trainer(

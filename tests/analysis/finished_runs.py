@@ -51,7 +51,8 @@ def write_run(folder, task="mnli", model_type="bert", label_names=None, seed=0, 
     model.save_pretrained(folder)
     tokenizer_of(model_type).save_pretrained(folder)
     content = {
-        "schema": 2, "status": "finished", "identity": {}, "run_id": f"{seed:016x}", "task": task, "label": "vanilla", "seed": seed,
+        "schema": 2, "status": "finished", "identity": {}, "run_id": f"{seed:016x}", "task": task, "label": "vanilla",
+        "seed": seed,
         "label_names": label_names, "model": {"name": model_type}, "settings": {"max_seq_length": 32},
         **record,
     }  # fmt: skip
