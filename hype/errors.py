@@ -76,6 +76,12 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int
         return 128 + signal.SIGINT
     except RunError as error:
         return print_error(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "hype").partition(".")[0]
+        if package == "hype":  # a module of ours: a bug
+            raise
+        remedy = "pip install '.[reproduction]' in the project's folder installs everything"
+        return print_error(InputError(f"the package {package} is not installed; {remedy}"))
     except OSError as error:
         if not isinstance(error, BrokenPipeError) and error.errno not in DISK_FULL:
             raise

@@ -1,4 +1,4 @@
-"""What the Hugging Face hub holds, had within seconds or refused with what to pass instead."""
+"""Ask the Hugging Face hub and answer within seconds: what it holds, or what to pass instead."""
 
 import threading
 from collections.abc import Callable
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 def hub_is_reachable(timeout_s: float = TIMEOUT_S) -> bool:
-    """Return whether the hub (HF_ENDPOINT, through any proxy) answers in time. False at once if HF_HUB_OFFLINE."""
+    """Return whether the hub (HF_ENDPOINT, through any proxy) answers in time; False at once with HF_HUB_OFFLINE."""
     if is_offline_mode():
         return False
     answers = []
-    # A thread, since a name server that does not answer holds a request beyond its timeout.
+    # In a thread, because a name server that does not answer holds a request longer than its timeout.
     thread = threading.Thread(target=_ask, args=(answers, timeout_s), daemon=True)
     thread.start()
     thread.join(timeout_s)
@@ -35,29 +35,30 @@ def _ask(answers, timeout_s):
 
 
 def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:
-    """Return `load(local_files_only)`: False where the hub answers, else True, for what its cache holds.
+    """Return `load(local_files_only)`, which may read the hub's cache only if the hub does not answer.
 
-    what, instead: for the message: what cannot be had, and what to pass for it.
-    Raises EnvironmentFault if the hub fails, InputError if it has no such name or revision.
+    Args:
+        what: what is loaded, for the message.
+        instead: what to pass instead, for the message.
+
+    Raises:
+        EnvironmentFault: the hub fails, or does not answer and the cache lacks it.
+        InputError: the hub has no such name or revision.
     """
     local_files_only = not hub_is_reachable()
     try:
         return load(local_files_only)
     except (OSError, ValueError) as error:
         if local_files_only:
-            raise _unreachable(what, instead) from error
+            problem = f"{what}: {constants.ENDPOINT} cannot be reached and the cache does not have it"
+            raise EnvironmentFault(f"{problem}; give {instead} instead") from error
         reason = str(error).partition("\n")[0]
         fault = InputError if _is_unknown(error) else EnvironmentFault
-        raise fault(f"{what} cannot be had from the hub ({reason}); instead give {instead}") from error
-
-
-def _unreachable(what, instead):
-    endpoint = constants.ENDPOINT
-    return EnvironmentFault(f"{what}: {endpoint} cannot be reached and the cache lacks it; instead give {instead}")
+        raise fault(f"{what} could not be loaded from the hub ({reason}); give {instead} instead") from error
 
 
 def _is_unknown(error: BaseException | None) -> bool:
-    """Return whether the hub's "no such name" stands anywhere in the chain of causes."""
+    """Return whether the hub's "no such name" is anywhere in the chain of causes."""
     while error is not None:
         if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):
             return True

@@ -40,6 +40,14 @@ def test_a_bug_keeps_its_traceback():
         run_command(lambda argv: os.stat("/no/such/file"), [])
 
 
+def test_a_package_that_is_not_installed_is_named_with_the_extra(capsys):
+    def need(argv):
+        import no_such_package.part  # noqa: F401
+
+    assert run_command(need, []) == 2
+    assert "no_such_package is not installed; pip install '.[reproduction]'" in capsys.readouterr().err
+
+
 def start(body: str, **options) -> subprocess.Popen:
     """Start a command whose main function is this expression."""
     code = f"import sys; from hype import errors; sys.exit(errors.run_command(lambda argv: {body}, []))"

@@ -88,7 +88,7 @@ def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch):
     with pytest.raises(EnvironmentFault) as caught:
         hub.from_hub("the model roberta-large", "a model folder", load_nothing)
     assert caught.value.exit_code == 4
-    for part in ("roberta-large", "cannot be reached", "instead give a model folder"):
+    for part in ("roberta-large", "cannot be reached", "give a model folder instead"):
         assert part in str(caught.value)
 
 
@@ -100,7 +100,7 @@ def test_the_cache_alone_is_used_where_the_hub_does_not_answer(monkeypatch, reac
 
 def test_nothing_in_the_cache_and_no_hub_is_a_fault_of_the_environment(monkeypatch):
     monkeypatch.setattr(hub, "hub_is_reachable", lambda: False)
-    with pytest.raises(EnvironmentFault, match=r"model x: .* cannot be reached .* instead give a folder"):
+    with pytest.raises(EnvironmentFault, match=r"model x: .* cannot be reached .* give a folder instead"):
         hub.from_hub("model x", "a folder", lambda local_files_only: Path("/nonexistent/file").read_bytes())
 
 
@@ -114,7 +114,9 @@ def test_a_name_that_the_hub_does_not_know_is_wrong_input(monkeypatch):
         except RepositoryNotFoundError as error:
             raise OSError("rbert is no model\nsecond line") from error
 
-    with pytest.raises(InputError, match=r"model rbert cannot be had from the hub \(rbert is no model\); instead") as c:
+    with pytest.raises(
+        InputError, match=r"model rbert could not be loaded from the hub \(rbert is no model\); give"
+    ) as c:
         hub.from_hub("model rbert", "a folder", load)
     assert "\n" not in str(c.value)
 

@@ -13,6 +13,9 @@ from hype.techniques.base import Flag
 from hype.techniques.divergence import RegularisedLoss
 from hype.techniques.parts import layers
 
+LAYER = 1  # noise enters the output of this layer, counted from 1
+NOISE_RATIO = 0.05  # norm of the noise over the norm of the hidden state, per token
+
 
 def random_states(device: torch.device) -> list[tuple]:
     """Return torch's modules that draw for `device`, each with the state of its generator."""
@@ -26,17 +29,16 @@ def scaled_noise(hidden: torch.Tensor, gaussian: torch.Tensor, ratio: float) -> 
     return ratio * norms * gaussian
 
 
-def response(clean, perturbed, attention_mask: torch.Tensor, reduction: str) -> torch.Tensor:
+def response(clean, perturbed, attention_mask: torch.Tensor) -> torch.Tensor:
     """Return the squared distance of hidden states (batch, length, hidden), summed over the layers, in float32.
 
-    Per sample the mean (or sum) over its unpadded tokens and dimensions, then the mean over the batch.
+    Per sample the mean over its unpadded tokens and dimensions, then the mean over the batch.
     """
     total = 0.0
     for a, b in zip(clean, perturbed, strict=True):
         wide = torch.promote_types(a.dtype, torch.float32)
         squares = (a.to(wide) - b.to(wide)).square().sum(-1) * attention_mask
-        entries = attention_mask.sum(-1) * a.shape[-1] if reduction == "mean" else 1
-        total = total + (squares.sum(-1) / entries).mean()
+        total = total + (squares.sum(-1) / (attention_mask.sum(-1) * a.shape[-1])).mean()
     return total
 
 
@@ -48,24 +50,7 @@ class LNSR(RegularisedLoss):
     """
 
     name = "LNSR"
-    flags = (
-        Flag("lnsr_lambda", float, 0.0, "LNSR: weight of the layers' response to noise; 0: off.", low=0),
-        Flag("lnsr_layer", int, 1, "LNSR: noise enters the output of this layer, counted from 1.", low=1),
-        Flag(
-            "lnsr_noise_ratio",
-            float,
-            0.05,
-            "LNSR: norm of the noise over the norm of the hidden state, per token.",
-            low=0,
-        ),
-        Flag(
-            "lnsr_reduction",
-            str,
-            "mean",
-            "LNSR: distance per layer as mean or sum over tokens and dimensions.",
-            choices=("mean", "sum"),
-        ),
-    )
+    flags = (Flag("lnsr_lambda", float, 0.0, "LNSR: weight of the layers' response to noise; 0: off.", low=0),)
 
     def __init__(self, arguments):
         super().__init__(arguments)
@@ -76,13 +61,11 @@ class LNSR(RegularisedLoss):
         count = len(layers(trainer.model))
         if trainer.model.config.is_encoder_decoder:
             raise InputError(f"--lnsr_lambda needs an encoder or a decoder alone, not {type(trainer.model).__name__}")
-        if self.arguments.lnsr_layer >= count:
-            raise InputError(
-                f"--lnsr_layer {self.arguments.lnsr_layer}: the model has {count} layers, give 1 to {count - 1}"
-            )
+        if count <= LAYER:
+            raise InputError(f"--lnsr_lambda needs layers after layer {LAYER}; the model has {count} in all")
 
     def loss(self, trainer, model, inputs):
-        b, hype, device = self.arguments.lnsr_layer, trainer.hype, trainer.args.device
+        b, hype, device = LAYER, trainer.hype, trainer.args.device
         streams, draws = random_states(device), hype.draw_count if hype else 0
         clean = model(**inputs, output_hidden_states=True)
         gaussian = torch.randn_like(clean.hidden_states[b])
@@ -94,9 +77,7 @@ class LNSR(RegularisedLoss):
             # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
             perturbed = trainer.model(**inputs, output_hidden_states=True)
         mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
-        term = response(
-            clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask, self.arguments.lnsr_reduction
-        )
+        term = response(clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask)
         return self.regularised(clean.loss, term), clean
 
     @contextmanager
@@ -104,15 +85,14 @@ class LNSR(RegularisedLoss):
         def add_noise(module, args, output):
             hidden, *rest = output if isinstance(output, tuple) else (output,)
             # XLNet's layers have another layout than its hidden states; independent draws fit any.
-            hidden = hidden + scaled_noise(hidden, gaussian.reshape(hidden.shape), self.arguments.lnsr_noise_ratio)
+            hidden = hidden + scaled_noise(hidden, gaussian.reshape(hidden.shape), NOISE_RATIO)
             return (hidden, *rest) if isinstance(output, tuple) else hidden
 
-        handle = layers(model)[self.arguments.lnsr_layer - 1].register_forward_hook(add_noise)
+        handle = layers(model)[LAYER - 1].register_forward_hook(add_noise)
         try:
             yield
         finally:
             handle.remove()
 
     def facts(self):
-        names = ("layer", "noise_ratio", "reduction")
-        return {**super().facts(), **{name: getattr(self.arguments, f"lnsr_{name}") for name in names}}
+        return {**super().facts(), "layer": LAYER, "noise_ratio": NOISE_RATIO}

@@ -18,29 +18,28 @@ logger = logging.getLogger(__name__)
 class Mix(torch.autograd.Function):
     """W~ = U + k (W - U) / (1 - p) with k in {0, 1} per input column, so that its mean is W.
 
-    The gradient is that of W~ times k (the reference), or times k / (1 - p) (the formula's, `exact_grad`).
+    The gradient is that of W~ times k, as in the reference: (1 - p) of the formula's own.
     """
 
     @staticmethod
-    def forward(ctx, weight, target, keep, p, exact_grad):
-        rescaled = keep / (1 - p) if p < 1 else keep  # p = 1 keeps nothing: W~ = U
-        ctx.save_for_backward(rescaled if exact_grad else keep)
-        return torch.lerp(target, weight, rescaled)
+    def forward(ctx, weight, target, keep, p):
+        ctx.save_for_backward(keep)
+        return torch.lerp(target, weight, keep / (1 - p) if p < 1 else keep)  # p = 1 keeps nothing: W~ = U
 
     @staticmethod
     def backward(ctx, gradient):
-        (factor,) = ctx.saved_tensors
-        return gradient * factor, None, None, None, None
+        (keep,) = ctx.saved_tensors
+        return gradient * keep, None, None, None
 
 
 class Mixing:
-    """What a mixed module adds to its class: `mixout` holds p and exact_grad, `targets` the pre-trained weights.
+    """What a mixed module adds to its class: the probability `p` and the pre-trained weights `targets`.
 
     The targets are plain attributes: as buffers, DDP would broadcast them at every forward.
     """
 
     INPUT_AXES: ClassVar[dict[str, tuple[int, ...]]]
-    mixout: tuple[float, bool]
+    p: float
     targets: dict[str, torch.Tensor]
 
     def mixed(self, name: str) -> torch.Tensor:
@@ -48,10 +47,8 @@ class Mixing:
         weight = own_parameter(self, name)
         if not self.training:
             return weight
-        p, exact_grad = self.mixout
         shape = [size if axis in self.INPUT_AXES[name] else 1 for axis, size in enumerate(weight.shape)]
-        keep = keep_mask(shape, p, weight)
-        return Mix.apply(weight, self.targets[name], keep, p, exact_grad)
+        return Mix.apply(weight, self.targets[name], keep_mask(shape, self.p, weight), self.p)
 
 
 def own_parameter(module: nn.Module, name: str) -> nn.Parameter:
@@ -98,25 +95,13 @@ PLAIN = {mixed: plain for plain, mixed in MIXED.items()}
 
 
 class Mixout(Technique):
-    """Mix every linear map of the layers and of the body's pooler; with `mixout_modules all` the head's, too.
+    """Mix every linear map of the layers and of the body's pooler, not those of the head.
 
     The target is the weight before training, also after a resume. Names, checkpoints and evaluation are unchanged.
     """
 
     name = "Mixout"
-    flags = (
-        Flag("mixout_p", float, 0.0, "Mixout: probability of a pre-trained input column; 0: off.", low=0, high=1),
-        Flag(
-            "mixout_modules",
-            str,
-            "encoder",
-            "Mixout: linear maps of the layers and the body's pooler (encoder), or all.",
-            choices=("encoder", "all"),
-        ),
-        Flag(
-            "mixout_exact_grad", bool, False, "Mixout: the formula's own gradient; off: the reference's, (1 - p) of it."
-        ),
-    )
+    flags = (Flag("mixout_p", float, 0.0, "Mixout: probability of a pre-trained input column; 0: off.", low=0, high=1),)
 
     def __init__(self, arguments):
         super().__init__(arguments)
@@ -124,13 +109,13 @@ class Mixout(Technique):
 
     def before_training(self, trainer) -> None:
         model = trainer.model
-        parts = [model] if self.arguments.mixout_modules == "all" else [*layers(model), *above_the_layers(model)[0]]
+        parts = [*layers(model), *above_the_layers(model)[0]]
         chosen = [module for part in parts for module in part.modules() if type(module) in MIXED]
         if not chosen:
             raise InputError(f"--mixout_p: {type(model).__name__} has no linear maps of a known kind to mix")
         for module in chosen:
             module.__class__ = MIXED[type(module)]
-            module.mixout = (self.arguments.mixout_p, self.arguments.mixout_exact_grad)
+            module.p = self.arguments.mixout_p
             module.targets = {name: own_parameter(module, name).detach().clone() for name in module.INPUT_AXES}
         self.module_count = len(chosen)
         if any(isinstance(module, nn.Dropout) and module.p > 0 for part in parts for module in part.modules()):
@@ -140,9 +125,7 @@ class Mixout(Technique):
         for module in trainer.model.modules():
             if type(module) in PLAIN:
                 module.__class__ = PLAIN[type(module)]
-                del module.mixout, module.targets
+                del module.p, module.targets
 
     def facts(self):
-        arguments = self.arguments
-        options = {"p": arguments.mixout_p, "modules": arguments.mixout_modules}
-        return {**options, "exact_grad": arguments.mixout_exact_grad, "module_count": self.module_count}
+        return {"p": self.arguments.mixout_p, "module_count": self.module_count}

@@ -35,8 +35,8 @@ NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformer
 # In its messages that a way to compute attention is not there.
 NO_ATTENTION = ("FlashAttention", "Flash Attention", "attention implementation")
 PICKLE_REMEDY = (
-    "weights are loaded from safetensors alone, since a pickle file (pytorch_model.bin) may run code; convert them, or "
-    "pass --allow_pickle_weights if you trust their author"
+    "only safetensors are loaded, because pickle files (pytorch_model.bin) can execute arbitrary code; convert them, "
+    "or pass --allow_pickle_weights if you trust their author"
 )
 
 
@@ -297,5 +297,5 @@ def _remedy(message: str, folder: Path) -> str:
     if any(name in message for name in NO_ATTENTION):
         return "pass another --attn_implementation, or none"
     if "trust_remote_code" in message:
-        return "it comes with code of its own: read it, then pass --trust_remote_code"
+        return "it comes with its own code: read it, then pass --trust_remote_code"
     return "give a model folder with config.json, weights and tokenizer, or a hub name"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hype import HyPe
-from hype.techniques import TechniqueArguments
+from hype.techniques import TechniqueArguments, lnsr
 from hype.techniques.lnsr import LNSR, response, scaled_noise
 from tests.techniques.conftest import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
@@ -15,21 +15,20 @@ FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta")
 
 
 @pytest.mark.parametrize(
-    ("reduction", "mask", "key"),
+    ("mask", "key"),
     [
-        ("sum", [[1, 1]], "R_sum_over_tokens_and_dims_mean_over_batch_lambda1"),
-        ("mean", [[1, 1]], "R_mse_elementwise_mean_per_layer_summed_over_layers_lambda1"),
-        ("mean", [[1, 0]], "with_one_padded_token"),
+        ([[1, 1]], "R_mse_elementwise_mean_per_layer_summed_over_layers_lambda1"),
+        ([[1, 0]], "with_one_padded_token"),
     ],
 )
-def test_response_equals_the_numbers_made_by_hand(vectors, reduction, mask, key):
+def test_response_equals_the_numbers_made_by_hand(vectors, mask, key):
     vector = vectors["lnsr"]
     clean, perturbed = (
         [tensor([layer]) for layer in vector[f"hidden_{kind}"]]
         for kind in ("clean_layers_r_equals_b_plus_1_to_L", "perturbed_same_layers")
     )
     expected = vector[key] if isinstance(vector[key], float) else vector[key]["R_mse_masked"]
-    assert_near(response(clean, perturbed, torch.tensor(mask), reduction), expected)
+    assert_near(response(clean, perturbed, torch.tensor(mask)), expected)
 
 
 def test_every_sample_weighs_the_same_whatever_its_length():
@@ -37,7 +36,7 @@ def test_every_sample_weighs_the_same_whatever_its_length():
     a, b = torch.rand(2, 4, 3, generator=rng), torch.rand(2, 4, 3, generator=rng)
     mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
     per_sample = [((a[0] - b[0]) ** 2).mean(), ((a[1, :1] - b[1, :1]) ** 2).mean()]
-    torch.testing.assert_close(response([a], [b], mask, "mean"), sum(per_sample) / 2)
+    torch.testing.assert_close(response([a], [b], mask), sum(per_sample) / 2)
 
 
 def test_noise_has_a_share_of_the_norm_of_its_token(vectors):
@@ -46,8 +45,8 @@ def test_noise_has_a_share_of_the_norm_of_its_token(vectors):
     assert_near(noise, vector["scaled_noise"])
 
 
-def loss_of(model, hype=None, **flags):
-    technique = LNSR(TechniqueArguments(**{"lnsr_lambda": 1.0, **flags}))
+def loss_of(model, hype=None):
+    technique = LNSR(TechniqueArguments(lnsr_lambda=1.0))
     trainer = SimpleNamespace(model=model, hype=hype, args=SimpleNamespace(device=torch.device("cpu")))
     torch.manual_seed(5)
     loss, outputs = technique.loss(trainer, model, tiny_batch())
@@ -56,17 +55,19 @@ def loss_of(model, hype=None, **flags):
 
 @pytest.mark.parametrize("model_type", FAMILIES)
 @pytest.mark.parametrize("with_hype", [False, True])
-def test_without_noise_at_its_layer_both_forwards_are_equal(model_type, with_hype):
+def test_without_noise_at_its_layer_both_forwards_are_equal(model_type, with_hype, monkeypatch):
     """Dropout and HyPe's noise are on and the same in both, so the response is exactly nothing."""
     model = tiny_model(model_type).train()
     hype = HyPe(model, "normal", 0.1) if with_hype else None
-    _, _, technique = loss_of(model, hype, lnsr_noise_ratio=0.0)
+    monkeypatch.setattr(lnsr, "NOISE_RATIO", 0.0)
+    _, _, technique = loss_of(model, hype)
     assert technique.mean == 0.0
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
-def test_response_equals_a_run_from_the_noised_layer_on(model_type):
+def test_response_equals_a_run_from_the_noised_layer_on(model_type, monkeypatch):
     """Second implementation: the noised output of layer 2 is recorded, and the distances are taken by hand."""
+    monkeypatch.setattr(lnsr, "LAYER", 2)
     model = tiny_model(model_type, num_labels=3).train()
     seen = {1: [], 2: []}
     base = model.base_model
@@ -77,7 +78,7 @@ def test_response_equals_a_run_from_the_noised_layer_on(model_type):
         )
         for i in seen
     ]
-    loss, outputs, technique = loss_of(model, lnsr_layer=2)
+    loss, outputs, technique = loss_of(model)
     for handle in handles:
         handle.remove()
     (clean, recomputed), (clean_last, noised_last) = seen[1], seen[2]
@@ -107,11 +108,15 @@ def test_hype_goes_on_counting_its_draws():
 
 
 @pytest.mark.parametrize(
-    ("model_type", "layer", "message"),
-    [("bert", 3, "give 1 to 2"), ("bart", 1, "not BartFor"), ("albert", 1, "shared layers")],
+    ("model_type", "changes", "message"),
+    [
+        ("bert", {"num_hidden_layers": 1}, "has 1 in all"),
+        ("bart", {}, "not BartFor"),
+        ("albert", {}, "shared layers"),
+    ],
 )
-def test_what_cannot_work_is_refused(model_type, layer, message):
-    technique = LNSR(TechniqueArguments(lnsr_lambda=1.0, lnsr_layer=layer))
+def test_what_cannot_work_is_refused(model_type, changes, message):
+    technique = LNSR(TechniqueArguments(lnsr_lambda=1.0))
     args = SimpleNamespace(label_smoothing_factor=0.0)
     with pytest.raises(ValueError, match=message):
-        technique.before_training(SimpleNamespace(model=tiny_model(model_type), args=args))
+        technique.before_training(SimpleNamespace(model=tiny_model(model_type, **changes), args=args))

@@ -29,8 +29,8 @@ def test_child_tuning_that_keeps_everything_is_vanilla_bit_for_bit(tmp_path, fla
     assert_equal_weights(weights_of(trained(tmp_path, flags, hype=hype)), weights_of(trained(tmp_path, {}, hype=hype)))
 
 
-def test_recadam_with_a_constant_schedule_is_legacy_adamw(tmp_path):
-    recadam = trained(tmp_path, {"recadam": True, "recadam_anneal_fun": "constant"})
+def test_recadam_at_the_end_of_its_schedule_is_legacy_adamw(tmp_path):
+    recadam = trained(tmp_path, {"recadam": True, "recadam_anneal_k": 100.0, "recadam_anneal_t0": 0})
     legacy = trainer_of(tmp_path, {}, **NOTHING_SAVED)
     legacy.optimizer_semantics = "release"
     legacy.train()
