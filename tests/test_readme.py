@@ -1,9 +1,11 @@
-"""README.md says what the code and the records say."""
+"""README.md and docs/ say what the code and the records say."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,6 +19,15 @@ def test_the_generated_parts_are_what_the_flags_and_the_records_give():
 def test_every_file_that_it_names_is_there():
     named = set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README)) | set(re.findall(r"`(scripts/[\w.]+)`", README))
     assert named and all((ROOT / name).exists() for name in named), [n for n in named if not (ROOT / n).exists()]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_file_that_a_page_of_the_docs_names_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[\w-]*)?\)", text)
+    tests = re.findall(r"`(tests/[\w/.]+)`", text)
+    assert [name for name in links if not (page.parent / name).exists()] == []
+    assert [name for name in tests if not (ROOT / name).exists()] == []
 
 
 def test_it_stays_short():
