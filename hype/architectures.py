@@ -1,8 +1,10 @@
 """Where each architecture keeps its Transformer layers, the end of their attention, and its dropouts."""
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from typing import Any
 
 from torch import nn
 
@@ -91,15 +93,25 @@ ARCHITECTURES = {
     ),
 }
 
+# Models in which no path to a list of layers would be right.
+TWO_STATES = "its layers carry two states, and only one of them would get noise"
+NO_LAYERS = "its layers are not modules of their own, so that no list of them can be named"
 REFUSED = {
-    **dict.fromkeys(("luke", "lilt"), "its layers carry two states, of which one alone would get noise"),
-    "bridgetower": "its layers are in several stacks of several kinds, of which one alone would get noise",
+    **dict.fromkeys(("luke", "lilt", "lxmert", "grounding-dino", "mm-grounding-dino", "reformer"), TWO_STATES),
+    **dict.fromkeys(("xlm", "flaubert", "swiftformer"), NO_LAYERS),
+    "squeezebert": "its layers take their state as (batch, hidden, length) and return it in a dictionary",
     "funnel": "its layers take query, key and value apart and pool between blocks, so there is no one layer input",
 }
 
+# A module holds attention (or what FocalNet has in its place) if a class or a projection in it has such a name.
+ATTENTION = re.compile("att(ention|n)|modulation", re.IGNORECASE)
+PROJECTIONS = {"q", "query", "q_proj", "to_q", "wq", "qkv", "qkv_proj", "to_qkv", "wqkv"}
 
-def unwrap(model: nn.Module) -> nn.Module:
+
+def unwrap(model: Any) -> nn.Module:
     """Return the model inside DDP, torch.compile and PEFT wrappers."""
+    if not isinstance(model, nn.Module):  # a SetFitModel, which holds modules but is none itself
+        model = nn.ModuleDict({name: part for name, part in vars(model).items() if isinstance(part, nn.Module)})
     while True:
         if hasattr(model, "_orig_mod"):
             model = model._orig_mod
@@ -112,53 +124,118 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def base_of(model: nn.Module) -> nn.Module:
-    """Return the model without its head; one that does not tell them apart is returned as it is."""
-    base = getattr(model, "base_model", model)
-    return base if isinstance(base, nn.Module) else model
+    """Return the one model of the table inside a wrapper, or else the model itself, without its head."""
+    return _without_head(_body_of(model) or model)
 
 
 def is_in_table(model: nn.Module) -> bool:
-    """Say whether the model's type has a row in ARCHITECTURES, so that its layers need no check."""
-    return getattr(getattr(model, "config", None), "model_type", None) in ARCHITECTURES
+    """Say whether the model, or the one inside a wrapper, has a row in ARCHITECTURES: its layers need no check."""
+    return _body_of(model) is not None
 
 
 def architecture_of(model: nn.Module, layers_path: str | None = None) -> Architecture:
     """Look up the model's architecture; for an unknown one, take `layers_path` or find its list of layers.
 
-    `layers_path` may name several stacks, separated by commas. The generic rule takes the one list of transformers'
-    `GradientCheckpointingLayer`.
+    `layers_path` may name several stacks, separated by commas. The generic rule takes a list of transformers'
+    `GradientCheckpointingLayer` if no other list in the model holds attention.
 
     Raises:
         ValueError: the architecture cannot be perturbed, or its layers cannot be found without doubt.
     """
-    model_type = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    for model_type in map(_type_of, model.modules()):
+        if model_type in REFUSED:
+            raise ValueError(f"model type {model_type} cannot take HyPe: {REFUSED[model_type]}")
     if layers_path is not None:
-        stacks = tuple(Stack(path.strip(), "") for path in layers_path.split(","))
-        return Architecture(stacks, (), ())
-    if model_type in REFUSED:
-        raise ValueError(f"model type {model_type} cannot take HyPe: {REFUSED[model_type]}")
-    if model_type in ARCHITECTURES:
-        return ARCHITECTURES[model_type]
-    found = _layer_lists(base_of(model))
-    if len(found) != 1:
-        what = f"{len(found)} lists of layers ({', '.join(found)})" if found else "no list of Transformer layers"
+        return Architecture(tuple(Stack(path.strip(), "") for path in layers_path.split(",")), (), ())
+    found, body = _layer_lists(model), _body_of(model)
+    if body is not None:
+        architecture = ARCHITECTURES[_type_of(body)]
+        known = {layer for stack in architecture.stacks for layer in _follow(body, stack.path)}
+        if all(known.issuperset(layers) for layers in found.values()):
+            return architecture
+    elif len(found) == 1:
+        [(path, layers)] = found.items()
+        if all(map(_is_transformers_layer, layers)):
+            return Architecture((Stack(path, ""),), (), ())
+    name = _type_of(model) or type(model).__name__
+    if not found:
         raise ValueError(
-            f"model type {model_type} is not known and has {what}: name it with hype_layers_path, such as "
-            "encoder.layer, or encoder.stages.*.layers of all stages, or choose one of " + ", ".join(ARCHITECTURES)
+            f"no list of Transformer layers was found in {name}: pass its attribute path as hype_layers_path, such as "
+            "encoder.layer"
         )
-    return Architecture((Stack(found[0], ""),), (), ())
+    in_base = _layer_lists(base_of(model))
+    paths = ",".join(in_base if len(in_base) == len(found) else found)
+    raise ValueError(
+        f"it is not certain which layers of {name} should get noise. For all that hold attention, pass "
+        f'hype_layers_path="{paths}"; or pass some of these paths only'
+    )
 
 
-def _layer_lists(base: nn.Module) -> list[str]:
-    from transformers.modeling_layers import GradientCheckpointingLayer
+def _type_of(module: nn.Module) -> str:
+    """Return the model type of a transformers model, "" of any other module, even of one with a `config`."""
+    is_pretrained = hasattr(type(module), "base_model_prefix")  # a PreTrainedModel: transformers is not imported here
+    return getattr(getattr(module, "config", None), "model_type", "") if is_pretrained else ""
 
-    return [
-        name
-        for name, module in base.named_modules()
-        if isinstance(module, nn.ModuleList)
-        and len(module) > 0
-        and all(isinstance(child, GradientCheckpointingLayer) for child in module)
-    ]
+
+def _body_of(model: nn.Module) -> nn.Module | None:
+    """Find the model of the table in `model`: itself, or the one that it wraps; None if there are none or several."""
+    bodies: list[nn.Module] = []
+    for module in model.modules():
+        architecture = ARCHITECTURES.get(_type_of(module))
+        is_part = any(module in body.modules() for body in bodies)
+        if architecture is not None and not is_part and any(_follow(module, s.path) for s in architecture.stacks):
+            bodies.append(module)
+    return bodies[0] if len(bodies) == 1 else None
+
+
+def _layer_lists(model: nn.Module) -> dict[str, nn.ModuleList | nn.Sequential]:
+    """Find the lists of layers that hold attention or, if there are none, of transformers' layers, by their path.
+
+    The innermost lists count: Swin's stages are lists of layers, and not layers. But the parts of one layer are no
+    list of layers either: T5's are attention and feed-forward.
+    """
+    parts = {part for layer in model.modules() if _is_transformers_layer(layer) for part in layer.modules()}
+    for is_layer in (_holds_attention, _is_transformers_layer):
+        found: dict[str, nn.ModuleList | nn.Sequential] = {}
+        for path, module in model.named_modules():
+            if path and isinstance(module, nn.ModuleList | nn.Sequential):
+                count = sum(map(is_layer, module))
+                if count and (count == len(module) or module not in parts):
+                    found[path] = module
+        if found:
+            lists = set(found.values())
+            return {path: layers for path, layers in found.items() if lists & set(layers.modules()) == {layers}}
+    return {}
+
+
+def _holds_attention(module: nn.Module) -> bool:
+    return any(
+        ATTENTION.search(type(part).__name__) or name.rpartition(".")[2].lower() in PROJECTIONS
+        for name, part in module.named_modules()
+    )
+
+
+def _is_transformers_layer(module: nn.Module) -> bool:
+    return hasattr(type(module), "gradient_checkpointing")  # a GradientCheckpointingLayer
+
+
+def _without_head(model: nn.Module) -> nn.Module:
+    base = getattr(model, "base_model", model)
+    return base if isinstance(base, nn.Module) else model
+
+
+def _follow(model: nn.Module, path: str) -> list[nn.Module]:
+    """List the layers at `path`, seen from the model without its head or from the model; none if it leads nowhere."""
+    for root in (_without_head(model), model):
+        lists: list[Any] = [root]
+        try:
+            for name in path.split("."):
+                lists = [found for m in lists for found in (m.children() if name == "*" else [getattr(m, name)])]
+        except AttributeError:
+            continue
+        if all(isinstance(found, nn.ModuleList | nn.Sequential) for found in lists):
+            return [layer for found in lists for layer in found]
+    return []
 
 
 def layers_of(model: nn.Module, layers_path: str | None = None) -> list[tuple[nn.Module, Stack]]:
@@ -168,40 +245,26 @@ def layers_of(model: nn.Module, layers_path: str | None = None) -> list[tuple[nn
         ValueError: as `architecture_of`; or a path leads nowhere or not to layers, or to one layer twice.
     """
     model = unwrap(model)
-    layers, missing = [], []
+    body, layers = _body_of(model) or model, []
     for stack in architecture_of(model, layers_path).stacks:
-        try:
-            layers += [(module, stack) for module in _follow(model, stack.path)]
-        except AttributeError as error:
-            missing.append(f"{type(model).__name__} has no layers at {stack.path} ({error})")
-    # An encoder or decoder of the table may stand alone (T5EncoderModel, BartForCausalLM).
-    if missing and (layers_path is not None or not layers):
-        raise ValueError(missing[0])
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has no layers: its list is empty")
-    if len({module for module, _ in layers}) < len(layers):
+        found = _follow(body, stack.path) or _follow(model, stack.path)
+        # An encoder or decoder of the table may stand alone (T5EncoderModel, BartForCausalLM).
+        if not found and layers_path is not None:
+            raise ValueError(f"{type(model).__name__} has no list of layers at {stack.path}")
+        layers += [(layer, stack) for layer in found]
+    if len({layer for layer, _ in layers}) < len(layers):
         raise ValueError(f"{type(model).__name__} has one layer several times in its list: they cannot be told apart")
     return layers
-
-
-def _follow(model: nn.Module, path: str) -> list[nn.Module]:
-    head, star, tail = path.partition(".*.")
-    try:
-        target = attrgetter(head)(base_of(model))
-    except AttributeError:
-        target = attrgetter(head)(model)
-    if not isinstance(target, nn.ModuleList):
-        raise AttributeError(f"{head} is {type(target).__name__}, not a ModuleList")
-    return [layer for element in target for layer in attrgetter(tail)(element)] if star else list(target)
 
 
 def call_count(model: nn.Module, layers_path: str | None = None) -> int:
     """Count the layer calls of one forward: n of algorithm 1."""
     model = unwrap(model)
-    count = 1
-    for name in architecture_of(model, layers_path).calls:
-        count *= getattr(model.config, name)
-    return count if architecture_of(model, layers_path).calls else len(layers_of(model, layers_path))
+    calls = architecture_of(model, layers_path).calls
+    if not calls:
+        return len(layers_of(model, layers_path))
+    config = base_of(model).config
+    return math.prod(getattr(config, name) for name in calls)
 
 
 def select_layers(count: int, top: int | None, low: int | None, indices: Sequence[int] | None) -> set[int]:

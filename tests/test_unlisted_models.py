@@ -1,42 +1,114 @@
 """Models that are not in the table: the generic rule, an explicit path, and what is refused."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForPreTraining
 
 from hype import HyPe
-from hype.architectures import ARCHITECTURES
-from tests.by_hand import Recorded, run_with_noise
+from hype.architectures import ARCHITECTURES, REFUSED
+from tests.by_hand import IDS, Recorded, run_with_noise
 from tests.tiny import tiny_model
 
-MBART = {
-    "vocab_size": 40, "d_model": 16, "eos_token_id": 2, "encoder_layers": 2, "decoder_layers": 2,
-    "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+SMALL = {
+    "vocab_size": 40, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "hidden_size": 16,
+    "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 24,
+    "max_position_embeddings": 64, "embedding_size": 16,
 }  # fmt: skip
-UNLISTED = {"vocab_size": 40, "num_labels": 3, "pad_token_id": 1, "hidden_size": 16, "num_hidden_layers": 3,
-            "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 40}  # fmt: skip
-
-
+GPT = {
+    "n_embd": 16,
+    "n_layer": 3,
+    "n_head": 2,
+    "n_positions": 40,
+    "rotary_dim": 4,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+# model type -> the class of its layers, and what its configuration needs beside SMALL
+BY_THE_RULE = {
+    "ernie": ("ErnieLayer", {}),
+    "roformer": ("RoFormerLayer", {}),
+    "rembert": ("RemBertLayer", {"input_embedding_size": 16}),
+    "megatron-bert": ("MegatronBertLayer", {}),
+    "xlm-roberta-xl": ("XLMRobertaXLLayer", {}),
+    "data2vec-text": ("Data2VecTextLayer", {}),
+    "convbert": ("ConvBertLayer", {}),
+    "nystromformer": ("NystromformerLayer", {}),
+    "big_bird": ("BigBirdLayer", {"attention_type": "original_full", "sep_token_id": 2}),
+    "longformer": ("LongformerLayer", {"attention_window": 4}),
+    "mobilebert": ("MobileBertLayer", {"intra_bottleneck_size": 8, "true_hidden_size": 8}),
+    "esm": ("EsmLayer", {}),
+    "fnet": ("FNetLayer", {}),
+    "layoutlm": ("LayoutLMLayer", {}),
+    "gpt_neo": ("GPTNeoBlock", {"num_layers": 3, "num_heads": 2, "attention_types": [[["global"], 3]]}),
+    "gptj": ("GPTJBlock", GPT),
+    "gpt_neox": ("GPTNeoXLayer", {}),
+    "bloom": ("BloomBlock", {"n_layer": 3, "n_head": 2}),
+    "opt": ("OPTDecoderLayer", {"ffn_dim": 24, "word_embed_proj_dim": 16}),
+    "phi3": ("Phi3DecoderLayer", {}),
+    "mistral": ("MistralDecoderLayer", {}),
+    "gemma2": ("Gemma2DecoderLayer", {}),
+    "mixtral": ("MixtralDecoderLayer", {"num_local_experts": 2}),
+    "mamba": ("MambaBlock", {"state_size": 4}),
+    "lfm2": ("Lfm2DecoderLayer", {}),
+}
+SEQ2SEQ = {
+    "vocab_size": 40, "d_model": 16, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "encoder_layers": 2,
+    "decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+}  # fmt: skip
+UMT5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
 SWIN = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4}
+FOCALNET = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "hidden_sizes": [8, 16], "focal_levels": [1, 1],
+            "focal_windows": [3, 3]}  # fmt: skip
+VIT_MAE = {
+    "image_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+    "decoder_hidden_size": 16, "decoder_num_hidden_layers": 2, "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 24,
+}  # fmt: skip
 
 
-def unlisted_model(model_type, auto_class=AutoModelForSequenceClassification, **changes):
-    options = changes if model_type in ("funnel", "mbart", "swin") else {**UNLISTED, **changes}
-    return auto_class.from_config(AutoConfig.for_model(model_type, **options))
+def unlisted_model(model_type, **changes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModel.from_config(AutoConfig.for_model(model_type, **{**SMALL, **changes})).float()
 
 
-@pytest.mark.parametrize("model_type", ["ernie", "roformer", "rembert"])
-def test_a_model_that_is_not_in_the_table_is_perturbed_by_the_generic_rule(model_type):
-    model = unlisted_model(model_type, embedding_size=16, input_embedding_size=16)
-    assert model_type not in ARCHITECTURES
-    entering = []
-    layers = model.base_model.encoder.layer
+def add_by_hand(layer, recorded):
+    """Have a layer add the recorded noise to its state itself."""
+    forward = layer.forward
+
+    def noised_forward(*args, **kwargs):
+        if args:
+            return forward(recorded.add(args[0]), *args[1:], **kwargs)
+        return forward(**{**kwargs, "hidden_states": recorded.add(kwargs["hidden_states"])})
+
+    layer.forward = noised_forward
+
+
+@pytest.mark.parametrize("model_type", BY_THE_RULE)
+def test_output_of_a_model_found_by_the_rule_equals_that_with_the_noise_added_by_hand(model_type):
+    layer_class, changes = BY_THE_RULE[model_type]
+    model, recorded = unlisted_model(model_type, **changes).train(), Recorded()
+    layers = [module for module in model.modules() if type(module).__name__ == layer_class]
+    assert model_type not in ARCHITECTURES and len(layers) == 3
+
+    def run():
+        torch.manual_seed(0)  # of dropout
+        with torch.no_grad():
+            return model(input_ids=IDS)[0]
+
+    clean = run()
+    with HyPe(model, "uniform", 0.5) as hype:
+        hype.observer = recorded.observe
+        noised = run()
     for layer in layers:
-        layer.register_forward_hook(lambda layer, args, output: entering.append(args[0]))
-    _, recorded = run_with_noise(model)
-    assert len(recorded.draws) == len(layers) == 3
-    assert all(torch.equal(noised, state) for (_, noised), state in zip(recorded.draws, entering, strict=True))
+        add_by_hand(layer, recorded)
+    assert torch.equal(run(), noised) and not torch.equal(clean, noised)
+    assert len(recorded.draws) == len(recorded.states) == 3
+    assert all(torch.equal(state, by_hand) for (state, _), by_hand in zip(recorded.draws, recorded.states, strict=True))
 
 
 def test_noise_after_attention_needs_the_table():
@@ -44,24 +116,42 @@ def test_noise_after_attention_needs_the_table():
         HyPe(unlisted_model("ernie"), hype_intermediate=True)
 
 
-@pytest.mark.parametrize(
-    ("model_type", "changes", "reason", "remedy"),
-    [
-        ("squeezebert", {"embedding_size": 16}, "no list of Transformer layers", "hype_layers_path"),
-        ("xlm", {"emb_dim": 16, "n_layers": 2, "n_heads": 2}, "no list of Transformer layers", "hype_layers_path"),
-        ("mbart", MBART, "2 lists of layers .encoder.layers, decoder.layers", "hype_layers_path"),
-        ("swin", SWIN, "3 lists of layers .encoder.layers, encoder.layers.0.blocks", "stages"),
-        ("luke", {}, "luke cannot take HyPe", "two states"),
-        ("funnel", {"vocab_size": 40, "d_model": 16, "block_sizes": [1, 1]}, "query, key and value", "one layer input"),
-    ],
-)
-def test_what_cannot_be_perturbed_is_refused_in_one_line_with_the_reason(model_type, changes, reason, remedy):
-    classes = {"swin": AutoModelForImageClassification, "luke": AutoModel}
-    model = unlisted_model(model_type, classes.get(model_type, AutoModelForSequenceClassification), **changes)
-    with pytest.raises(ValueError, match=reason) as caught:
+# model type -> class, configuration, the path that its refusal prints, and its number of layers
+PATHS = {
+    "mbart": (AutoModel, SEQ2SEQ, "encoder.layers,decoder.layers", 4),
+    "pegasus": (AutoModel, SEQ2SEQ, "encoder.layers,decoder.layers", 4),
+    "umt5": (AutoModel, UMT5, "encoder.block,decoder.block", 4),  # whose blocks hold lists of their own parts
+    "ibert": (AutoModel, SMALL, "encoder.layer", 3),
+    "openai-gpt": (AutoModel, GPT, "h", 3),
+    "swin": (AutoModelForImageClassification, SWIN, "encoder.layers.0.blocks,encoder.layers.1.blocks", 4),
+    "swinv2": (AutoModelForImageClassification, SWIN, "encoder.layers.0.blocks,encoder.layers.1.blocks", 4),
+    "focalnet": (AutoModel, FOCALNET, "encoder.stages.0.layers,encoder.stages.1.layers", 4),
+    "vit_mae": (AutoModelForPreTraining, VIT_MAE, "vit.layers,decoder.decoder_layers", 4),
+}
+
+
+@pytest.mark.parametrize("model_type", PATHS)
+def test_a_model_whose_layers_are_not_certain_is_refused_with_a_path_that_works(model_type):
+    auto_class, changes, path, count = PATHS[model_type]
+    model = auto_class.from_config(AutoConfig.for_model(model_type, **changes)).train()
+    with pytest.raises(ValueError, match=re.escape(f'hype_layers_path="{path}"')) as caught:
         HyPe(model)
-    message = str(caught.value)
-    assert "\n" not in message and model_type in message and remedy in message
+    assert "\n" not in str(caught.value) and model_type in str(caught.value)
+    inputs = {"input_ids": IDS, **({"decoder_input_ids": IDS} if model.config.is_encoder_decoder else {})}
+    if model.main_input_name == "pixel_values":
+        inputs = {"pixel_values": torch.randn(2, 3, 32, 32)}
+    with HyPe(model, hype_layers_path=path) as hype:
+        model(**inputs)
+    assert hype.draw_count == hype.count == count
+
+
+@pytest.mark.parametrize("path", [None, "encoder.layer"])
+@pytest.mark.parametrize("model_type", REFUSED)
+def test_a_model_for_which_no_path_can_be_right_is_refused_with_any_path(model_type, path):
+    with torch.device("meta"):
+        model = AutoModel.from_config(AutoConfig.for_model(model_type, architectures=[]))
+    with pytest.raises(ValueError, match=f"model type {model_type} cannot take HyPe: its"):
+        HyPe(model, hype_layers_path=path)
 
 
 class Layer(nn.Module):
@@ -100,8 +190,10 @@ def test_an_explicit_path_perturbs_any_module():
 
 
 def test_an_explicit_path_may_name_several_stacks():
-    _, recorded = run_with_noise(unlisted_model("mbart", **MBART), hype_layers_path="encoder.layers, decoder.layers")
-    assert len(recorded.draws) == 4
+    model = AutoModel.from_config(AutoConfig.for_model("mbart", **SEQ2SEQ)).train()
+    with HyPe(model, hype_layers_path="encoder.layers, decoder.layers") as hype:
+        model(IDS)
+    assert hype.draw_count == 4
 
 
 def test_an_explicit_path_of_a_known_model_gives_the_noise_of_the_table():
@@ -112,7 +204,7 @@ def test_an_explicit_path_of_a_known_model_gives_the_noise_of_the_table():
 
 @pytest.mark.parametrize("path", ["nowhere", "layers.0.linear", "layers.0", "layers.nowhere"])
 def test_a_path_that_leads_to_no_list_of_layers_is_refused(path):
-    with pytest.raises(ValueError, match=f"OwnModel has no layers at {path}"):
+    with pytest.raises(ValueError, match=f"OwnModel has no list of layers at {path}"):
         HyPe(OwnModel(), hype_layers_path=path)
 
 
@@ -202,10 +294,10 @@ def test_what_is_called_base_model_need_not_be_one():
 def test_an_empty_list_of_layers_is_refused():
     model = OwnModel()
     model.layers = nn.ModuleList()
-    with pytest.raises(ValueError, match="its list is empty"):
+    with pytest.raises(ValueError, match="no list of layers at layers"):
         HyPe(model, hype_layers_path="layers")
 
 
 def test_a_model_without_a_list_of_layers_is_refused():
-    with pytest.raises(ValueError, match="name it with hype_layers_path"):
+    with pytest.raises(ValueError, match="pass its attribute path as hype_layers_path"):
         HyPe(OwnModel())

@@ -1,0 +1,226 @@
+"""Models inside other modules: sentence encoders, modules of one's own, two towers, objects that hold modules."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    EncoderDecoderModel,
+    ErnieConfig,
+    PreTrainedModel,
+)
+
+from hype import HyPe, HyPeCallback
+from tests.by_hand import IDS, Recorded
+from tests.conftest import word_tokenizer
+from tests.tiny import BERT, COMMON, SAMPLE, tiny_config
+
+
+def body_of_type(model_type, **changes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModel.from_config(tiny_config(model_type, dropout=0.0, **changes)).float()
+
+
+def draws_of(model, forward=None, **options):
+    """Run a training forward with noise, and return the states of all draws before and after it."""
+    recorded = Recorded()
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        module.train()
+    with HyPe(model, "normal", 0.5, seed=0, **options) as hype, torch.no_grad():
+        hype.observer = recorded.observe
+        (forward or model)(IDS)
+    return recorded.draws
+
+
+class Wrapper(nn.Module):
+    """A module of one's own that keeps the configuration of the model inside it."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.config, self.net, self.head = body.config, body, nn.Linear(16, 3)
+
+    def forward(self, ids):
+        return self.head(self.net(ids)[0])
+
+
+class PreTrainedWrapper(PreTrainedModel):
+    """A model class of one's own that does not say where its body is (base_model_prefix)."""
+
+    _supports_sdpa = True
+
+    def __init__(self, body):
+        super().__init__(body.config)
+        self.net = body
+
+    def forward(self, ids):
+        return self.net(ids)[0]
+
+
+class Towers(nn.Module):
+    def __init__(self, **towers):
+        super().__init__()
+        for name, tower in towers.items():
+            setattr(self, name, tower)
+
+    def forward(self, ids):
+        return [tower(ids)[0] for tower in self.children()]
+
+
+@pytest.mark.parametrize("wrapper", [Wrapper, PreTrainedWrapper, lambda body: Towers(a=Wrapper(body))])
+@pytest.mark.parametrize("model_type", ["bert", "xlnet", "albert", "modernbert", "gpt2"])
+def test_a_model_gets_the_same_noise_inside_a_wrapper(model_type, wrapper):
+    body = body_of_type(model_type)
+    options = {"hype_layers": [0, 2], "hype_intermediate": True}
+    alone, wrapped = draws_of(body, **options), draws_of(wrapper(body), **options)
+    assert len(alone) == len(wrapped) == 4
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(alone, wrapped, strict=True))
+
+
+def test_a_wrapper_of_a_model_that_is_not_in_the_table_is_searched_too():
+    assert len(draws_of(Wrapper(AutoModel.from_config(ErnieConfig(**COMMON, **BERT))))) == 3
+
+
+def test_a_path_may_start_at_the_wrapper_or_at_the_model_inside():
+    body = body_of_type("bert")
+    assert len(draws_of(Wrapper(body), hype_layers_path="net.encoder.layer")) == 3
+    assert len(draws_of(Wrapper(body), hype_layers_path="encoder.layer")) == 3
+
+
+def test_shared_weights_are_counted_again_in_each_forward_of_the_wrapper():
+    model = Wrapper(body_of_type("albert")).train()
+    with HyPe(model, hype_top_layers=1) as hype:
+        model(IDS)
+        model.net(IDS)
+    assert hype.draw_count == 2
+
+
+def test_a_tower_that_is_used_twice_is_one_tower():
+    body = body_of_type("bert")
+    assert len(draws_of(Towers(query=body, document=Wrapper(body)))) == 6
+
+
+@pytest.mark.parametrize(
+    ("towers", "path", "count"),
+    [
+        (lambda: {"a": body_of_type("bert"), "b": body_of_type("bert")}, "a.encoder.layer,b.encoder.layer", 6),
+        (lambda: {"a": body_of_type("xlnet"), "b": body_of_type("bert")}, "a.layer,b.encoder.layer", 6),
+        (lambda: {"a": body_of_type("bert"), "b": OwnTower()}, "a.encoder.layer,b.blocks", 5),
+    ],
+)
+def test_two_towers_are_refused_with_the_path_to_both(towers, path, count):
+    model = Towers(**towers())
+    with pytest.raises(ValueError, match=re.escape(f'hype_layers_path="{path}"')):
+        HyPe(model)
+    assert len(draws_of(model, hype_layers_path=path)) == count
+    assert len(draws_of(model, hype_layers_path=path.partition(",")[0])) == 3
+
+
+class Block(nn.Module):
+    """A layer without the word attention in its names."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, x):
+        return x + self.out(nn.functional.scaled_dot_product_attention(*self.qkv(x).chunk(3, -1)))
+
+
+class OwnTower(nn.Module):
+    def __init__(self, *blocks):
+        super().__init__()
+        self.embedding = nn.Embedding(40, 16)
+        self.blocks = nn.Sequential(*(blocks or (Block(), Block())))
+
+    def forward(self, ids):
+        return self.blocks(self.embedding(ids))
+
+
+def test_an_encoder_and_a_decoder_of_two_types_are_refused_with_the_path_to_both():
+    decoder = tiny_config("bert", is_decoder=True, add_cross_attention=True)
+    model = EncoderDecoderModel(encoder=body_of_type("xlnet"), decoder=AutoModelForCausalLM.from_config(decoder))
+    path = "encoder.layer,decoder.bert.encoder.layer"
+    with pytest.raises(
+        ValueError,
+        match=re.escape(
+            f'encoder-decoder should get noise. For all that hold attention, pass hype_layers_path="{path}"'
+        ),
+    ):
+        HyPe(model)
+    assert len(draws_of(model, lambda ids: model(ids, decoder_input_ids=ids), hype_layers_path=path)) == 6
+
+
+def test_an_object_that_is_no_module_but_holds_some_is_searched():
+    """SetFit's model is such an object."""
+    body = body_of_type("bert").train()
+    model = SimpleNamespace(model_body=nn.Sequential(body), model_head=object(), labels=["no", "yes"])
+    assert len(draws_of(model, body)) == 3
+
+
+@pytest.fixture
+def encoder_folder(tmp_path):
+    """Return a function that saves a tiny model with its tokenizer."""
+    tokenizer = word_tokenizer(SAMPLE)
+
+    def save(model_type, auto_class):
+        config = tiny_config(model_type, vocab_size=len(tokenizer), pad_token_id=0, num_labels=1)
+        auto_class.from_config(config).save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        return str(tmp_path / "model")
+
+    return save
+
+
+class Counting(HyPeCallback):
+    counts: tuple[int, ...] = ()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.counts += (self.hype.draw_count,)
+
+
+def train(trainer, arguments, model, loss, tmp_path, columns):
+    rows = {"a": ["the cat", "a dog"] * 4, "b": ["no cat", "the dog"] * 4, "label": [0.0, 1.0] * 4}
+    callback = Counting("normal", 1e-3)
+    options = {"max_steps": 2, "per_device_train_batch_size": 4, "report_to": "none", "use_cpu": True}
+    trainer(
+        model=model,
+        args=arguments(output_dir=str(tmp_path / "out"), save_strategy="no", **options),
+        train_dataset=Dataset.from_dict({name: rows[name] for name in columns}),
+        loss=loss(model),
+        callbacks=[callback],
+    ).train()
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    return callback.counts
+
+
+@pytest.mark.parametrize("model_type", ["bert", "xlnet", "albert", "modernbert"])
+def test_a_sentence_transformer_is_trained_with_noise(model_type, encoder_folder, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    model = sentence_transformers.SentenceTransformer(encoder_folder(model_type, AutoModel), device="cpu")
+    layers = 4 if model_type == "albert" else 3
+    counts = train(
+        sentence_transformers.SentenceTransformerTrainer,
+        sentence_transformers.SentenceTransformerTrainingArguments,
+        model,
+        sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss,
+        tmp_path,
+        ("a", "b"),
+    )
+    assert counts == (2 * layers, 2 * layers)  # both columns pass through the model
+
+
+def test_a_cross_encoder_is_trained_with_noise(encoder_folder, tmp_path):
+    cross_encoder = pytest.importorskip("sentence_transformers.cross_encoder")
+    model = cross_encoder.CrossEncoder(encoder_folder("bert", AutoModelForSequenceClassification), device="cpu")
+    trainer, arguments = cross_encoder.CrossEncoderTrainer, cross_encoder.CrossEncoderTrainingArguments
+    counts = train(
+        trainer, arguments, model, cross_encoder.losses.BinaryCrossEntropyLoss, tmp_path, ("a", "b", "label")
+    )
+    assert counts == (3, 3)
