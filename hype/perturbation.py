@@ -20,7 +20,8 @@ from hype.architectures import architecture_of, base_of, call_count, is_in_table
 
 logger = logging.getLogger(__name__)
 
-# Each fills a tensor in place with noise of scale eps. `hype_uniform_support` tells the two uniform ones apart.
+# The kinds of noise: each fills a tensor in place with noise of scale eps. "uniform" is the paper's; the released code
+# has "uniform_positive", which is "uniform" with hype_uniform_support="positive".
 SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torch.Tensor]] = {
     "normal": lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
     "uniform": lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
@@ -38,15 +39,16 @@ class HyPe:
     Args:
         model: any transformers model or a module that holds one, plain or in DDP, torch.compile or PEFT.
         hype_type: "normal" N(0, eps^2), HyPe-N; "uniform", HyPe-U.
-        hype_eps: the scale of the noise, of the unit of the hidden states; 0 attaches nothing.
+        hype_eps: the scale of the noise, in the unit of the hidden states; 0 attaches nothing.
         hype_uniform_support: "symmetric" U(-eps, eps), as in the paper; "positive" U(0, eps), as in the released code.
-        hype_top_layers, hype_low_layers: only the k layers nearest the head, the input, or both (table 18).
+        hype_top_layers, hype_low_layers: only the k layers nearest the head, the input, or both (table 18); 0: all.
         hype_layers: indices from 0, encoder before decoder; excludes the two above. Layers that share weights (ALBERT)
             count once per call.
         hype_intermediate, hype_only_intermediate: noise also, or only, after self-attention (appendix G, table 17).
         hype_layers_path: attribute path to the layers of an architecture that is not in the table.
-        hype_stream: "own" draws from (seed, rank, step) and leaves torch's generators alone; "global" draws from
-            torch's, as dropout does. Use it for losses that run two passes with equal random states (GradCache).
+        hype_stream: "own" draws from (seed, rank, step) and leaves torch's generators alone, so that runs with and
+            without noise have equal dropout masks; "global" draws from torch's. Losses that repeat a pass with its
+            random state (GradCache) need the second, and torch.compile makes one graph of the model with it.
         allow_vanishing_noise: attach even though the dtype of the weights rounds most of the noise away.
         seed: of the own stream; defaults to torch's (`torch.manual_seed`).
         rank: of the own stream; defaults to the rank in torch.distributed, or 0.

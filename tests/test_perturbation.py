@@ -178,10 +178,11 @@ def test_paused_noise_draws_nothing_and_comes_back():
 
 
 def test_a_pause_ends_with_an_exception():
-    with HyPe(tiny_model("bert")) as hype:
+    model = tiny_model("bert", dropout=0.0).train()
+    with HyPe(model, "normal", 0.5) as hype:
         with pytest.raises(RuntimeError), hype.paused():
             raise RuntimeError
-        assert hype.enabled
+        assert not torch.equal(logits_of(model), logits_of(model))
 
 
 @pytest.mark.parametrize("model_type", ["bert", "albert", "xlnet", "t5"])
@@ -239,8 +240,8 @@ def test_gradients_are_those_of_the_noised_states():
 
 def test_eps_0_attaches_nothing():
     model = tiny_model("bert")
-    with HyPe(model, "uniform", 0, hype_intermediate=True) as hype:
-        assert hype.hooks == [] and hooks_of(model) == []
+    with HyPe(model, "uniform", 0, hype_intermediate=True):
+        assert hooks_of(model) == []
 
 
 @pytest.mark.parametrize(
@@ -261,6 +262,47 @@ def test_a_wrong_value_is_refused_and_nothing_attached(options, message):
     with pytest.raises(ValueError, match=message):
         HyPe(model, **options)
     assert hooks_of(model) == []
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [(torch.bfloat16, 1e-5), (torch.bfloat16, 5e-4), (torch.float16, 1e-5)])
+def test_half_precision_weights_that_round_the_noise_away_are_refused(dtype, eps):
+    model, name = tiny_model("bert").to(dtype), str(dtype).removeprefix("torch.")
+    with pytest.raises(ValueError, match=rf"hype_eps {eps:g}.*{name}.*allow_vanishing_noise=True"):
+        HyPe(model, hype_eps=eps)
+    assert hooks_of(model) == []
+    with HyPe(model, hype_eps=eps, allow_vanishing_noise=True):
+        assert len(hooks_of(model)) > 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "eps", "is_warned"),
+    [
+        (torch.bfloat16, 5e-3, True), (torch.bfloat16, 0.5, False), (torch.float16, 1e-3, True),
+        (torch.float16, 0.1, False), (torch.float32, 1e-5, False), (torch.float64, 1e-9, False),
+    ],
+)  # fmt: skip
+def test_half_precision_weights_that_round_part_of_the_noise_away_are_named(dtype, eps, is_warned, caplog):
+    with HyPe(tiny_model("bert").to(dtype), hype_eps=eps):
+        warned = [record.getMessage() for record in caplog.records if record.name == "hype.perturbation"]
+    assert len(warned) == is_warned and all("measure_noise" in line for line in warned)
+
+
+def test_half_precision_is_that_of_the_layers_not_of_the_head():
+    model = tiny_model("bert")
+    model.classifier.to(torch.bfloat16)
+    HyPe(model).remove()
+    model.bert.encoder.layer[1].output.to(torch.bfloat16)
+    with pytest.raises(ValueError, match="bfloat16"):
+        HyPe(model)
+
+
+def test_a_scale_given_as_text_is_taken_as_a_number():
+    model = tiny_model("bert", dropout=0.0)
+    noised = []
+    for eps in (0.5, "5e-1"):
+        with HyPe(model.train(), "normal", eps, seed=1):
+            noised.append(logits_of(model))
+    assert torch.equal(*noised)
 
 
 def test_a_refused_model_keeps_no_hook():
