@@ -149,11 +149,6 @@ def stated_order(task_labels: Sequence[str], text: str) -> list[str]:
     return [names[label] for label in order]
 
 
-def aligned_labels(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str]:
-    """Return the task's labels in the order of a checkpoint if that is known, else as they are."""
-    return checkpoint_order(task_labels, label2id) or list(task_labels)
-
-
 def checkpoint_labels(label2id: Mapping[str, int]) -> list[str] | None:
     """Return a checkpoint's labels in the order of their ids, or None if they are the default LABEL_0 and so on."""
     if all(re.fullmatch(r"LABEL_\d+", name) for name in label2id):

@@ -10,7 +10,6 @@ from hype.data.labels import (
     UNFIT,
     WHOLE,
     WORD,
-    aligned_labels,
     are_scores,
     checkpoint_labels,
     checkpoint_order,
@@ -193,7 +192,6 @@ def test_scores_of_stsb_are_numbers():
 )
 def test_a_checkpoints_order_is_known_only_if_it_names_all_labels(label2id, order):
     assert checkpoint_order(NLI, label2id) == order
-    assert aligned_labels(NLI, label2id) == (order or list(NLI))
 
 
 def test_a_checkpoints_default_names_are_no_labels():
