@@ -131,7 +131,7 @@ def _dataset(examples: pandas.DataFrame, task: Task) -> Dataset:
     if "label" in examples:
         features["label"] = Value("float32" if task.is_regression else "int64")
     features["idx"] = Value("int64")
-    return Dataset.from_dict({name: examples[name].tolist() for name in features}, Features(features))
+    return Dataset.from_pandas(examples[list(features)], Features(features), preserve_index=False)
 
 
 def _text_columns(examples) -> list[str]:

@@ -77,20 +77,22 @@ def read_delimited(
         first_row += 1
     for name in keep or ():
         _require_column(path, list(header), name)
-    positions = [i for i, name in enumerate(header) if keep is None or name in keep]
-    numbers, kept, malformed = [], [], []
+    columns = {i: [] for i, name in enumerate(header) if keep is None or name in keep}
+    numbers, malformed = [], []
     for number, row in enumerate(rows, first_row):
         if len(row) == len(header):
             numbers.append(number)
-            kept.append([row[i] for i in positions])
+            for i, values in columns.items():
+                values.append(row[i])
         elif len(malformed) < malformed_limit:
             malformed.append(number)
         else:
             hint = _delimiter_hint(header)
             raise InputError(f"{path}, row {number}: {len(row)} columns where the header has {len(header)}{hint}")
-    if not kept:
+    if not numbers:
         raise InputError(f"{path}: a header and no rows")
-    return pandas.DataFrame(kept, index=numbers, columns=[header[i] for i in positions], dtype=object), malformed
+    table = pandas.DataFrame(columns, index=numbers, dtype=object)
+    return table.set_axis([header[i] for i in columns], axis="columns"), malformed
 
 
 def _unquoted_rows(text, delimiter):
