@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hype.architectures import ARCHITECTURES
+from hype.architectures import ARCHITECTURES, unwrap
 from hype.perturbation import HyPe, check_values
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class HyPeCallback(TrainerCallback):
 
 def _hidden_dropout(model: nn.Module) -> float:
     """Return the highest rate of the hidden dropouts, as configured under any name that the table knows."""
-    configs = (getattr(module, "config", None) for module in model.modules())
+    configs = (getattr(module, "config", None) for module in unwrap(model).modules())
     config = next((config for config in configs if hasattr(config, "model_type")), None)
     names = {name for architecture in ARCHITECTURES.values() for name in architecture.hidden_dropouts}
     return max(getattr(config, name, None) or 0.0 for name in names)

@@ -14,6 +14,9 @@ from transformers import (
     EncoderDecoderModel,
     ErnieConfig,
     PreTrainedModel,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
 )
 
 from hype import HyPe, HyPeCallback
@@ -157,11 +160,16 @@ def test_an_encoder_and_a_decoder_of_two_types_are_refused_with_the_path_to_both
     assert len(draws_of(model, lambda ids: model(ids, decoder_input_ids=ids), hype_layers_path=path)) == 6
 
 
-def test_an_object_that_is_no_module_but_holds_some_is_searched():
-    """SetFit's model is such an object."""
+def test_an_object_that_is_no_module_but_holds_some_is_searched(tmp_path):
+    """SetFit's model is such an object, and its Trainer shows it to the callbacks."""
     body = body_of_type("bert").train()
     model = SimpleNamespace(model_body=nn.Sequential(body), model_head=object(), labels=["no", "yes"])
     assert len(draws_of(model, body)) == 3
+    callback, arguments = HyPeCallback(), TrainingArguments(str(tmp_path), use_cpu=True)
+    callback.on_train_begin(arguments, TrainerState(), TrainerControl(), model=model)
+    body(IDS)
+    assert callback.hype.draw_count == 3
+    callback.on_train_end(arguments, TrainerState(), TrainerControl())
 
 
 @pytest.fixture
