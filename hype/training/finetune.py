@@ -162,15 +162,21 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
             record["timings"]["eval_s"] = time.perf_counter() - start
             _require_finite(scores)
 
-        # Predict: the files that the GLUE server takes
+        # Predict: the files that the GLUE server takes; test data that has labels is scored, too
         if training.do_predict:
             record["submissions"] = []
             for split in [split for split in SPLITS_OF["do_predict"] if split in tokens]:
                 output = trainer.predict(_without_labels(tokens[split])).predictions
                 if not np.isfinite(output).all():
                     raise DivergedError(f"the model's outputs for the {split} set are not finite")
+                predictions = labels_of(output, task, label_names)
+                if "label" in tokens[split].column_names:
+                    scores = metrics.compute(task, predictions, splits.splits[split]["label"])
+                    scores = {f"{split}_{name}": value for name, value in scores.items()}
+                    record["metrics"][split] = {**scores, f"{split}_samples": len(predictions)}
+                    trainer.save_metrics(split, record["metrics"][split])
                 if is_first:
-                    written = write_submission(task, split, labels_of(output, task, label_names), folder)
+                    written = write_submission(task, split, predictions, folder)
                     record["submissions"].append(str(written.path))
                     if written.warning:
                         logger.warning("%s", written.warning)
@@ -498,6 +504,11 @@ def summary(record: dict) -> str:
         line = f"  {record['score_name']} {score} on {record['data']['rows']['validation']} validation examples"
         majority = record["majority_score"]
         lines.append(line if majority is None else f"{line} (majority class {100 * majority:.2f})")
+    for split in SPLITS_OF["do_predict"]:
+        for name, value in record["metrics"].get(split, {}).items():
+            if not name.endswith("_samples"):
+                shown = "undefined" if value is None else f"{100 * value:.2f}"
+                lines.append(f"  {name} {shown} on {record['data']['rows'][split]} test examples")
     if record["sample"]:
         lines.append(f"  {record['sample']}")
     if record["model"]["untrained"]:

@@ -318,3 +318,20 @@ def test_another_tokenizer_is_another_run(argv, tiny_folder, tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace("Lowercase", "NFD"), encoding="utf-8")
     with pytest.raises(InputError, match=r"holds another run \(the content of tokenizer changed"):
         finetune(parse(argv(*TRAIN, **flags)))
+
+
+def test_test_data_that_has_labels_is_scored(argv, tmp_path):
+    rows = [f"text {i},{'yes' if i % 3 else 'no'}" for i in range(12)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (tmp_path / "unlabelled.csv").write_text("text\nsome text\n")
+    files = {name: tmp_path / "own.csv" for name in ("train_file", "validation_file", "test_file")}
+    flags = {"task_name": None, "data_dir": None, "max_predict_samples": None, "max_eval_samples": None}
+    record = finetune(parse(argv("do_train", "do_eval", "do_predict", **flags, **files)))
+    assert record["metrics"]["test"] == {
+        "test_accuracy": record["metrics"]["eval"]["eval_accuracy"],
+        "test_samples": 12,
+    }
+    assert f"test_accuracy {100 * record['score']:.2f} on 12 test examples" in summary(record)
+    assert json.loads((tmp_path / "run" / "test_results.json").read_text()) == record["metrics"]["test"]
+    files |= {"test_file": tmp_path / "unlabelled.csv", "output_dir": tmp_path / "other"}
+    assert "test" not in finetune(parse(argv("do_train", "do_predict", **flags, **files)))["metrics"]
