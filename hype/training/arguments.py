@@ -224,6 +224,12 @@ class RunArguments(TrainingArguments):
     allow_changed: bool = flag(False, "Resume although settings changed; the record lists the changes.")
     logging_nan_inf_filter: bool = flag(False, "Refused if true: it logs a loss of NaN as 0.")
 
+    reported = None  # no flag: settings of other groups that reporters (TensorBoard ...) show, too
+
+    def to_dict(self) -> dict:
+        """Return the flags as reporters show them."""
+        return {**super().to_dict(), **(self.reported or {})}
+
     def __getstate__(self):
         # Trainer pickles its arguments into training_args.bin, beside the weights.
         return {**self.__dict__, "hub_token": None}

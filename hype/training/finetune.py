@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -100,6 +101,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     # Tokens, model and Trainer; the folder stays as it is until they are there
     trainer, tokens, new_parameters = build_trainer(arguments, splits, config, label_names, techniques)
     trainer.provenance = records.provenance(record)
+    training.reported = {"method": record["label"], **asdict(arguments.hype)}
     trainer.add_callback(stop)
     record["model"]["parameter_count"] = sum(parameter.numel() for parameter in trainer.model.parameters())
     record["model"]["untrained"] = [] if training.do_train else new_parameters

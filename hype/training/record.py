@@ -6,6 +6,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+from huggingface_hub import try_to_load_from_cache
 from transformers import PretrainedConfig
 
 from hype.data.splits import Splits
@@ -117,6 +118,15 @@ def tokenizer_fingerprint(name: str) -> str:
     return tokenizer_sha256(folder) if folder.is_dir() else name
 
 
+def hub_revision(model: ModelArguments) -> str | None:
+    """Return the commit of a model that was loaded from the hub, hence from its cache; None for a folder."""
+    name = model.model_name_or_path
+    if Path(name).expanduser().is_dir():
+        return None
+    path = try_to_load_from_cache(name, "config.json", cache_dir=model.cache_dir, revision=model.model_revision)
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
 def model_fingerprints(model: ModelArguments) -> dict[str, str]:
     """Return the part of a run's fingerprints that is of the model."""
     found = {
@@ -146,7 +156,7 @@ def new_record(
     model = {
         "name": arguments.model.model_name_or_path,
         "model_type": config.model_type,
-        "revision": getattr(config, "_commit_hash", None),
+        "revision": hub_revision(arguments.model),
         "fingerprint": fingerprints["model"],
         "parameter_count": None,
         "untrained": [],

@@ -117,3 +117,14 @@ def test_a_damaged_record_is_told_from_one_of_another_schema(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(records.DamagedRecordError, match=r"damaged.*the remedy"):
         records.read_record(tmp_path / "run.json", remedy="the remedy")
+
+
+def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
+    """With transformers 5.23 it was null."""
+    cached = tmp_path / "cache" / "models--someone--bert"
+    (cached / "snapshots" / "abc123").mkdir(parents=True)
+    (cached / "snapshots" / "abc123" / "config.json").write_text("{}")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc123")
+    assert records.hub_revision(parse(argv("do_train", model_name_or_path="someone/bert")).model) == "abc123"
+    assert records.hub_revision(parse(argv("do_train")).model) is None

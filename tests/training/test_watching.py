@@ -1,0 +1,116 @@
+"""What a run says while it goes on: its first line, its curve, its reporters, its bars."""
+
+import json
+import re
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import main
+from hype.training.arguments import parse
+from hype.training.finetune import finetune
+
+SHORT = {"max_steps": 4, "save_strategy": "no", "save_model": False}
+
+
+def first_line(caplog) -> str:
+    return next(message for message in caplog.messages if " steps, " in message or "no training" in message)
+
+
+def test_the_first_line_says_what_is_trained(argv, caplog):
+    caplog.set_level("INFO", "hype")
+    finetune(parse(argv("do_train", "do_eval", **SHORT, hype_type="normal", dropout_rate=0)))
+    line = first_line(caplog)
+    for part in (
+        "HyPe-N 1e-05",
+        "hidden dropout 0,",
+        "tiny_bert",
+        "rte (2 classes, 48 train, 24 validation",
+        "4 steps",
+    ):
+        assert part in line
+    assert line.endswith("cpu")
+
+
+def test_a_vanilla_run_names_the_flag_that_makes_it_hype(argv, caplog):
+    caplog.set_level("INFO", "hype")
+    finetune(parse(argv("do_train", **SHORT)))
+    assert re.match(r"vanilla \(--hype_type normal .*hidden dropout 0\.1,", first_line(caplog))
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps"),
+    [
+        ({"num_train_epochs": 2}, 12), ({"num_train_epochs": 0.5}, 3), ({"max_steps": 5}, 5),
+        ({"gradient_accumulation_steps": 4}, 2), ({"per_device_train_batch_size": 9}, 6),
+        ({"per_device_train_batch_size": 9, "dataloader_drop_last": True}, 5),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_steps_that_are_announced_are_those_that_are_trained(argv, caplog, flags, steps):
+    caplog.set_level("INFO", "hype")
+    record = finetune(parse(argv("do_train", **{**SHORT, "max_steps": -1, **flags})))
+    assert f" {steps} steps" in first_line(caplog) and record["steps"] == steps
+
+
+def test_noise_that_drowns_the_hidden_states_is_warned_of(argv, caplog):
+    finetune(parse(argv("do_train", **SHORT, hype_type="normal", hype_eps=0.1)))
+    assert "signal to noise down to" not in caplog.text
+    finetune(parse(argv("do_train", "overwrite_output_dir", **SHORT, hype_type="normal", hype_eps=10)))
+    assert re.search(r"--hype_eps 10: .*down to -\d+ dB", caplog.text)
+
+
+def losses(folder) -> list[int]:
+    state = json.loads((folder / "trainer_state.json").read_text())
+    return [entry["step"] for entry in state["log_history"] if "loss" in entry]
+
+
+def test_the_loss_is_logged_often_enough_for_a_curve_however_short_the_training(argv, tmp_path):
+    finetune(parse(argv("do_train", **SHORT)))
+    assert losses(tmp_path / "run") == [1, 2, 3, 4]
+    finetune(parse(argv("do_train", **{**SHORT, "max_steps": 100}, output_dir=tmp_path / "long")))
+    assert len(losses(tmp_path / "long")) == 50
+    finetune(parse(argv("do_train", **SHORT, logging_steps=3, output_dir=tmp_path / "asked")))
+    assert losses(tmp_path / "asked") == [3]
+
+
+def test_how_often_is_logged_does_not_decide_how_often_is_evaluated(argv):
+    assert parse(argv("do_train", eval_strategy="steps")).training.eval_steps == 500
+    assert parse(argv("do_train", eval_strategy="steps", logging_steps=7)).training.eval_steps == 7
+
+
+def test_tensorboard_gets_the_flags_of_hype_and_what_the_noise_does(argv, tmp_path):
+    logs = tmp_path / "logs"
+    finetune(parse(argv("do_train", **SHORT, hype_type="normal", report_to="tensorboard", logging_dir=logs)))
+    events = EventAccumulator(str(logs)).Reload()
+    assert {"train/noise_changed", "train/noise_snr_db", "train/noise_logit_change", "train/loss"} <= set(
+        events.Tags()["scalars"]
+    )
+    text = events.Tensors("args/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert '"hype_type": "normal"' in text and "HyPe-N 1e-05" in text
+
+
+def test_without_bars_nothing_draws_any(argv, capfd):
+    assert main.main(argv("do_train", "do_eval", max_steps=2, save_steps=1, disable_tqdm=True)) == 0
+    assert "%|" not in capfd.readouterr().err
+    assert main.main(argv("do_train", "do_eval", "overwrite_output_dir", max_steps=2, save_steps=1)) == 0
+    assert "%|" in capfd.readouterr().err
+
+
+def test_another_interval_of_checkpoints_takes_effect_on_resumption(argv, tmp_path, monkeypatch):
+    from hype.training.trainer import HyPeTrainer
+
+    step = HyPeTrainer.training_step
+
+    def interrupted(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(HyPeTrainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(parse(argv("do_train", max_steps=6, save_steps=2)))
+    monkeypatch.undo()
+    finetune(parse(argv("do_train", max_steps=6, save_steps=1)))
+    steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert steps == [2, 3, 4, 5, 6]
