@@ -90,7 +90,7 @@ def run_module(module: str, argv: list[str], variables: dict[str, str] | None = 
         InputError, EnvironmentFault: the process failed; the former if it says that its input is wrong.
     """
     command = [sys.executable, "-m", module, *argv]
-    code = subprocess.run(command, env={**os.environ, **(variables or {})}, stdout=sys.stderr.fileno()).returncode
+    code = subprocess.run(command, env={**os.environ, **(variables or {})}, stdout=2).returncode
     if code != 0:
         kind = InputError if code == InputError.exit_code else EnvironmentFault
         raise kind(f"{module} {' '.join(argv)} ended with exit code {code}: see its log above")
