@@ -167,7 +167,7 @@ class HyPe:
     @staticmethod
     def remove_from(model: nn.Module) -> None:
         """Detach the HyPe of any model, such as a copied or unpickled one, which keeps the noise of its original."""
-        for hook in _hooks_on(model):
+        for hook in _hooks_on(unwrap(model)):
             hook.hype.remove()
 
     def __enter__(self) -> "HyPe":

@@ -221,6 +221,16 @@ def test_what_would_give_wrong_noise_on_several_devices_is_refused(options, mach
         HyPeCallback(**options).on_train_begin(SimpleNamespace(seed=1, **machine), None, None, model=tiny_model("bert"))
 
 
+def test_a_model_that_is_no_module_but_holds_some_is_perturbed():
+    """SetFit's Trainer hands over such an object."""
+    model, callback = SimpleNamespace(model_body=torch.nn.Sequential(tiny_model("bert"))), HyPeCallback()
+    args = SimpleNamespace(n_gpu=0, world_size=1, process_index=0, seed=1)
+    callback.on_train_begin(args, None, None, model=model)
+    assert len(hooks_of(model.model_body)) > 0
+    HyPe.remove_from(model)
+    assert hooks_of(model.model_body) == []
+
+
 def test_saved_checkpoints_are_plain(tmp_path):
     trainer = build(tmp_path, [HyPeCallback("normal", 0.5)], save_strategy="steps")
     trainer.train()
