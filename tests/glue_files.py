@@ -1,10 +1,21 @@
-"""A GLUE folder in miniature, written by the tests."""
+"""A GLUE folder and an NLI set in miniature, written by the tests."""
+
+import json
 
 from hype.data.arguments import DataArguments
 from hype.data.splits import load_splits
 
 RTE_TRAIN = [("A cat sits.", "A cat sits.", "entailment"), ("It rains.", "It is dry.", "not_entailment")]
 RTE_DEV = [("A dog runs.", "A dog runs.", "entailment"), ('He said "no".', "He said yes.", "not_entailment")]
+NLI_ROWS = [
+    ("A man eats.", "He eats.", "entailment"),
+    ("A dog.", "A cat.", "contradiction"),
+    ("Rain.", "Mud.", "neutral"),
+]
+
+
+def snli_jsonl(rows):
+    return "\n".join(json.dumps({"gold_label": gold, "sentence1": a, "sentence2": b}) for a, b, gold in rows)
 
 
 def rte(rows, labelled=True):

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.data.test_nli_sets import ROWS, snli_jsonl
 
 from hype.analysis import finished
 from hype.analysis.__main__ import main
@@ -15,6 +14,7 @@ from main import main as fine_tune
 from tests.analysis.finished_runs import write_run
 from tests.analysis.test_adversarial import adv_file
 from tests.analysis.test_transfer import nli_folder
+from tests.glue_files import NLI_ROWS, snli_jsonl
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample_glue"
 LIMITS = ["--data_dir", str(SAMPLE), "--max_eval_samples", "10"]
@@ -110,7 +110,7 @@ def test_accuracies_stand_in_one_table(tmp_path, capsys):
 
 def test_a_run_on_snli_is_fine_tuned_by_main_and_transferred(argv, tmp_path, capsys):
     data = nli_folder(tmp_path / "data")
-    (data / "SNLI/snli_1.0_train.jsonl").write_text(snli_jsonl(ROWS * 8), encoding="utf-8")
+    (data / "SNLI/snli_1.0_train.jsonl").write_text(snli_jsonl(NLI_ROWS * 8), encoding="utf-8")
     run = tmp_path / "run"
     flags = {"task_name": "snli", "data_dir": data, "max_train_samples": 20, "output_dir": run}
     assert fine_tune(argv("do_train", "do_eval", **flags)) == 0

@@ -12,7 +12,7 @@ from hype.data.arguments import DataArguments
 from hype.data.splits import load_splits
 from hype.data.tasks import TASKS
 from hype.errors import EnvironmentFault, InputError
-from tests.glue_files import RTE_DEV, RTE_TRAIN, load, rte, write, write_rte
+from tests.glue_files import NLI_ROWS, RTE_DEV, RTE_TRAIN, load, rte, snli_jsonl, write, write_rte
 
 REAL_NLI = Path(__file__).parents[2] / "../shared/nli_data"
 
@@ -101,17 +101,6 @@ def test_a_folder_in_the_home_directory_may_be_written_with_a_tilde(rte_folder, 
     assert load("~/RTE", ["train"]).row_counts == {"train": 2}
 
 
-NLI_ROWS = [
-    ("A man eats.", "He eats.", "entailment"),
-    ("A dog.", "A cat.", "contradiction"),
-    ("Rain.", "Mud.", "neutral"),
-]
-
-
-def jsonl(rows):
-    return "\n".join(json.dumps({"gold_label": gold, "sentence1": a, "sentence2": b}) for a, b, gold in rows)
-
-
 def sick(rows):
     header = ["pair_ID", "sentence_A", "sentence_B", "relatedness_score", "entailment_judgment"]
     lines = [header, *([str(i), a, b, "3.5", label.upper()] for i, (a, b, label) in enumerate(rows))]
@@ -119,8 +108,8 @@ def sick(rows):
 
 
 FORMS = {
-    "SNLI": ("snli", {"SNLI/snli_1.0_train.jsonl": jsonl(NLI_ROWS)}),
-    "SNLI as unpacked": ("snli", {"snli_1.0/snli_1.0_train.jsonl": jsonl(NLI_ROWS)}),
+    "SNLI": ("snli", {"SNLI/snli_1.0_train.jsonl": snli_jsonl(NLI_ROWS)}),
+    "SNLI as unpacked": ("snli", {"snli_1.0/snli_1.0_train.jsonl": snli_jsonl(NLI_ROWS)}),
     "SNLI, subset of the study": ("snli", {
         "SNLI/train_subset.json": json.dumps(
             {i: {"text_a": a, "text_b": b, "label": gold} for i, (a, b, gold) in enumerate(NLI_ROWS)}
@@ -168,7 +157,7 @@ def test_parallel_files_of_snli_are_read_line_by_line(tmp_path):
     ],
 )
 def test_scitails_spellings_of_its_two_labels_are_the_same(path, words, tmp_path):
-    content = jsonl([("A.", "B.", words[0]), ("C.", "D.", words[1])])
+    content = snli_jsonl([("A.", "B.", words[0]), ("C.", "D.", words[1])])
     dataset = load(write(tmp_path, {path: content}), ["train"], "scitail").splits["train"]
     assert [TASKS["scitail"].label_names[i] for i in dataset["label"]] == ["neutral", "entailment"]
     assert dataset["sentence2"][:] == ["B.", "D."]
@@ -176,7 +165,7 @@ def test_scitails_spellings_of_its_two_labels_are_the_same(path, words, tmp_path
 
 BAD_NLI = {
     "an unknown label": (
-        "snli", {"SNLI/snli_1.0_train.jsonl": jsonl([*NLI_ROWS, ("A.", "B.", "maybe")])}, "row 4: 'maybe'",
+        "snli", {"SNLI/snli_1.0_train.jsonl": snli_jsonl([*NLI_ROWS, ("A.", "B.", "maybe")])}, "row 4: 'maybe'",
     ),
     "no label but a list": ("snli", {"SNLI/train_subset.json": '[{"text_a": "", "text_b": "", "label": []}]'}, "row 1"),
     "no rows": ("snli", {"SNLI/train_subset.json": "[]"}, "no rows"),
