@@ -4,7 +4,6 @@ Masks come between clipping and Adam, so that masked entries still decay and, in
 """
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from hype.errors import InputError
-from hype.files import MASK_FILE
+from hype.files import MASK_FILE, temporary_path
 from hype.perturbation import stream_seed
 from hype.random_streams import forked_torch_streams
 from hype.techniques.base import Flag, Technique
@@ -157,7 +156,9 @@ def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[s
         torch.manual_seed(stream_seed("Fisher", trainer.args.seed))
         batches = trainer.get_train_dataloader()
         model.train()
-        for batch in tqdm(batches, desc="Fisher information", disable=not trainer.is_world_process_zero()):
+        for batch in tqdm(
+            batches, desc="Fisher information", disable=trainer.args.disable_tqdm or not trainer.is_world_process_zero()
+        ):
             model(**batch).loss.backward()
             for name, parameter in scored.items():
                 if parameter.grad is not None:
@@ -184,7 +185,7 @@ def masks_of_largest(information: dict[str, torch.Tensor], share: float) -> dict
 def save_masks(path: Path, masks: dict[str, torch.Tensor], share: float) -> None:
     """Write the boolean masks of a share, eight entries per byte, under a temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     packed = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
     save_file(packed, temporary, metadata={"share": str(share)})
     temporary.replace(path)
