@@ -182,8 +182,8 @@ def _body_of(model: nn.Module) -> nn.Module | None:
     bodies: list[nn.Module] = []
     for module in model.modules():
         architecture = ARCHITECTURES.get(_type_of(module))
-        is_part = any(module in body.modules() for body in bodies)
-        if architecture is not None and not is_part and any(_follow(module, s.path) for s in architecture.stacks):
+        is_body = architecture is not None and any(_follow(module, stack.path) for stack in architecture.stacks)
+        if is_body and not any(module in set(body.modules()) for body in bodies):
             bodies.append(module)
     return bodies[0] if len(bodies) == 1 else None
 
