@@ -44,9 +44,8 @@ def _finetune(argv):
             return
         arguments = parse(argv)  # before the imports below: a wrong flag needs none of them
         from hype.training.finetune import finetune, leave_process_group, summary
-
-        gc.freeze()  # what is imported stays: Trainer, which collects at every start, need not look there
     finally:
+        gc.freeze()  # what is imported stays: Trainer, which collects at every start, need not look there
         gc.enable()
     # Libraries print progress and metrics to stdout, which is for the result alone.
     with contextlib.redirect_stdout(sys.stderr):
