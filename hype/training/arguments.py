@@ -18,6 +18,7 @@ from hype.errors import InputError, RunError
 from hype.flags import LineParser, flag, require
 from hype.perturbation import HYPE_TYPES
 from hype.techniques import TechniqueArguments
+from hype.training.old_flags import REMOVED_FLAGS, current_flags
 
 logger = logging.getLogger(__name__)
 
@@ -113,73 +114,6 @@ class HyPeArguments:
             f"--hype_eps {self.hype_eps}: give a finite number of at least 0, such as 1e-5",
         )
 
-
-# Flags of older transformers and what they are taken as, with a warning. A successor with a value replaces a switch.
-RENAMED_FLAGS = {
-    "evaluation_strategy": "--eval_strategy",
-    "no_cuda": "--use_cpu",
-    "per_gpu_train_batch_size": "--per_device_train_batch_size",
-    "per_gpu_eval_batch_size": "--per_device_eval_batch_size",
-    "max_val_samples": "--max_eval_samples",
-    "max_test_samples": "--max_predict_samples",
-    "adafactor": "--optim adafactor",
-    "push_to_hub_model_id": "--hub_model_id",
-    "push_to_hub_token": "--hub_token",
-    "torchdynamo": "--torch_compile_backend",
-    "torch_dtype": "--dtype",
-}
-# Flags of older transformers that make no difference any more: left out, with a warning that says why.
-IGNORED_FLAGS = {
-    "use_auth_token": "the token of `hf auth login` is always used",
-    "use_fast_tokenizer": "transformers 5 has one kind of tokenizer",
-    "do_lower_case": "the tokenizer's own configuration decides",
-    "save_safetensors": "weights are always saved as safetensors",
-    "use_mps_device": "MPS is used where it is found",
-    "fp16_backend": "--fp16 always uses torch's autocast",
-    "half_precision_backend": "--fp16 always uses torch's autocast",
-    "use_legacy_prediction_loop": "there is one prediction loop",
-    "include_inputs_for_metrics": "scores are computed from the predictions",
-    "include_tokens_per_second": "--include_num_input_tokens_seen counts tokens",
-    "use_ipex": "torch has its optimisations built in",
-    "jit_mode_eval": "use --torch_compile for speed",
-    "tpu_metrics_debug": "use --debug",
-}
-# Flags that are refused by name, and what to do: of older transformers, of its example scripts, of our own past.
-REMOVED_FLAGS = {
-    "fp16_opt_level": "a level of apex, which transformers 5 dropped; pass --fp16 or --bf16 alone",
-    "past_index": "sequence classification keeps no past states; leave it out",
-    "sharded_ddp": "transformers 5 dropped it; use --fsdp",
-    "mp_parameters": "SageMaker's model parallelism is not supported; leave it out",
-    "tpu_num_cores": "TPUs are not supported; leave it out",
-    "ray_scope": "set the environment variable RAY_SCOPE",
-    "dispatch_batches": "use --accelerator_config '{\"dispatch_batches\": true}'",
-    "split_batches": "use --accelerator_config '{\"split_batches\": true}'",
-    "push_to_hub_organization": "use --hub_model_id ORGANIZATION/NAME",
-    "dataset_name": "GLUE comes from the hub by --task_name; pass other data as --train_file and --validation_file",
-    "dataset_config_name": "GLUE comes from the hub by --task_name; pass other data as --train_file",
-    "text_column_name": "use --text_columns",
-    "text_column_names": "use --text_columns",
-    "label_column_name": "use --label_column",
-    "metric_name": "every metric of the task is computed; --metric_for_best_model picks the best checkpoint",
-    "early_stopping_patience": "there is no early stopping; --load_best_model_at_end keeps the best checkpoint",
-    "early_stopping_threshold": "there is no early stopping; --load_best_model_at_end keeps the best checkpoint",
-    "model": "use --model_name_or_path",
-    "task": "use --task_name",
-    "lr": "use --learning_rate",
-    "epochs": "use --num_train_epochs",
-    "batch_size": "use --per_device_train_batch_size",
-    "dropout": "use --dropout_rate or --all_dropout_rate",
-    "mixout_modules": "leave it out; the linear maps of the layers and of the body's pooler are mixed",
-    "mixout_exact_grad": "leave it out; the gradient is the reference's",
-    "recadam_anneal_fun": "leave it out; the schedule is a sigmoid; see --recadam_anneal_k and --recadam_anneal_t0",
-    "recadam_anneal_weight": "leave it out; the schedule ends at 1",
-    "lnsr_layer": "leave it out; the noise enters the output of layer 1",
-    "lnsr_noise_ratio": "leave it out; the noise has 0.05 of the norm of the hidden state",
-    "lnsr_reduction": "leave it out; distances are means over tokens and dimensions",
-    "hype_layers": "use --hype_top_layers and --hype_low_layers, or hype.HyPe(model, hype_layers=[...]) in Python",
-    "allow_new_layers": "use --ignore_mismatched_sizes",
-    "debug_traceback": "leave it out; bugs show their traceback without it",
-}
 
 GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")  # learning rates that follow the evaluations
 
@@ -402,14 +336,6 @@ def parser() -> HfArgumentParser:
     return _Parser(tuple(GROUPS.values()), add_help=False)
 
 
-@functools.cache
-def _old_flags_parser() -> LineParser:
-    built = LineParser(add_help=False)
-    for name in (*RENAMED_FLAGS, *IGNORED_FLAGS):
-        built.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
-    return built
-
-
 def parse(argv: list[str]) -> Arguments:
     """Parse and check a command line.
 
@@ -422,7 +348,7 @@ def parse(argv: list[str]) -> Arguments:
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
         raise InputError(f"{unfit[0]!a}: not UTF-8, so that no record could hold it; rename it")
-    argv = _current_flags([_expand_home(part) for part in argv])
+    argv = current_flags([_expand_home(part) for part in argv])
     namespace, unknown = parser().parse_known_args(argv)
     if unknown:
         raise InputError(_describe_unknown(unknown[0]))
@@ -447,25 +373,6 @@ def parse(argv: list[str]) -> Arguments:
 def _expand_home(part: str) -> str:
     # The shell expands ~ at the start of a word only: neither in --data_dir=~/glue nor in a JSON file.
     return re.sub(r"^(--\w+=)?(~/.*)", lambda m: (m[1] or "") + os.path.expanduser(m[2]), part)
-
-
-def _current_flags(argv: list[str]) -> list[str]:
-    """Replace the flags of older transformers by their successors, with a warning for each."""
-    old, current = _old_flags_parser().parse_known_args(argv)
-    for name, value in vars(old).items():
-        if value is None:
-            continue
-        if name in IGNORED_FLAGS:
-            logger.warning("--%s %s is ignored: %s", name, value, IGNORED_FLAGS[name])
-            continue
-        flag_name, *switched_on = RENAMED_FLAGS[name].split()
-        if not switched_on:
-            successor = [flag_name, value]
-        else:
-            successor = [flag_name, *switched_on] if value.lower() in ("true", "1", "yes") else []
-        logger.warning("--%s is a flag of older transformers, taken as %s", name, " ".join(successor) or "left out")
-        current += successor
-    return current
 
 
 def _refuse_idle_flags(hype: HyPeArguments, given: set[str]) -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from hype.errors import InputError
-from hype.training.arguments import IGNORED_FLAGS, REMOVED_FLAGS, RENAMED_FLAGS, described_flags, parse
+from hype.training.arguments import described_flags, parse
+from hype.training.old_flags import IGNORED_FLAGS, REMOVED_FLAGS, RENAMED_FLAGS
 
 REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
 
