@@ -13,6 +13,14 @@ from matplotlib.figure import Figure as Canvas
 # Okabe and Ito (2008), the order chosen so that neighbours differ in lightness; the pale yellow is left out.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# The look of each method, the same in every figure.
+LOOKS = {
+    "vanilla": ("#777777", "D"), "vanilla, no dropout": ("#D55E00", "s"), "hype-n": ("#0072B2", "o"),
+    "hype-u": ("#009E73", "^"), "hype": ("#0072B2", "o"), "top-k*": ("#CC79A7", "v"), "mixout*": ("#E69F00", "P"),
+    "recadam*": ("#56B4E9", "X"), "lnsr*": ("#999933", "<"), "child-tuning-f": ("#882255", ">"),
+    "child-tuning-d": ("#AA4499", "p"), "r-drop": ("#117733", "h"), "r3f": ("#332288", "*"),
+    "noisytune": ("#AA7744", "d"),
+}  # fmt: skip
 LINES = ("-", "--", "-.", ":")
 INK = "#010203"  # Stands for the page's text colour until the SVG is written.
 NOTE_SIZE = 9  # px, of a figure 500 px wide
@@ -45,6 +53,14 @@ class Figure:
     def standalone(self) -> str:
         """The figure as a file, on white: it does not know the page around it."""
         return self.svg.replace("<svg ", '<svg style="background: #fff; color: #1a1a1a" ', 1) + "\n"
+
+
+def look_of(method: str) -> dict[str, str]:
+    """Return a method's colour and mark; a scale of noise (hype-n 1e-2) has those of its family."""
+    name = method if method in LOOKS else method.split(" ")[0]
+    place = sum(map(ord, method))
+    colour, marker = LOOKS.get(name) or (PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)])
+    return {"color": colour, "marker": marker}
 
 
 def finished(name: str, canvas: Canvas, caption: str, note: str) -> Figure:

@@ -1,4 +1,4 @@
-"""The model that comes as a Python package: the default of what is to work without a hub."""
+"""The models that come as Python packages: what works without a hub."""
 
 import subprocess
 import sys
@@ -9,14 +9,17 @@ from hype.errors import EnvironmentFault
 SCRIPT = Path(__file__).parents[1] / "scripts" / "packaged_model.py"
 
 
-def packaged_model() -> str:
-    """Return the folder of the packaged model, which is installed if need be. Below the working directory the path is
+def packaged_model(name: str = "all-MiniLM-L6-v2") -> str:
+    """Return the folder of a packaged model, which is installed if necessary. Below the working directory the path is
     relative: records name no machine.
+
+    Args:
+        name: all-MiniLM-L6-v2 (22 M parameters) or all-mpnet-base-v2 (110 M).
 
     Raises:
         EnvironmentFault: it cannot be installed; or the project itself is installed without its scripts.
     """
-    found = subprocess.run([sys.executable, str(SCRIPT)], stdout=subprocess.PIPE, text=True)
+    found = subprocess.run([sys.executable, str(SCRIPT), name], stdout=subprocess.PIPE, text=True)
     if found.returncode != 0:
         raise EnvironmentFault("the packaged model cannot be installed (see above); the same command tries again")
     folder, here = Path(found.stdout.strip()), Path.cwd()

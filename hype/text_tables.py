@@ -3,9 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 
 
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown; a cell must hold neither a bar nor a line break."""
-    lines = [columns, ["---"] * len(columns), *rows]
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_padded: bool = False) -> str:
+    """Write a table in Markdown, padded for a terminal; a cell must hold neither a bar nor a line break."""
+    lines = [list(columns), ["---"] * len(columns), *map(list, rows)]
+    if is_padded:
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        lines[1] = ["-" * width for width in widths]
+        lines = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -1,129 +1,111 @@
-"""hype.compare: the table of finished runs."""
+"""hype.compare: finished runs grouped by method, and compared by seed."""
 
 import json
 
 import pytest
+from scipy import stats
 
 from hype.compare import ONE_SEED, compare, main
 from hype.errors import InputError
 
-SAMPLE = "sample data"
+BASE = {"task_name": "rte", "learning_rate": 2e-5, "model": "m", "data.train": "d"}
 
 
-def write_run(folder, label, score, **changes):
+def write_run(folder, label, score, seed=42, identity=(), **changes):
     """Write a run.json with what the table shows."""
     record = {
-        "schema": 2, "status": "finished", "identity": {}, "task": "rte", "seed": 42, "label": label, "score": score,
-        "score_name": "accuracy", "sample": None, "timings": {"total_s": 61.4}, "data": {"rows": {"validation": 64}},
-        **changes,
+        "schema": 2, "status": "finished", "identity": {**BASE, "seed": seed, **dict(identity)}, "task": "rte",
+        "seed": seed, "label": label, "score": score, "score_name": "accuracy", "majority_score": 0.5, "sample": None,
+        "predictions": None, "timings": {"total_s": 61.4}, "data": {"rows": {"validation": 64}}, **changes,
     }  # fmt: skip
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps({key: value for key, value in record.items() if value != "absent"}))
     return folder
 
 
-def cells(table):
-    """Return the rows of a table as lists of cells, which two blanks part; the header left out."""
-    lines = table.split("\n\n")[0].splitlines()
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[1:]]
+def write_seeds(tmp_path, label, scores, **changes):
+    """Write runs of seeds 1, 2, ..."""
+    names = [f"{label.replace(' ', '_').replace(',', '')}-{seed}" for seed in range(1, len(scores) + 1)]
+    return [write_run(tmp_path / name, label, score, seed, **changes)
+            for seed, (name, score) in enumerate(zip(names, scores, strict=True), 1)]  # fmt: skip
 
 
-def test_scores_are_percentages_beside_the_first_vanilla_run(tmp_path):
-    hype = write_run(tmp_path / "a", "HyPe-N 1e-05, dropout 0", 0.71875)
-    vanilla = write_run(tmp_path / "b", "vanilla, dropout 0.1", 0.6875)
-    control = write_run(tmp_path / "c", "vanilla, dropout 0", 0.671875)
-    assert cells(compare([hype, vanilla, control])) == [
-        ["HyPe-N 1e-05, dropout 0", "rte", "42", "accuracy", "71.88", "+3.12", "64", "61", str(hype)],
-        ["vanilla, dropout 0.1", "rte", "42", "accuracy", "68.75", "+0.00", "64", "61", str(vanilla)],
-        ["vanilla, dropout 0", "rte", "42", "accuracy", "67.19", "-1.56", "64", "61", str(control)],
-    ]
+def row_of(text, start) -> list[str]:
+    """Return the cells of the line that begins with `start`, which two blanks part."""
+    line = next(line for line in text.splitlines() if line.startswith(start))
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_vanilla_with_dropout_is_what_is_measured_against_wherever_it_stands(tmp_path):
+def test_runs_are_grouped_by_method_with_the_paired_difference_and_its_interval(tmp_path):
+    hype = {"hype_type": "normal", "hype_eps": 1e-5, "dropout_rate": 0.0}
+    folders = write_seeds(tmp_path, "vanilla, dropout 0.1", [0.60, 0.62, 0.61], predictions="0110")
+    folders += write_seeds(tmp_path, "HyPe-N 1e-05, dropout 0", [0.65, 0.66, 0.64], predictions="0111", identity=hype)
+    text = compare(folders)
+    assert row_of(text, "rte   vanilla")[1:] == ["vanilla, dropout 0.1", "3", "accuracy", "61.00 ± 1.00", "50.00", "-",
+                                                  "-", "61"]  # fmt: skip
+    interval = stats.ttest_1samp([5.0, 4.0, 3.0], 0).confidence_interval()
+    difference = f"+4.00 ({interval.low:+.2f} to {interval.high:+.2f}, n 3)"
+    assert row_of(text, "rte   HyPe")[4:8] == ["65.00 ± 1.00", "50.00", difference, "25.0 %"]
+    assert ONE_SEED not in text and str(tmp_path) not in text, "labels, not folders"
+
+
+def test_without_dropout_vanilla_is_the_reference_only_where_there_is_none_with_it(tmp_path):
     control = write_run(tmp_path / "a", "vanilla, dropout 0", 0.7)
-    vanilla = write_run(tmp_path / "b", "vanilla, dropout of the checkpoint", 0.6)
-    assert [row[5] for row in cells(compare([control, vanilla]))] == ["+10.00", "+0.00"]
-    hype = write_run(tmp_path / "c", "HyPe-N 1e-05, dropout 0", 0.75)
-    assert [row[5] for row in cells(compare([hype, control]))] == ["+5.00", "+0.00"]
+    hype = write_run(tmp_path / "b", "HyPe-N 1e-05, dropout 0", 0.75)
+    assert "+5.00 (n 1)" in compare([hype, control])
+    vanilla = write_run(tmp_path / "c", "vanilla, dropout of the checkpoint", 0.6)
+    text = compare([control, hype, vanilla])
+    assert "+15.00 (n 1)" in text and "+10.00 (n 1)" in text
 
 
-def test_columns_stand_under_their_headings(tmp_path):
-    folders = [write_run(tmp_path / name, f"vanilla {name}", score) for name, score in (("a", 0.05), ("bcd", 1.0))]
-    header, first, second = compare(folders).splitlines()[:3]
-    end = header.index("score x 100") + len("score x 100")
-    assert first[:end].endswith("  5.00") and second[:end].endswith("100.00")
-    assert header.index("folder") == first.index(str(folders[0])) == second.index(str(folders[1]))
-
-
-def test_runs_of_another_seed_or_task_are_not_measured_against_each_other(tmp_path):
+@pytest.mark.parametrize("change", [{"learning_rate": 1e-4}, {"data.train": "other"}, {"model": "other"}])
+def test_runs_that_differ_by_more_than_the_method_are_not_compared(tmp_path, change):
     vanilla = write_run(tmp_path / "a", "vanilla", 0.5)
-    other_seed = write_run(tmp_path / "b", "HyPe", 0.6, seed=7)
-    other_task = write_run(tmp_path / "c", "HyPe", 0.6, task="cola")
-    assert [row[5] for row in cells(compare([vanilla, other_seed, other_task]))] == ["+0.00", "-", "-"]
+    hype = write_run(tmp_path / "b", "HyPe", 0.6, identity={"hype_type": "normal", **change})
+    assert "+10.00" not in compare([vanilla, hype])
 
 
-BASE = {"seed": 42, "model": "m", "learning_rate": 1e-5, "hype_type": "none", "dropout_rate": None, "rdrop_alpha": 0.0}
-GROUPS = {"techniques": {"rdrop_alpha": 0.0}}
+@pytest.mark.parametrize("flag", ["neftune_noise_alpha", "label_smoothing_factor"])
+def test_a_run_with_a_regulariser_of_trainers_is_not_vanilla(tmp_path, flag):
+    other = write_run(tmp_path / "a", "vanilla", 0.5, identity={flag: 0.1})
+    hype = write_run(tmp_path / "b", "HyPe", 0.6, identity={"hype_type": "normal"})
+    assert "+10.00" not in compare([other, hype])
 
 
-@pytest.mark.parametrize("change", [{"hype_type": "normal"}, {"dropout_rate": 0.0}, {"rdrop_alpha": 1.0}])
-def test_a_run_of_another_method_is_measured_against_vanilla(tmp_path, change):
-    vanilla = write_run(tmp_path / "a", "vanilla", 0.5, identity=BASE)
-    other = write_run(tmp_path / "b", "other", 0.6, identity=BASE | change)
-    assert [row[5] for row in cells(compare([vanilla, other]))] == ["+0.00", "+10.00"]
+def test_unfinished_runs_are_left_out_with_a_line(tmp_path):
+    finished = write_run(tmp_path / "a", "vanilla", 0.5)
+    running = write_run(tmp_path / "b", "HyPe", None, status="running")
+    text = compare([finished, running])
+    assert f"left out: {running} (running)" in text and "HyPe" not in text
+    with pytest.raises(InputError, match="no finished run"):
+        compare([running])
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"identity": BASE | {"learning_rate": 1e-4}}, {"identity": BASE | {"model": "n"}},
-        {"identity": BASE | {"data.train": "d"}}, {"status": "running"},
-        {"identity": BASE | {"neftune_noise_alpha": 5.0}}, {"identity": BASE | {"label_smoothing_factor": 0.1}},
-    ],
-)  # fmt: skip
-def test_vanilla_of_another_setting_unfinished_or_regularised_is_no_baseline(tmp_path, change):
-    """Any run of the task and seed whose label begins with vanilla used to be one."""
-    vanilla = write_run(tmp_path / "a", "vanilla", 0.5, **{"identity": BASE, **change})
-    hype = write_run(tmp_path / "b", "HyPe", 0.6, identity=BASE | {"hype_type": "normal"})
-    assert cells(compare([vanilla, hype]))[1][5] == "-"
+def test_one_seed_and_sample_data_are_named(tmp_path):
+    text = compare([write_run(tmp_path / "a", "vanilla", 0.5, sample="sample data")])
+    assert "sample data" in text and ONE_SEED in text
 
 
-@pytest.mark.parametrize(
-    ("changes", "score"),
-    [({"status": "running"}, 0.5), ({"status": "diverged"}, "absent"), ({}, None), ({}, "absent")],
-)
-def test_a_run_without_a_final_score_shows_a_dash(tmp_path, changes, score):
-    row = cells(compare([write_run(tmp_path / "a", "vanilla", score, **changes)]))[0]
-    assert row[4:6] == ["-", "-"]
-    assert changes.get("status", "vanilla") in row[0]
+def test_an_undefined_score_is_a_dash(tmp_path):
+    text = compare([write_run(tmp_path / "a", "vanilla", None), write_run(tmp_path / "b", "HyPe", 0.5)])
+    assert row_of(text, "rte   vanilla")[4] == "-"
 
 
-def test_a_run_that_only_trained_is_shown(tmp_path):
-    folder = write_run(
-        tmp_path / "a", "vanilla", "absent", score_name="absent", data={"rows": {"train": 9}}, timings={}
+def test_scores_and_training_curves_are_drawn(tmp_path, capsys):
+    folders = write_seeds(tmp_path, "vanilla", [0.5, 0.6, 0.7])
+    history = [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.5}, {"step": 2, "eval_loss": 0.6}]
+    (folders[0] / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    assert main([*map(str, folders), "--plot", str(tmp_path / "x.svg")]) == 0
+    svg = (tmp_path / "x.svg").read_text(encoding="utf-8")
+    assert (
+        "rte: training loss" in svg and "dev score x 100" in svg and str(tmp_path / "x.svg") in capsys.readouterr().out
     )
-    assert cells(compare([folder])) == [["vanilla", "rte", "42", "-", "-", "-", "-", "-", str(folder)]]
 
 
-def test_a_sample_is_called_one_once(tmp_path):
-    folders = [write_run(tmp_path / name, "vanilla", 0.5, sample=SAMPLE) for name in "ab"]
-    assert compare(folders).count(SAMPLE) == 1
-    assert SAMPLE not in compare([write_run(tmp_path / "c", "vanilla", 0.5)])
-
-
-def test_one_seed_is_called_no_evidence(tmp_path):
-    first = write_run(tmp_path / "a", "vanilla", 0.5)
-    second = write_run(tmp_path / "b", "vanilla", 0.5, seed=43)
-    assert ONE_SEED in compare([first])
-    assert ONE_SEED not in compare([first, second])
-
-
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"status": "finished", "identity": {}}'])
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 2, "status": "finished", "identity": {}}'])
 def test_a_missing_or_damaged_record_ends_in_one_line(tmp_path, content, capsys):
     if content is not None:
         (tmp_path / "run.json").write_text(content)
-    with pytest.raises(InputError, match=r"run\.json"):
-        compare([tmp_path])
     assert main([str(tmp_path)]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and str(tmp_path) in error and error.count("\n") == 1

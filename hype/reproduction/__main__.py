@@ -1,108 +1,380 @@
 """`python -m hype.reproduction table_1 --run`: do an experiment's runs, show what is there, write its report."""
 
 import argparse
+import math
+import os
 import sys
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
-from hype.errors import InputError, run_command
-from hype.reproduction.expansion import Cell
-from hype.reproduction.options import ACTIONS, parser
-from hype.reproduction.sections import Section, results_dir_of, runs_of, sections_of
-from hype.reproduction.state import FINISHED, INTERRUPTED, MODEL_MISSING, State, estimated_seconds, state_of
-from hype.reproduction.studies import STUDIES, load_study
+from hype.errors import EnvironmentFault, InputError, run_command
+from hype.flags import LineParser, positive
+from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
+
+ACTIONS = ("dry_run", "commands", "run", "publish", "show", "report")
+# Flags in the place of an experiment's settings. A study has its own.
+SETTINGS = (
+    "models", "tasks", "methods", "variants", "hype_eps", "seeds", "learning_rates", "max_train_samples",
+    "max_analysis_samples",
+)  # fmt: skip
+PLACES = ("data_dir", "nli_dir", "adv_file")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    line = LineParser(
+        prog="python -m hype.reproduction",
+        usage="python -m hype.reproduction EXPERIMENT ACTION ... [flags] [-- flags of main.py]",
+        description="Do the runs of an experiment or a study, show what is there, write its report.",
+        epilog="Flags after -- go to every run: table_1 --run -- --tf32 true --allow_pickle_weights true",
+    )
+    line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
+    actions = line.add_argument_group("what to do (at least one; they happen in this order)")
+    actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")
+    actions.add_argument("--commands", action="store_true", help="Print one shell line per run, finished or not.")
+    actions.add_argument("--run", action="store_true", help="Do what is missing, then show the table.")
+    actions.add_argument("--publish", action="store_true",
+                         help="Add finished runs of a clean tree to runs.jsonl in RESULTS_DIR.")  # fmt: skip
+    actions.add_argument("--show", nargs="?", const="summary", choices=("summary", "full"),
+                         help="Print the tables from the runs that are there: a summary, or all.")  # fmt: skip
+    actions.add_argument("--report", action="store_true", help="Write report.html and report.md to RESULTS_DIR.")
+    settings = line.add_argument_group("other settings than the experiment's: the report says so")
+    settings.add_argument("--models", nargs="+", metavar="NAME[=PATH_OR_HUB_NAME]",
+                          help="These models; NAME=PATH puts another checkpoint in the place of one.")  # fmt: skip
+    settings.add_argument("--tasks", nargs="+", help="These tasks.")
+    settings.add_argument("--methods", nargs="+", help="These methods.")
+    settings.add_argument("--variants", nargs="+", help="These points of the methods' grids, such as 'hype_eps 1e-05'.")
+    settings.add_argument("--hype_eps", type=float, help="This scale for all noise.")
+    settings.add_argument("--seeds", nargs="+", type=int, help="These seeds.")
+    settings.add_argument("--learning_rates", nargs="+", type=_rate, metavar="[TASK=]RATE",
+                          help="These rates; of one task, or of all.")  # fmt: skip
+    settings.add_argument("--max_train_samples", type=positive, help="At most so many training examples.")
+    settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most so many of each dev set.")
+    settings.add_argument("--sections", nargs="+", help="Of a study: these sections.")
+    places = line.add_argument_group("data")
+    places.add_argument("--data_dir", help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")
+    places.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: that of "
+                        "--data_dir if it holds SNLI/, else the hub; a study knows no hub).")  # fmt: skip
+    places.add_argument("--adv_file", help="Table 6: AdvGLUE's dev.json (default: the hub; a study knows no hub).")
+    how = line.add_argument_group("how to run")
+    how.add_argument("--results_dir", type=Path, help="Where runs, published records and reports are (default: runs in "
+                     "outputs, the others in results/EXPERIMENT).")  # fmt: skip
+    how.add_argument("--keep_models", action="store_true", help="Keep the fine-tuned model of each run.")
+    how.add_argument("--retry_failed", action="store_true", help="Do again what failed, diverged or is damaged.")
+    how.add_argument("--executor", choices=("sequential", "ray"), default="sequential", help="Default: sequential.")
+    how.add_argument("--cpus_per_run", type=_amount, default=1, help="Asked of Ray (default: 1).")
+    how.add_argument("--gpus_per_run", type=_amount, help="Asked of Ray (default: 1 where the cluster has any).")
+    return line
 
 
 def main(argv: list[str]) -> int:
     """Do what `argv` says; results go to stdout, progress to stderr. Returns 1 if a run is not finished."""
-    return run_command(_act, argv)
+    return run_command(_main, argv)
 
 
-def _act(argv: list[str]) -> int:
-    options = parser().parse_args(argv)
+def _main(argv: list[str]) -> int:
+    own, passed = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    options = parser().parse_args(own)
+    options.flags = _run_flags(passed)
     if not any(getattr(options, action) for action in ACTIONS):
-        raise InputError("say what to do: --run, --show, --commands, --dry_run or --report")
-    sections = sections_of(options, is_to_run=options.run or options.commands)
+        raise InputError("say what to do: --run, --show, --commands, --dry_run, --publish or --report")
+    if options.report or options.show or options.run:
+        _require_report_packages()
+    return _act(options)
+
+
+def _require_report_packages() -> None:
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+        import scipy  # noqa: F401
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"{error.name} is not installed; pip install '.[reproduction]' brings what reports need"
+        ) from None
+
+
+def _act(options: argparse.Namespace) -> int:
+    sections = sections_of(options)
     exit_code = 0
     if options.dry_run:
-        print("\n\n".join(plan_text(section, [state_of(cell) for cell in section.cells]) for section in sections))
+        print("\n\n".join(map(plan_text, sections)))
     if options.commands:
-        print_commands(runs_of(sections))
+        print_commands(sections)
     if options.run:
-        exit_code = _run(options.experiment, runs_of(sections), options)
-    if options.run or options.show or options.report:
-        _present(options)
+        exit_code = _run(options, sections)
+    if options.publish:
+        _publish(options, sections)
+    if options.run or options.publish:
+        sections = sections_of(options, is_to_run=False)
+    if options.run or options.show:
+        from hype.reproduction.report import show
+
+        print(show(sections, _study(options), options.show == "full"))
+    if options.report:
+        if options.sections:
+            raise InputError("--report --sections: a part does not replace the whole report; leave out one of the two")
+        from hype.reproduction.report import write_report
+
+        print("\n".join(map(str, write_report(sections, _study(options), _results_dir(options)))))
     return exit_code
 
 
-def print_commands(cells: list[Cell]) -> None:
+def _study(options: argparse.Namespace):
+    return load_study(options.experiment) if options.experiment in STUDIES else None
+
+
+def _results_dir(options: argparse.Namespace) -> Path:
+    return options.results_dir or Path("results") / options.experiment
+
+
+def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> list:
+    """Return what the options ask for: one section for an experiment, one or more for a study.
+
+    Raises:
+        InputError: unknown names, places where nothing is, or flags that do not fit.
+    """
+    from hype.reproduction import sections as asked
+    from hype.reproduction.status import PUBLISHED, read_published
+
+    is_to_run = (options.run or options.commands) if is_to_run is None else is_to_run
+    places = {name: getattr(options, name) for name in PLACES}
+    study = _study(options)
+    # A study is shown by the hashes of its data, wherever these are.
+    if not study or is_to_run or options.dry_run:
+        asked.require_existing(places)
+    folder = options.results_dir or Path("outputs")
+    for place in (folder, folder / "runs"):
+        try:
+            next(place.iterdir(), None)
+        except FileNotFoundError:
+            pass  # made by the first run
+        except OSError as error:
+            raise InputError(f"--results_dir {place}: {error.strerror}; name a folder that you can read") from None
+    published = read_published(_results_dir(options) / PUBLISHED)
+    if study is None:
+        if options.sections:
+            raise InputError("--sections: only a study has sections")
+        experiment, overrides = load(options.experiment), overrides_of(options)
+        return [asked.section_of(experiment, overrides, folder, published, options.keep_models)]
+    given = [name for name in SETTINGS[1:] if getattr(options, name) is not None]
+    if given:
+        raise InputError(f"--{given[0]}: {study.name} has its own; reproduce an experiment to change it")
+    models = _models(options.models) if options.models else {}
+    unknown = [name for name, path in models.items() if name not in study.models or path is None]
+    if unknown:
+        raise InputError(f"--models {unknown[0]}: {study.name} has {', '.join(f'{m}=PATH' for m in study.models)}")
+    found = asked.study_sections(
+        study, folder, published, options.sections, asked.places_of(study, places) if is_to_run else None, models,
+        options.keep_models, options.flags,
+    )  # fmt: skip
+    if is_to_run:
+        asked.require_places(study, found, options.retry_failed, options.commands)
+    return found
+
+
+def overrides_of(options: argparse.Namespace):
+    """Collect the settings that are asked for in the place of an experiment's.
+
+    Raises:
+        InputError: a number out of range, a model that is named twice or not there.
+    """
+    from hype.reproduction.runs import Overrides
+
+    models = options.models and _models(options.models)
+    rates = options.learning_rates and _rates(options.learning_rates, options.tasks)
+    bad = [seed for seed in options.seeds or () if not 0 <= seed < 2**32]
+    if bad:
+        raise InputError(f"--seeds {bad[0]}: give whole numbers from 0 to below 2^32")
+    if options.hype_eps is not None and not 0 < options.hype_eps < float("inf"):
+        raise InputError(f"--hype_eps {options.hype_eps:g}: give a positive number, such as 0.1")
+    as_they_are = ("max_train_samples", "max_analysis_samples", "hype_eps", "nli_dir", "adv_file", "flags")
+    given = {name: getattr(options, name) for name in as_they_are}
+    for name in ("tasks", "methods", "variants", "seeds"):
+        values = getattr(options, name)
+        given[name] = None if values is None else tuple(dict.fromkeys(values))
+    if options.data_dir is not None:
+        given["data_dir"] = options.data_dir
+    return Overrides(models=models, learning_rates=rates, **given)
+
+
+def _run_flags(argv: list[str]) -> dict[str, str]:
+    """Read the flags of main.py that stand after --; those without a value are switched on.
+
+    Raises:
+        InputError: a value without a flag, or one that a grid sets itself.
+    """
+    flags: dict[str, str] = {}
+    name = None
+    for text in argv:
+        if text.startswith("--") and len(text) > 2:
+            name, is_set, value = text[2:].partition("=")
+            flags[name] = value if is_set else "true"
+            name = None if is_set else name
+        elif name is None:
+            raise InputError(f"{text}: a value without a flag before it")
+        else:
+            flags[name], name = text, None
+    own = {"seed", "learning_rate", "output_dir", "task_name", "model_name_or_path", "data_dir", "save_model"} & {
+        *flags
+    }
+    if own:
+        raise InputError(f"-- --{min(own)}: each run has its own; see --help for what changes it")
+    return flags
+
+
+def print_commands(sections: list) -> None:
     """Print a line per run and, on stderr, what these lines leave to --run."""
-    analyses = dict.fromkeys(cell.analysis.name for cell in cells if cell.analysis)
-    lost = {cell.folder for cell in cells if state_of(cell).status == MODEL_MISSING}
-    notes = []
+    from hype.reproduction.sections import runs_of
+
+    runs = runs_of(sections)
+    analyses = dict.fromkeys(spec.analysis.name for spec, _ in runs if spec.analysis)
+    lost = {spec.folder for spec, state in runs if state.lacks == "model"}
     if analyses:
-        notes.append(f"these lines make the runs, not their analyses ({', '.join(analyses)}); --run does afterwards")
+        names = ", ".join(analyses)
+        print(f"note: these lines make the runs, not their analyses ({names}); use --run afterwards", file=sys.stderr)
     if lost:
-        notes.append(f"{len(lost)} finished runs lack their model, their lines do nothing; --run makes it anew")
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {len(lost)} finished runs lack their model, and their lines do nothing; --run trains it again",
+              file=sys.stderr)  # fmt: skip
+    for section in sections:
+        if section.waits_for:
+            print(f"note: {section.name} waits for {section.waits_for}", file=sys.stderr)
     # A run may stand here once for each of its analyses.
-    print("\n".join({cell.folder: cell.absolute_command for cell in cells}.values()))
+    print("\n".join({spec.folder: spec.absolute_command for spec, _ in runs}.values()))
 
 
-def plan_text(section: Section, states: list[State]) -> str:
+def plan_text(section) -> str:
     """Say how many runs there are, how they stand, and how long the open ones will take one after another."""
-    cells, experiment = section.cells, section.experiment
-    counts = Counter(state.status for state in states)
-    standing = ", ".join(f"{counts[status]} {status}" for status in counts)
-    seconds = estimated_seconds(cells, states)
+    from hype.reproduction import cost
+    from hype.reproduction.status import estimated_seconds
+
+    lines = [f"{section.name}: {section.title} ({section.experiment.paper})", section.text]
+    if section.waits_for:
+        hours = cost.hours_text(section.planned)
+        lines.append(f"{len(section.planned)} runs{hours and f', {hours}'}; waits for {section.waits_for}")
+        return "\n".join(filter(None, lines))
+    lines.append(f"not the paper's experiment: {section.differences}" if section.differences else "")
+    seconds = estimated_seconds(section.specs, section.states)
     known = [value for value in seconds.values() if value is not None]
-    estimate = f"{timedelta(seconds=round(sum(known)))} in turn" if known else "no record yet"
-    if known and len(known) < len(seconds):
-        estimate += f" for {len(known)} of them, no record yet of the others' kind"
-    lines = [f"{section.name}: {section.title or experiment.title} ({experiment.paper})", section.narrowing_text]
-    lines += [f"{len(cells)} runs: {standing}", f"to do: {len(seconds)} runs, {estimate}"]
-    if any(cell.keeps_model or cell.analysis for cell in cells):
-        lines.append(f"the model of each run is kept: {len(cells)} times the size of its weights")
-    return "\n".join(line for line in [*lines, *experiment.notes] if line)
+    estimate = f"{timedelta(seconds=round(sum(known)))} one after another, by runs of the same kind" if known else ""
+    unknown = [spec for spec, value in seconds.items() if value is None]
+    if unknown:
+        counted = cost.hours_text(unknown)
+        others = f"{len(unknown)} others without a record of their kind" if known else "no record yet"
+        estimate = "; ".join(filter(None, [estimate, f"{others}; {counted}" if counted else others]))
+    lines += [section.counts, f"to do: {len(seconds)} runs" + (f", {estimate}" if seconds else "")]
+    if any(spec.keeps_model or spec.analysis for spec in section.specs):
+        lines.append(f"the model of each run is kept: {len(section.specs)} times the size of its weights")
+    return "\n".join(line for line in [*lines, *section.notes] if line)
 
 
-def _run(name: str, cells: list[Cell], options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, sections: list) -> int:
     """Do the open runs; return 1 if any run is left unfinished."""
-    states = [state_of(cell) for cell in cells]
+    exit_code = _run_once(options, [section for section in sections if not section.waits_for])
+    # What waited for learning rates can be done now.
+    later = [section.name for section in sections if section.waits_for]
+    if later:
+        again = sections_of(argparse.Namespace(**{**vars(options), "sections": later}))
+        ready = [section for section in again if not section.waits_for]
+        for section in again:
+            shown = f"waits for {section.waits_for}" if section.waits_for else section.differences
+            print(f"{section.name}: {shown}", file=sys.stderr)
+        exit_code = max(exit_code, _run_once(options, ready) if ready else 0, int(len(ready) < len(again)))
+    return exit_code
+
+
+def _run_once(options: argparse.Namespace, sections: list) -> int:
+    # Imported here: the other actions do without torch.
+    from hype.reproduction.executors import Outcome, drive, line_of, on_ray, sequential
+    from hype.reproduction.sections import runs_of
+    from hype.reproduction.status import PUBLISHED, read_published, state_of
+
+    runs, published = runs_of(sections), read_published(_results_dir(options) / PUBLISHED)
     wanted = [
-        c for c, s in zip(cells, states, strict=True) if s.is_open or (options.retry_failed and s.status != FINISHED)
+        (spec, state) for spec, state in runs if state.is_open or (options.retry_failed and not state.is_complete)
     ]
     # Interrupted runs first: their checkpoints take room. Then seed by seed: what is done by any time can be paired.
-    begun = {cell for cell, state in zip(cells, states, strict=True) if state.status == INTERRUPTED}
-    wanted.sort(key=lambda cell: (cell not in begun, cell.seed))
-    # Imported here: the other actions do without torch.
-    from hype.reproduction.executor import drive, in_turn, summary
+    wanted.sort(key=lambda pair: (pair[1].status != "interrupted", pair[0].seed))
+    specs = [spec for spec, _ in wanted]
 
-    if options.executor == "ray":
-        from hype.reproduction.ray_executor import on_ray
+    def start(progress):
+        if options.executor == "ray":
+            return on_ray(specs, options.retry_failed, published, progress, options.cpus_per_run, options.gpus_per_run)
+        return sequential(specs, options.retry_failed, published, progress)
 
-        outcomes = on_ray(wanted, options.retry_failed, options.cpus_per_run, options.gpus_per_run)
-    else:
-        outcomes = in_turn(wanted, options.retry_failed)
-    ended = drive(name, wanted, outcomes)
-    print(summary(name, cells, ended), file=sys.stderr)
-    return 0 if all(state_of(cell).status == FINISHED for cell in cells) else 1
+    ended = drive(options.experiment, specs, start)
+    states = {spec: state_of(spec, published) for spec, _ in runs}
+    for spec, state in states.items():  # what had failed before and was left alone
+        if not state.is_complete and spec not in ended:
+            print(line_of(spec, Outcome(state.status, state.error)), file=sys.stderr)
+    counts = Counter(state.status for state in states.values())
+    advice = "; --retry_failed tries again" if {"failed", "diverged", "damaged"} & set(counts) else ""
+    shown = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(f"{options.experiment}: {len(runs)} runs: {shown}{advice}", file=sys.stderr)
+    return 0 if all(state.is_complete for state in states.values()) else 1
 
 
-def _present(options: argparse.Namespace) -> None:
-    from hype.reproduction.contents import contents_of_section
-    from hype.reproduction.report import show, write_report, write_study
+def _publish(options: argparse.Namespace, sections: list) -> None:
+    from hype.reproduction.status import PUBLISHED, publish
 
-    contents = [contents_of_section(section) for section in sections_of(options, is_to_run=False)]
-    if options.run or options.show:
-        print("\n".join(map(show, contents)))
-    if options.report:
-        folder = results_dir_of(options)
-        paths = [path for one in contents for path in write_report(one, folder / "reports")]
-        if options.experiment in STUDIES and not options.sections:  # a part does not replace the whole
-            paths += write_study(load_study(options.experiment), contents, folder)
-        print("\n".join(map(str, paths)))
+    path = _results_dir(options) / PUBLISHED
+    count, left_out = publish([spec for section in sections for spec in section.specs], path)
+    for line in left_out:
+        print(f"not published: {line}", file=sys.stderr)
+    print(f"{path}: {count} runs")
+
+
+def _models(given: list[str]) -> dict[str, str | None]:
+    """Collect NAME[=PATH_OR_HUB_NAME]; what looks like a path is one, as for main.py."""
+    models = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        folder = os.path.expanduser(path)
+        if name in models:
+            raise InputError(f"--models {text}: {name} is given twice; give each name once")
+        if os.path.isfile(folder):
+            raise InputError(f"--models {text}: a file; give the folder of a model, or a hub name")
+        if not os.path.isdir(folder) and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+            raise InputError(f"--models {text}: no such folder; give the folder of a model, or a hub name")
+        models[name] = folder if os.path.isdir(folder) else path or None
+    return models
+
+
+def _rate(text: str) -> tuple[str, float]:
+    """Split [TASK=]RATE."""
+    task, _, rate = text.rpartition("=")
+    try:
+        return task, float(rate)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: give numbers such as 2e-5, or TASK=2e-5") from None
+
+
+def _rates(given: list[tuple[str, float]], tasks: list[str] | None) -> tuple[float, ...] | dict[str, tuple[float, ...]]:
+    """Collect learning rates: those of all tasks, or of each."""
+    bad = [rate for _, rate in given if not 0 < rate < 1]
+    if bad:
+        raise InputError(f"--learning_rates {bad[0]:g}: give positive numbers below 1, such as 2e-5")
+    of_task: dict[str, list[float]] = {}
+    for task, rate in dict.fromkeys(given):
+        of_task.setdefault(task, []).append(rate)
+    if set(of_task) == {""}:
+        return tuple(of_task[""])
+    if "" in of_task or set(of_task) != set(tasks or ()):
+        wanted = " ".join(f"{task}=RATE" for task in tasks or ("TASK",))
+        raise InputError(f"--learning_rates {', '.join(map(repr, of_task))}: name every task of --tasks: {wanted}")
+    return {task: tuple(rates) for task, rates in of_task.items()}
+
+
+def _amount(text: str) -> float:
+    """Read how many CPUs or GPUs a run asks of Ray, which shares one, not several, and counts in steps of 0.0001."""
+    try:
+        amount = float(text)
+        if (0 <= amount <= 1 and round(amount, 4) == amount) or (amount.is_integer() and 0 <= amount < math.inf):
+            return amount
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text}: give 0, 0.5, 1, 2 ...")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,32 @@
-"""The experiments as data: reads `experiments/*.json` over their defaults. Settings and printed numbers live there."""
+"""Experiments and studies as data: reads `experiments/*.json` (settings and printed numbers) and `studies/*.json`."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
+from hype.data.tasks import TASKS
 from hype.errors import InputError
 
-TABLES = tuple(f"table_{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 18))
-NAMES = (*TABLES, "figure_2", "figure_3", "figure_4", "dose")  # dose is ours: the paper stops where nothing changes
+FOLDER = resources.files("hype.reproduction")
 VANILLA, CONTROL = "vanilla", "vanilla, no dropout"
+
+
+def _names(kind: str) -> tuple[str, ...]:
+    found = [path.name.removesuffix(".json") for path in FOLDER.joinpath(kind).iterdir()]
+    return tuple(sorted((name for name in found if name != "defaults"), key=_place))
+
+
+def _place(name: str) -> tuple[int, str, int]:
+    """Sort tables before figures before others, and table_12 after table_2."""
+    kind, _, number = name.partition("_")
+    place = ("table", "figure").index(kind) if kind in ("table", "figure") else 2
+    return place, kind, int(number) if number.isdigit() else 0
+
+
+NAMES = _names("experiments")
+STUDIES = _names("studies")
 
 
 @dataclass(frozen=True)
@@ -47,10 +64,16 @@ class Method:
 class Experiment:
     """One table or figure of the paper.
 
-    default_flags, flags: of every run. task_flags: task -> flags. family_flags: family -> task -> flags (table 11).
-    layer_count: of the models that the flags' numbers of layers are meant for.
-    printed: key in reported.json. analysis: what gives the printed numbers where they are not the runs' own dev scores;
-    targets: trained task -> the sets on which it is made here, from the runs' models; none: it is made elsewhere.
+    Attributes:
+        default_flags, flags: of every run.
+        task_flags: task -> flags.
+        family_flags: family -> task -> flags (table 11).
+        layer_count: of the models that the flags' numbers of layers are meant for.
+        printed: the paper's numbers, by model (unless there is one) and method.
+        printed_gains: method -> the printed gain over vanilla, or the key under which `printed` has it.
+        analysis: what gives the printed numbers where they are not the runs' own dev scores.
+        targets: trained task -> the sets that are analysed here, with the runs' models. Without: analysed elsewhere.
+        combinations: (technique, method alone, method with HyPe) of figure 2.
     """
 
     name: str
@@ -67,11 +90,17 @@ class Experiment:
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
-    printed: str | None = None
+    common_notes: tuple[str, ...] = ()
+    printed: dict = field(default_factory=dict)
     printed_gains: dict = field(default_factory=dict)
     analysis: str | None = None
     targets: dict[str, list[str]] = field(default_factory=dict)
     combinations: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def is_scored_elsewhere(self) -> bool:
+        """Whether the scores shown are accuracies on other sets than those that grid points are selected on."""
+        return self.analysis in ("adversarial", "transfer")
 
 
 def load(name: str) -> Experiment:
@@ -82,9 +111,11 @@ def load(name: str) -> Experiment:
     """
     if name not in NAMES:
         raise InputError(f"{name}: no such experiment; give one of {', '.join(NAMES)}")
-    defaults, content = _read("experiments/defaults.json"), _read(f"experiments/{name}.json")
+    defaults, content = _read("experiments", "defaults"), _read("experiments", name)
     if "runs_of" in content:
-        content = _read(f"experiments/{content.pop('runs_of')}.json") | content
+        content = _read("experiments", content.pop("runs_of")) | content
+    if "printed_in" in content:
+        content["printed"] = _read("experiments", content["printed_in"])["printed"]
     models = tuple(Model(**entry) for entry in _looked_up(content["models"], defaults["models"]))
     return Experiment(
         name=name,
@@ -100,8 +131,9 @@ def load(name: str) -> Experiment:
         layer_count=defaults["layer_count"],
         learning_rates=tuple(defaults["learning_rates"]),
         seeds=tuple(defaults["seeds"]),
-        notes=(*content.get("notes", ()), *(m.note for m in models if m.note), *defaults["notes"]),
-        printed=content.get("printed"),
+        notes=tuple(content.get("notes", ())),
+        common_notes=tuple(defaults["notes"]),
+        printed=content.get("printed", {}),
         printed_gains=content.get("printed_gains", {}),
         analysis=content.get("analysis"),
         targets=content.get("targets", {}),
@@ -109,21 +141,113 @@ def load(name: str) -> Experiment:
     )
 
 
-def reported(key: str) -> dict:
-    """Return the paper's printed numbers of one table: key table1 ... table18."""
-    return _read("reported.json")[key]
-
-
-@cache
-def _text(path: str) -> str:
-    return resources.files("hype.reproduction").joinpath(path).read_text(encoding="utf-8")
-
-
-def _read(path: str) -> dict:
-    return json.loads(_text(path))
-
-
 def _looked_up(entries: list, library: list[dict]) -> list[dict]:
     """Replace names by their definitions in the defaults."""
     known = {entry["name"]: entry for entry in library}
     return [known[entry] if isinstance(entry, str) else entry for entry in entries]
+
+
+@cache
+def written(name: str) -> str:
+    """Return a model, task or method as people write it: hype-n+r-drop is HyPe-N + R-Drop."""
+    base = name.removesuffix("-mm")
+    if base in TASKS:
+        return TASKS[base].title + (" mismatched" if base != name else "")
+    titles = _read("experiments", "defaults")["titles"]
+    if name in titles:
+        return titles[name]
+    known = "|".join(sorted(map(re.escape, titles), key=len, reverse=True))
+    return re.sub(rf"(?<![\w/.-])({known})(?![\w/-])", lambda m: titles[m[1]], name).replace("+", " + ")
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A model that stands in for the paper's.
+
+    Attributes:
+        name: as people write it, and its name for `hype.packaged`.
+        path: the end of its path, shown in commands where the model is not at hand.
+        model, tokenizer: content hashes. layer_count: its depth.
+    """
+
+    name: str
+    path: str
+    model: str
+    tokenizer: str
+    layer_count: int
+
+
+@dataclass(frozen=True)
+class StudySection:
+    """One experiment of a study, changed by `overrides` (the fields of `runs.Overrides`).
+
+    Attributes:
+        model: key of the study's models.
+        rates_of: the section from whose finished runs the learning rate of each task is chosen.
+        is_repeat: whether each run is trained a second time, in a folder of its own.
+        text: what a reader must know of this section.
+    """
+
+    name: str
+    title: str
+    experiment: str
+    model: str
+    overrides: dict
+    rates_of: str | None = None
+    is_repeat: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that the study answers: the mean effect of `method` over `reference` in the runs of some sections.
+
+    Every section and task has the same weight. margin: within which an effect counts as none, in points.
+    """
+
+    text: str
+    method: str
+    reference: str
+    sections: tuple[str, ...]
+    margin: float = 1.0
+
+
+@dataclass(frozen=True)
+class Study:
+    """Experiments that together answer questions.
+
+    data: hashes of the data that it is made with, by `runs.data_name` and split, so that its records are found where
+    neither data nor model are at hand.
+    """
+
+    name: str
+    title: str
+    summary: str
+    models: dict[str, StudyModel]
+    data: dict[str, dict[str, str]]
+    sections: tuple[StudySection, ...]
+    questions: tuple[Question, ...] = ()
+
+
+def load_study(name: str) -> Study:
+    """Load one of `STUDIES`."""
+    content = _read("studies", name)
+    questions = (Question(**entry | {"sections": tuple(entry["sections"])}) for entry in content["questions"])
+    return Study(
+        name=name,
+        title=content["title"],
+        summary=content["summary"],
+        models={key: StudyModel(**entry) for key, entry in content["models"].items()},
+        data=content["data"],
+        sections=tuple(StudySection(**entry) for entry in content["sections"]),
+        questions=tuple(questions),
+    )
+
+
+@cache
+def _text(kind: str, name: str) -> str:
+    return FOLDER.joinpath(kind, f"{name}.json").read_text(encoding="utf-8")
+
+
+def _read(kind: str, name: str) -> dict:
+    return json.loads(_text(kind, name))

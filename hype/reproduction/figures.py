@@ -1,4 +1,6 @@
-"""The figures of a report."""
+"""The figures of a report. A method has the same colour and mark in all of them."""
+
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -6,149 +8,243 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from hype.analysis.layer_plot import LAYER_LABELS, layer_plot
-from hype.drawing import INK, LINES, MARKERS, PALETTE, STYLE, Figure, finished, range_text, seeds_text
-from hype.reproduction.statistics import DDOF, GridPoint, PaperTable, protocol
+from hype.drawing import INK, LINES, STYLE, Figure, finished, look_of, seeds_text
+from hype.reproduction.experiments import CONTROL, VANILLA, written
+from hype.reproduction.sections import Section
+from hype.reproduction.statistics import PAIR, Effect, estimate, paired, selected, summarised
+
+PAPERS_RANGE = (1e-5, 1e-4)
+DROPOUT_LABEL, NOISE_LABEL, SEED_LABEL = "leaving dropout out", "then adding HyPe-N of 1e-5", "another seed"
 
 
-def seed_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
-    """Draw, per model, each run's score by method and task: the protocol's choice filled, all other runs hollow."""
-    cells = protocol(points)
+def effects_figure(name: str, title: str, rows: Sequence[dict], note: str) -> Figure:
+    """Draw the effects of all settings, and what flips predictions.
+
+    Args:
+        rows: see `report.settings`.
+    """
+    looks = {DROPOUT_LABEL: look_of(CONTROL), NOISE_LABEL: look_of("hype-n")}
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(7.4, 0.42 * len(rows) + 1.5), layout="constrained")
+        left, right = canvas.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 2]})
+        for place, row in enumerate(rows):
+            for offset, label, effect in ((-0.16, DROPOUT_LABEL, row["dropout"]), (0.16, NOISE_LABEL, row["noise"])):
+                _draw_effect(left, effect, place + offset, looks[label])
+            if row["noise"].flips is None:
+                right.annotate("regression: no labels", (1, place), va="center", alpha=0.7, fontsize=8)
+                continue
+            flips, by_seed = 100 * row["noise"].flips, 100 * row["seed_flips"]
+            right.plot([flips, by_seed], [place, place], color=INK, alpha=0.3, linewidth=1)
+            right.plot([flips], [place], linestyle="", markersize=6, **looks[NOISE_LABEL])
+            right.plot([by_seed], [place], linestyle="", color=INK, marker="|", markersize=12, markeredgewidth=2)
+        left.axvline(0, color=INK, linewidth=0.8)
+        left.set_yticks(range(len(rows)), [row["label"] for row in rows])
+        left.set_ylim(len(rows) - 0.5, -0.5)
+        left.set_xlabel("difference of the dev score, points")
+        right.set_xlabel("dev predictions that change, %")
+        right.set_xlim(left=-0.5)
+        entries = [left.plot([], [], markersize=6, **look)[0] for look in looks.values()]
+        entries.append(left.plot([], [], linestyle="", color=INK, marker="|", markersize=12, markeredgewidth=2)[0])
+        canvas.legend(entries, [*looks, SEED_LABEL], loc="outside lower center", ncols=3)
+        canvas.suptitle(f"{title}\n{note}".strip(), fontsize=11)
+        caption = (
+            f"{title}. Bars: 95 % t interval over seeds; hollow marks: fewer than three seeds, or no better than the "
+            f"majority class. {note}"
+        )
+        return finished(name, canvas, caption.strip(), "")
+
+
+def _draw_effect(axes, effect: Effect, place: float, look: dict) -> None:
+    if effect.estimate is None:
+        return
+    interval = effect.estimate.interval()
+    if interval:
+        axes.plot(interval, [place, place], color=look["color"], linewidth=2)
+    face = "none" if interval is None or effect.is_at_majority else look["color"]
+    axes.plot([effect.estimate.mean], [place], linestyle="", markersize=6, markerfacecolor=face, **look)
+
+
+def dose_figure(name: str, title: str, runs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure | None:
+    """Draw, per task, what the noise changes against its scale; None with fewer than three scales.
+
+    Args:
+        runs: of one model and one choice of training examples.
+        seeds: see `statistics.another_seed`, of the controls.
+    """
+    scales = sorted(set(runs.loc[runs["hype_type"] != "none", "hype_eps"]))
+    if len(scales) < 3:
+        return None
+    noisy = [m for m in dict.fromkeys(runs["method"]) if m.startswith(("hype-n ", "hype-u "))]
+    pairs = pd.concat([paired(runs, method, CONTROL) for method in noisy])
+    tasks = [t for t in dict.fromkeys(pairs["task"]) if pairs.loc[pairs["task"] == t, "hype_eps"].nunique() > 2]
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(max(2, len(tasks)) * 2.5 + 0.5, 5.2), layout="constrained")
+        panels = canvas.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
+        for column, task in enumerate(tasks):
+            of_task = pairs[pairs["task"] == task]
+            _draw_doses(panels[0][column], of_task, "flips", 100)
+            _draw_doses(panels[1][column], of_task, "difference", 1)
+            level = 100 * seeds.loc[seeds["task"] == task, "flips"].mean()
+            if np.isfinite(level):
+                panels[0][column].axhline(level, color=INK, linestyle="--", linewidth=1, label=SEED_LABEL)
+            panels[0][column].set_title(written(task))
+            panels[1][column].axhline(0, color=INK, linewidth=0.8)
+        for axes in panels.flat:
+            axes.axvspan(*PAPERS_RANGE, color=INK, alpha=0.08, linewidth=0, label="the paper's scales")
+            axes.set_xscale("log")
+        decades = range(round(np.log10(scales[0])), round(np.log10(scales[-1])) + 1, 2)
+        for axes in panels[1]:
+            axes.set_xlabel("scale of the noise (eps)")
+            axes.set_xticks([10.0**decade for decade in decades], [f"{10.0**decade:g}" for decade in decades])
+            axes.minorticks_off()
+        panels[0][0].set_ylabel("predictions that change, %")
+        panels[1][0].set_ylabel("score difference, points")
+        drawn = {
+            label: mark for axes in panels[0] for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        canvas.legend(drawn.values(), drawn, loc="outside lower center", ncols=4)
+        canvas.suptitle(f"{title}\n{note}".strip(), fontsize=11)
+        counts = sorted(set(pairs.groupby(["task", "method"])["seed"].nunique()))
+        caption = (
+            f"{title}. Each run with noise beside the run of the same seed without noise, neither with dropout. Line: "
+            f"mean over {seeds_text(counts)}; bars: 95 % t interval from three seeds; small marks: the runs, hollow "
+            f"where one predicts a single class. Dashed: what another seed changes. {note}"
+        )
+        return finished(name, canvas, caption.strip(), "")
+
+
+def _draw_doses(axes, pairs: pd.DataFrame, column: str, factor: float) -> None:
+    for place, kind in enumerate(("normal", "uniform")):
+        found = pairs[(pairs["hype_type"] == kind) & pairs[column].notna()]
+        if found.empty:
+            continue
+        look = look_of(f"hype-{kind[0]}")
+        x, y = found["hype_eps"] * (1 + 0.1 * place), factor * found[column]
+        for is_collapsed, face in ((False, look["color"]), (True, "none")):
+            here = found["is_collapsed"] == is_collapsed
+            axes.scatter(
+                x[here], y[here], 10, facecolor=face, edgecolor=look["color"], marker=look["marker"], alpha=0.5
+            )
+        groups = {eps: factor * of_eps[column] for eps, of_eps in found.groupby("hype_eps")}
+        centres = np.array(list(groups)) * (1 + 0.1 * place)
+        axes.plot(centres, [g.mean() for g in groups.values()], linestyle=LINES[place], markersize=5,
+                  label=written(f"hype-{kind[0]}"), **look)  # fmt: skip
+        for centre, group in zip(centres, groups.values(), strict=True):
+            interval = estimate([group]).interval()
+            if interval:
+                low = max(0, interval[0]) if column == "flips" else interval[0]
+                axes.plot([centre, centre], [low, interval[1]], color=look["color"], linewidth=1)
+
+
+def seeds_figures(section: Section, title: str, note: str) -> list[Figure]:
+    """Draw, per model, each selected run by method and task, beside mean and interval; runs of one seed are joined."""
+    best = selected(summarised(section.runs)) if len(section.runs) else section.runs
+    keys = ["model", "data", "task", "method", "variant", "learning_rate"]
+    runs = section.runs.merge(best[keys]) if len(best) else section.runs
     return [
-        _seed_plot([p for p in points if p.model == model], cells, table, model)
-        for model in table.models
-        if any(p.scores for p in points if p.model == model)
+        _seeds_figure(section, runs[runs["model"] == model], model, title, note)
+        for model in section.models
+        if runs.loc[runs["model"] == model, "score"].notna().any()
     ]
 
 
-def _seed_plot(points: list[GridPoint], cells: dict, table: PaperTable, model: str) -> Figure:
-    methods = [m for m in table.methods if any(p.method == m for p in points)]
+def _seeds_figure(section: Section, runs: pd.DataFrame, model: str, title: str, note: str) -> Figure:
+    methods = [m for m in section.methods if m in set(runs["method"])]
+    tasks = [t for t in section.tasks if t in set(runs["task"])]
     with matplotlib.rc_context(STYLE):
-        canvas, panels = _panels(len(table.tasks), 0.28 * len(methods) + 1.0, sharey=True)
-        for axes, task in zip(panels, table.tasks, strict=True):
+        canvas, panels = _panels(len(tasks), 0.3 * len(methods) + 1.0, sharey=True)
+        for axes, task in zip(panels, tasks, strict=True):
+            of_task = runs[runs["task"] == task]
             for row, method in enumerate(methods):
-                colour = PALETTE[row % len(PALETTE)]
-                cell = cells.get((model, method, task))
-                for point in cell.points if cell else ():
-                    is_best = point is cell.best
-                    look = {"facecolor": colour} if is_best else {"facecolor": "none", "alpha": 0.45}
-                    heights = row + (0 if is_best else 0.16) + np.linspace(-0.06, 0.06, point.n)
-                    marker = MARKERS[row % len(MARKERS)]
-                    axes.scatter(list(point.scores.values()), heights, 28, edgecolor=colour, marker=marker, **look)
-            axes.set(title=task, xlabel="dev score x 100", yticks=range(len(methods)), yticklabels=methods)
+                _draw_runs(axes, of_task[of_task["method"] == method], row, look_of(method))
+                base = of_task[of_task["method"] == section.counterpart(method)]
+                joined = of_task[of_task["method"] == method].merge(base, on=PAIR, suffixes=("", "_reference"))
+                below = methods.index(section.counterpart(method)) if section.counterpart(method) in methods else row
+                for ours, theirs in zip(joined["score"], joined["score_reference"], strict=True):
+                    axes.plot([ours, theirs], [row, below], color=INK, alpha=0.15, linewidth=0.8)
+            majority = of_task["majority"].dropna()
+            if len(majority):
+                axes.axvline(majority.iloc[0], color=INK, linestyle=":", linewidth=1)
+            axes.set(title=written(task), xlabel="dev score x 100")
+            axes.set_yticks(range(len(methods)), [written(method) for method in methods])
             axes.set_ylim(len(methods) - 0.5, -0.5)
-        counts = sorted({p.n for p in points})
+        canvas.suptitle(title, fontsize=11)
+        counts = sorted(set(runs[runs["score"].notna()].groupby(["task", "method"])["seed"].nunique()))
         caption = (
-            f"{table.title}: {model}. One mark per run; filled: the learning rate and variant that the paper's "
-            f"protocol selects on the dev set; hollow: all others. {seeds_text(counts)} per grid point."
+            f"{title}. {model}: each run of the grid point that the paper's protocol selects (small), mean and 95 % t "
+            f"interval, {seeds_text(counts)}; runs of one seed are joined; dotted: the majority class."
         )
-        return finished(f"{table.name}_seeds_{model}", canvas, caption, _label(table))
+        return finished(f"{section.name}_runs_{model}", canvas, caption, note)
 
 
-def combination_plots(points: list[GridPoint], table: PaperTable) -> list[Figure]:
+def _draw_runs(axes, runs: pd.DataFrame, row: int, look: dict) -> None:
+    scores = runs["score"].dropna()
+    if scores.empty:
+        return
+    axes.scatter(scores, [row] * len(scores), 14, alpha=0.5, **look)
+    interval = estimate([scores]).interval()
+    if interval:
+        axes.plot(interval, [row + 0.22] * 2, color=look["color"], linewidth=2)
+    axes.scatter([scores.mean()], [row + 0.22], 36, **look)
+
+
+def combination_figures(section: Section, note: str) -> list[Figure]:
     """Draw figure 2: per model, bars of each technique alone and with HyPe-N, error bars of one standard deviation."""
-    cells = protocol(points)
-    drawn = [_combination_plot(cells, table, model) for model in table.models]
-    return [figure for figure in drawn if figure]
-
-
-def _combination_plot(cells: dict, table: PaperTable, model: str) -> Figure | None:
-    best = {key: cell.best for key, cell in cells.items() if key[0] == model and cell.best}
-    if not best or not table.combinations:
-        return None
-    with matplotlib.rc_context(STYLE):
-        canvas, panels = _panels(len(table.tasks), 2.4)
-        for axes, task in zip(panels, table.tasks, strict=True):
-            bars = [best.get((model, m, task)) for _, *pair in table.combinations for m in pair]
-            for place, point in enumerate(bars):
-                x, side = place // 2 + (0.2 if place % 2 else -0.2), place % 2
-                if point is None:
-                    axes.annotate("-", (x, 0.02), xycoords=("data", "axes fraction"), ha="center")
-                    continue
-                look = {"color": PALETTE[side], "edgecolor": INK, "hatch": "" if side else "//"}
-                label = ("alone", "with HyPe-N")[side]
-                axes.bar(x, point.mean, 0.38, yerr=point.std(), ecolor=INK, capsize=3, label=label, **look)
-            _start_near([p for p in bars if p], axes)
-            names = [name for name, *_ in table.combinations]
-            axes.set(title=task, ylabel="dev score x 100", xticks=range(len(names)))
-            axes.set_xticklabels(names, rotation=30, ha="right")
-        entries = {label: bar for axes in panels for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-        canvas.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=2)
-        caption = (
-            f"{table.title}: {model}. Mean over {seeds_text(sorted({p.n for p in best.values()}))}, error bars one "
-            f"standard deviation (ddof {DDOF}), selected on the dev set. The axes do not start at 0."
-        )
-        return finished(f"{table.name}_bars_{model}", canvas, caption, _label(table))
-
-
-def _start_near(points: list[GridPoint], axes) -> None:
-    """Let the axis begin shortly below the lowest bar, where differences of a point are visible."""
-    if points:
-        lows = [p.mean - (p.std() or 0.0) for p in points]
-        highs = [p.mean + (p.std() or 0.0) for p in points]
-        margin = 0.15 * (max(highs) - min(lows)) or 1.0
-        axes.set_ylim(min(lows) - 2 * margin, max(highs) + margin)
-
-
-def dose_plots(changes: pd.DataFrame, table: PaperTable) -> list[Figure]:
-    """Draw, per model, what noise changes against its scale; nothing where a table has fewer than three scales.
-
-    changes: see `changes.changes_table`.
-    """
-    if changes.empty or changes["hype_eps"].nunique() < 3:
+    if not section.experiment.combinations or not section.runs["score"].notna().any():
         return []
-    changes = changes[changes["hype_eps"].notna()]  # another seed has no scale
-    return [_dose_plot(group, table, str(model)) for model, group in changes.groupby("model", sort=False)]
+    best = selected(summarised(section.runs)).set_index(["model", "task", "method"])
+    return [
+        _combination_figure(section, best.loc[model], model, note) for model in section.models if model in best.index
+    ]
 
 
-def _dose_plot(changes: pd.DataFrame, table: PaperTable, model: str) -> Figure:
-    tasks = [task for task in table.tasks if task in set(changes["task"])]
-    kinds = sorted(set(changes["hype_type"]))
-    rows = {"share": ("predictions that differ, %", 100), "gain": ("score difference, points", 1)}
+def _combination_figure(section: Section, best: pd.DataFrame, model: str, note: str) -> Figure:
+    title = f"{written(model)}: techniques alone and with HyPe-N"
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(3.5 * max(2, len(tasks)), 5.0), layout="constrained")
-        panels = canvas.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
-        for (value, (label, factor)), of_row in zip(rows.items(), panels, strict=True):
-            for axes, task in zip(of_row, tasks, strict=True):
-                for kind, group in changes[changes["task"] == task].groupby("hype_type"):
-                    place = kinds.index(kind)
-                    by_eps = group.groupby("hype_eps")[value].mean() * factor
-                    look = {"color": PALETTE[place], "marker": MARKERS[place]}
-                    axes.plot(by_eps.index, by_eps, linestyle=LINES[place], label=f"HyPe-{kind[0].upper()}", **look)
-                    axes.scatter(group["hype_eps"], group[value] * factor, 14, alpha=0.5, **look)
-                axes.axhline(0, color=INK, linewidth=0.8)
-                axes.set(xscale="log", title=task if value == "share" else "")
-            of_row[0].set_ylabel(label)
-        for axes in panels[1]:
-            axes.set_xlabel("scale of the noise (eps)")
-            axes.xaxis.set_major_formatter("{x:g}")  # the default writes powers of ten as formulas
-        drawn = {line.get_label(): line for axes in panels[0] for line in axes.get_legend_handles_labels()[0]}
-        panels[0][0].legend(drawn.values(), drawn)  # a task may lack a form so far
+        canvas, panels = _panels(len(section.tasks), 2.6, sharey=False)
+        names = [name for name, *_ in section.experiment.combinations]
+        for axes, task in zip(panels, section.tasks, strict=True):
+            heights = []
+            for x, (_, *pair) in enumerate(section.experiment.combinations):
+                for side, method in enumerate(pair):
+                    if (task, method) not in best.index:
+                        axes.annotate(
+                            "-", (x + 0.4 * side - 0.2, 0.02), xycoords=("data", "axes fraction"), ha="center"
+                        )
+                        continue
+                    row, look = best.loc[task, method], look_of("hype-n" if side else VANILLA)
+                    sd = 0.0 if np.isnan(row["sd"]) else row["sd"]
+                    axes.bar(x + 0.4 * side - 0.2, row["mean"], 0.38, yerr=sd, ecolor=INK, capsize=3, edgecolor=INK,
+                             color=look["color"], label=("alone", "with HyPe-N")[side])  # fmt: skip
+                    heights += [row["mean"] - sd, row["mean"] + sd]
+            if heights:
+                room = 0.15 * (max(heights) - min(heights)) or 1.0
+                axes.set_ylim(min(heights) - 2 * room, max(heights) + room)
+            axes.set(title=written(task), ylabel="dev score x 100")
+            axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        marks = {label: bar for axes in panels for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        canvas.legend(marks.values(), marks, loc="outside upper center", ncols=2)
+        counts = sorted(set(best["n"].astype(int)))
         caption = (
-            f"{table.title}: {model}. Each run with noise beside the run of the same seed without noise, neither with "
-            f"dropout. Line: mean over {_runs_text(changes)}; small marks: the runs."
+            f"{title}. Mean over {seeds_text(counts)}, error bars one standard deviation, selected on the dev set. The "
+            "axes do not start at 0."
         )
-        return finished(f"{table.name}_dose_{model}", canvas, caption, _label(table))
+        return finished(f"{section.name}_bars_{model}", canvas, caption, note)
 
 
-def _runs_text(changes: pd.DataFrame) -> str:
-    """Count the seeds behind each point of a line, and its runs where a seed has several (learning rates)."""
-    points = changes.groupby(["task", "hype_type", "hype_eps"])["seed"].agg(["nunique", "size"])
-    seeds, runs = (sorted(set(points[name])) for name in ("nunique", "size"))
-    return seeds_text(seeds) + ("" if (points["nunique"] == points["size"]).all() else f" ({range_text(runs)} runs)")
-
-
-def layer_plots(layers: pd.DataFrame, table: PaperTable) -> list[Figure]:
-    """Draw figures 3 and 4: per model and set, the selected runs' values by layer. layers: values x 100."""
-    groups = [] if layers.empty else layers.groupby(["model", "analysis", "target"], sort=False)
+def layer_figures(section: Section, note: str) -> list[Figure]:
+    """Draw figures 3 and 4: per model and set, the selected runs' values by layer."""
+    if section.layers.empty:
+        return []
     return [
         layer_plot(
-            group,
-            f"{table.name}_{target}_{model}",
-            f"{table.name.replace('_', ' ').capitalize()}: {analysis}, {target}",
+            group.assign(method=[written(m) for m in group["method"]], look=group["method"]),
+            f"{section.name}_{target}_{model}",
+            f"{analysis.capitalize()} on {written(target)}",
             LAYER_LABELS[analysis],
-            f"Model: {model}. {_label(table)}".strip(),
+            f"Model: {model}. {note}".strip(),
         )
-        for (model, analysis, target), group in groups
+        for (model, analysis, target), group in section.layers.groupby(["model", "analysis", "target"], sort=False)
     ]
 
 
@@ -156,13 +252,8 @@ def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
     """Make a canvas with two panels a row, `height` inches each."""
     columns = min(2, count)
     rows = -(-count // columns)
-    canvas = Canvas(figsize=(7.0, height * rows + 0.4), layout="constrained")
+    canvas = Canvas(figsize=(7.0, height * rows + 0.6), layout="constrained")
     panels = list(canvas.subplots(rows, columns, squeeze=False, **options).flat)
     for spare in panels[count:]:
         spare.set_axis_off()
     return canvas, panels[:count]
-
-
-def _label(table: PaperTable) -> str:
-    """Say what the numbers are where they are not the paper's experiment."""
-    return " ".join(f"{text.rstrip('.')}." for text in (table.narrowing_text, table.data_text) if text)

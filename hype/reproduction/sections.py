@@ -1,169 +1,350 @@
-"""What one command line asks for: an experiment, or the sections of a study, with their runs."""
+"""What one command line asks for: an experiment, or the sections of a study, with their runs as a table."""
 
-import argparse
-import dataclasses
 import os
-import shlex
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from hype.data.tasks import nli_folder
+import pandas as pd
+
+from hype.analysis.layers import layer_table
+from hype.data.tasks import nli_folder, sample_text
 from hype.errors import InputError
 from hype.packaged import packaged_model
-from hype.reproduction.expansion import Cell, expand
-from hype.reproduction.experiments import Experiment, load
-from hype.reproduction.narrowing import Narrowing, narrowing_text
-from hype.reproduction.options import narrowing_of, parser
-from hype.reproduction.state import FINISHED, state_of
-from hype.reproduction.studies import STUDIES, Study, load_study
+from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, Study, StudySection, load, written
+from hype.reproduction.runs import Known, Overrides, RunSpec, expand, overrides_text
+from hype.reproduction.statistics import best_rates, selected, summarised
+from hype.reproduction.status import FINISHED, MISSING, State, state_of
 
-# A study's narrowing is its own. Where it is to be shown, not run, these stand for its data: a report names no machine.
-NARROWING_FLAGS = (
-    "models", "tasks", "methods", "variants", "hype_eps", "seeds", "learning_rates", "max_train_samples",
-    "max_analysis_samples",
-)  # fmt: skip
+# Where a study is to be shown, not run, these stand for its data: a report names no machine.
 PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
-
 PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # of an analysis, besides data_dir
 WANTED = {
-    **dict.fromkeys(("--data_dir", "GLUE_DIR"), "the one that holds CoLA/, RTE/ ..."),
-    "--nli_dir": "the one that holds SNLI/, SICK/, SciTail/",
-    "--adv_file": "AdvGLUE's dev.json",
+    "data_dir": "the folder that holds CoLA/, RTE/ ...",
+    "nli_dir": "the folder that holds SNLI/, SICK/, SciTail/",
+    "adv_file": "AdvGLUE's dev.json",
 }
+RUN_COLUMNS = [
+    "model", "data", "task", "method", "variant", "learning_rate", "seed", "status", "score", "majority", "dev_score",
+    "collapsed", "predictions", "hype_type", "hype_eps", "train_s", "key", "name", "command",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Section:
-    """One experiment as it is narrowed, and its runs. name: of its files; title: None for the experiment's."""
+    """One experiment with what is asked for in it, its runs and how they stand.
+
+    Attributes:
+        name: of a study's section, or of the experiment.
+        specs, states: the runs and how each stands; none while it waits.
+        waits_for: what must be there before the learning rates are known, "" if they are.
+        planned: the runs that wait, with learning rates that stand for those to be chosen.
+    """
 
     name: str
-    title: str | None
+    title: str
     experiment: Experiment
-    narrowing: Narrowing
-    cells: list[Cell]
+    overrides: Overrides
+    specs: list[RunSpec]
+    states: list[State]
+    text: str = ""
+    waits_for: str = ""
+    planned: tuple[RunSpec, ...] = ()
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row for each run (see RUN_COLUMNS), scores x 100; in tables 6 and 7 one for each run and set."""
+        rows = []
+        for spec, state in zip(self.specs, self.states, strict=True):
+            rows += [_row(self.experiment, spec, state, target) for target in _targets(self.experiment, spec)]
+        return pd.DataFrame(rows, columns=RUN_COLUMNS).astype({"score": float, "dev_score": float, "majority": float})
 
     @property
-    def narrowing_text(self) -> str:
-        return narrowing_text(self.experiment, self.narrowing)
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(self.runs["task"]))
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(self.runs["model"]))
+
+    @property
+    def methods(self) -> list[str]:
+        return [m.name for m in self.experiment.methods if m.name in set(self.runs["method"])]
+
+    def counterpart(self, method: str) -> str:
+        """Return what a method adds to, vanilla or its control without dropout: that with the same hidden dropout."""
+        flags = {m.name: m.flags for m in self.experiment.methods}
+        has_dropout = flags[method].get("dropout_rate") == flags[VANILLA]["dropout_rate"]
+        return VANILLA if has_dropout or CONTROL not in self.methods else CONTROL
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the experiment, and of those of its own models that are not replaced."""
+        replaced = {name for name, path in (self.overrides.models or {}).items() if path}
+        models = [m.note for m in self.experiment.models if m.note and m.name not in replaced]
+        return [*self.experiment.notes, *models]
+
+    @property
+    def differences(self) -> str:
+        """How the section differs from the paper's experiment; "" where it does not."""
+        return overrides_text(self.experiment, self.overrides)
+
+    @property
+    def sample(self) -> str:
+        """What the data are where they are a sample and no benchmark: of the tasks trained on and of those analysed."""
+        sets = [target.removesuffix("-mm") for of_task in self.experiment.targets.values() for target in of_task]
+        folders = {self.overrides.data_dir_of(name) for name in (*self.experiment.tasks, *sets)}
+        return " ".join(dict.fromkeys(filter(None, map(sample_text, sorted(filter(None, folders))))))
+
+    @property
+    def counts(self) -> str:
+        """How many runs there are, and how they stand."""
+        counts = Counter(state.status for state in self.states)
+        lacking = Counter(state.lacks for state in self.states if state.lacks)
+        text = ", ".join(f"{counts[status]} {status}" for status in counts)
+        return f"{len(self.specs)} runs: {text}" + "".join(f", {n} without {what}" for what, n in lacking.items())
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """A row for each finished run, analysed set and layer (figures 3 and 4), of the selected grid points, x 100."""
+        parts = []
+        for spec, state in zip(self.specs, self.states, strict=True):
+            if spec.analysis is None or self.experiment.is_scored_elsewhere:
+                continue
+            for target, record in (state.analyses or {}).items():
+                names = {name: getattr(spec, name) for name in ("model", "data", "task", "variant", "learning_rate")}
+                part = layer_table([record]).assign(**names, method=spec.method, target=target)
+                parts.append(part.assign(analysis=spec.analysis.name, score=100 * part["score"]))
+        if not parts:
+            return pd.DataFrame()
+        best = selected(summarised(self.runs))[["model", "data", "task", "method", "variant", "learning_rate"]]
+        return pd.concat(parts, ignore_index=True).merge(best)
 
 
-def sections_of(options: argparse.Namespace, is_to_run: bool) -> list[Section]:
-    """Return what the options ask for: one section for an experiment, one or more for a study.
+def _targets(experiment: Experiment, spec: RunSpec) -> tuple[str | None, ...]:
+    return spec.analysis.targets if experiment.is_scored_elsewhere else (None,)
+
+
+def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None) -> list:
+    record = state.record if state.has_score else {}
+    status = FINISHED if state.has_score else state.status
+    model, task, score = spec.model, spec.task, record.get("score")
+    predictions, majority, dev_score = record.get("predictions"), record.get("majority_score"), score
+    if target is not None:
+        model, task = _model_name(experiment, spec), target
+        analysis = (state.analyses or {}).get(target)
+        score = analysis and analysis["results"]["accuracy"]
+        status = FINISHED if analysis else MISSING if state.status == FINISHED else state.status
+        predictions = majority = None
+    flags, timings = spec.flags, record.get("timings", {})
+    is_noisy = "hype_type" in flags
+    return [
+        model, spec.data, task, spec.method, spec.variant, spec.learning_rate, spec.seed,
+        status,
+        _points(score), _points(majority), _points(dev_score), bool(record) and _is_collapsed(record, target),
+        predictions, flags.get("hype_type", "none"), float(flags.get("hype_eps", 1e-5)) if is_noisy else float("nan"),
+        None if "first_step" in timings else timings.get("train_s"), spec.key, spec.folder.name, spec.command,
+    ]  # fmt: skip
+
+
+def _points(score: float | None) -> float:
+    return float("nan") if score is None else 100 * score
+
+
+def _is_collapsed(record: dict, target: str | None) -> bool:
+    """Return whether a finished run gives every dev example the same label (regression: has no score)."""
+    if target is not None:
+        return False
+    labels = record.get("predictions")
+    return len(set(labels)) == 1 if labels else record.get("score") is None
+
+
+def _model_name(experiment: Experiment, spec: RunSpec) -> str:
+    """Name the model of table 7, which scores models of two training sets on the same sets."""
+    others = [t for other, sets in experiment.targets.items() if other != spec.task for t in sets]
+    is_ambiguous = set(others) & set(experiment.targets[spec.task])
+    return f"{spec.model}, trained on {written(spec.task)}" if is_ambiguous else spec.model
+
+
+def section_of(
+    experiment: Experiment, overrides: Overrides, folder: Path, published: dict | None = None, keep_models=False, **more
+) -> Section:
+    """Expand an experiment and read how its runs stand.
+
+    Args:
+        more: fields of `Section` in the place of the experiment's.
 
     Raises:
-        InputError: unknown names, places where nothing is, or flags that do not fit.
+        InputError: unknown names, or two methods that would be one run.
     """
-    is_study = options.experiment in STUDIES
-    # A study is shown by the hashes of its data, wherever these are.
-    if not is_study or is_to_run or options.dry_run:
-        _require_places(options)
-    if is_study:
-        return _of_study(load_study(options.experiment), options, is_to_run)
-    if options.sections:
-        raise InputError("--sections: only a study has sections")
-    experiment, narrowing = load(options.experiment), narrowing_of(options)
-    return [Section(experiment.name, None, experiment, narrowing, _cells(experiment, narrowing, options))]
-
-
-def _cells(experiment: Experiment, narrowing: Narrowing, options: argparse.Namespace) -> list[Cell]:
-    """List the runs of a section, unless one would stand in its table as several methods."""
-    count = narrowing.max_analysis_samples
+    count = overrides.max_analysis_samples
     if count is not None and not experiment.targets:
         raise InputError(f"--max_analysis_samples {count}: in {experiment.name} nothing is analysed; leave it out")
-    cells = expand(experiment, narrowing, results_dir_of(options), options.keep_models)
+    specs = expand(experiment, overrides, folder, keep_models)
     methods: dict[tuple, dict[str, None]] = {}
-    for cell in cells:
-        methods.setdefault((cell.model, cell.folder), {})[cell.method] = None
+    for spec in specs:
+        methods.setdefault((spec.model, spec.folder), {})[spec.method] = None
     same = next((list(names) for names in methods.values() if len(names) > 1), None)
     if same:
-        eps = narrowing.hype_eps
+        eps = overrides.hype_eps
         cause = "--models: so few layers make" if eps is None else f"--hype_eps {eps:g} makes"
         raise InputError(f"{cause} one run of {', '.join(map(repr, same))}; keep one of them by --methods")
-    return cells
+    title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
+    fields = {"name": experiment.name, "title": title} | more
+    return Section(
+        experiment=experiment, overrides=overrides, specs=specs,
+        states=[state_of(spec, published) for spec in specs], **fields
+    )  # fmt: skip
 
 
-def _require_places(options: argparse.Namespace) -> None:
-    """Refuse what is not there: a run is named by what its data hold."""
-    places = {f"--{name}": getattr(options, name) for name in PLACES}
-    if options.data_dir is None:
-        places["GLUE_DIR"] = Narrowing().data_dir
-    for flag, place in places.items():
-        is_file = flag == "--adv_file"
-        if place is None or (os.path.isfile if is_file else os.path.isdir)(place):
-            continue
-        reason = "a file, not a folder" if os.path.isfile(place) else f"no such {'file' if is_file else 'folder'}"
-        raise InputError(f"{flag} {place}: {reason}; give {WANTED[flag]}")
+def study_sections(
+    study: Study,
+    folder: Path,
+    published: dict[str, dict],
+    wanted: list[str] | None = None,
+    places: dict[str, str | None] | None = None,
+    models: dict[str, str] | None = None,
+    keep_models: bool = False,
+    flags: dict | None = None,
+) -> list[Section]:
+    """Return the sections of a study with their runs.
 
-
-def results_dir_of(options: argparse.Namespace) -> Path:
-    """Return where the records lie; those of a study have a folder of their own.
+    Args:
+        wanted: names of sections; None: all.
+        places: data_dir, nli_dir, adv_file where they are at hand; None: nothing is to be run.
+        models: key of the study's models -> its folder; others are installed when a section to be run needs them.
+        flags: further flags of every run.
 
     Raises:
-        InputError: it is no folder, or cannot be read.
+        InputError: an unknown section, or other data or another model than the study's.
     """
-    own = options.experiment if options.experiment in STUDIES else ""
-    folder = options.results_dir or Path("results") / own
-    for place in (folder, folder / "runs"):
-        try:
-            next(place.iterdir(), None)
-        except FileNotFoundError:
-            pass  # made by the first run
-        except OSError as error:
-            raise InputError(f"--results_dir {place}: {error.strerror}; name a folder that you can read") from None
-    return folder
-
-
-def _of_study(study: Study, options: argparse.Namespace, is_to_run: bool) -> list[Section]:
-    given = [name for name in NARROWING_FLAGS if getattr(options, name) is not None]
-    if given:
-        raise InputError(f"--{given[0]}: {study.name} has its own; reproduce an experiment to narrow it yourself")
-    names = [entry.name for entry in study.entries]
-    unknown = [name for name in options.sections or () if name not in names]
+    names = [entry.name for entry in study.sections]
+    unknown = [name for name in wanted or () if name not in names]
     if unknown:
         raise InputError(f"--sections {unknown[0]}: {study.name} has {', '.join(names)}")
-    places, model = PLACES, study.model
-    if is_to_run:
-        places, model = _places(study, options), packaged_model()
-    sections = []
-    for entry in study.entries:
-        if options.sections and entry.name not in options.sections:
+    given = {name: (places or {}).get(name) or place for name, place in PLACES.items()}
+    found = []
+    for entry in study.sections:
+        if wanted and entry.name not in wanted:
             continue
+        rates, waits_for = {}, ""
+        if entry.rates_of:
+            (base,) = study_sections(study, folder, published, [entry.rates_of], None, models, flags=flags)
+            rates, waits_for = _chosen_rates(entry, base)
+        model = study.models[entry.model]
+        path = (models or {}).get(entry.model)
+        if path is None:
+            path = packaged_model(model.name) if places is not None and not waits_for else model.path
+        overrides = _overrides(entry, Known(model, study.data), path, given, rates, flags)
         experiment = load(entry.experiment)
-        narrowing = narrowing_of(parser().parse_args([entry.experiment, *shlex.split(entry.flags)]))
-        # One model stands in for all of the paper's that the section is about: its first.
-        models = {experiment.models[0].name: model}
-        narrowing = dataclasses.replace(narrowing, models=models, fingerprints=study.fingerprints, **places)
-        cells = _cells(experiment, narrowing, options)
-        sections.append(Section(entry.name, entry.title, experiment, narrowing, cells))
-        if is_to_run:
-            _require_place(study, sections[-1], options)
-    return sections
+        more = {"name": entry.name, "title": entry.title, "text": entry.text, "waits_for": waits_for}
+        if waits_for:
+            planned = tuple(expand(experiment, overrides, folder))
+            overrides = replace(overrides, learning_rates=None)
+            found.append(
+                Section(experiment=experiment, overrides=overrides, specs=[], states=[], planned=planned, **more)
+            )
+        else:
+            found.append(section_of(experiment, overrides, folder, published, keep_models, **more))
+    return found
 
 
-def _require_place(study: Study, section: Section, options: argparse.Namespace) -> None:
-    """Refuse a section if what it is still to do, or the lines to be printed, would need a place that is not given."""
-    name = PLACE_OF.get(section.experiment.analysis)
-    if name is None or getattr(section.narrowing, name) != PLACES[name]:
-        return
-    states = [state_of(cell) for cell in section.cells] if options.run else []
-    is_needed = any(s.is_open or (options.retry_failed and s.status != FINISHED) for s in states)
-    if is_needed or (options.commands and any(PLACES[name] in cell.argv for cell in section.cells)):
-        remedy = f"give {WANTED[f'--{name}']}, or leave it out by --sections"
-        raise InputError(f"--{name}: the section {section.name} of {study.name} needs it; {remedy}")
+def _chosen_rates(entry: StudySection, base: Section) -> tuple[dict[str, tuple[float, ...]], str]:
+    """Return each task's learning rate, and what is missing before they are known."""
+    chosen = best_rates(base.runs)
+    if chosen is None:
+        return dict.fromkeys(base.tasks, (1e-4,)), f"the runs of {base.name}"
+    tasks = entry.overrides.get("tasks", chosen)
+    edges = [f"{written(task)} {chosen[task][0]:g}" for task in tasks if task in chosen and chosen[task][1]]
+    reason = f"{base.name} with further learning rates: the best is at the edge of its grid ({', '.join(edges)})"
+    return {task: (rate,) for task, (rate, _) in chosen.items()}, reason if edges else ""
 
 
-def _places(study: Study, options: argparse.Namespace) -> dict[str, str]:
-    """Return where the data lie. What is not given is only missed by a run that is still to do."""
-    given = {name: getattr(options, name) for name in PLACES}
-    given["data_dir"] = given["data_dir"] or Narrowing().data_dir
-    if given["data_dir"] is None:
+def _overrides(entry: StudySection, known: Known, model: str, places: dict, rates: dict, flags: dict | None):
+    """Make a section's overrides of its JSON: lists become tuples, the model stands in for the experiment's first."""
+    content = dict(entry.overrides)
+    if rates:
+        content["learning_rates"] = {task: rates[task] for task in content.get("tasks", rates)}
+    for name in ("tasks", "methods", "variants", "seeds"):
+        if name in content:
+            content[name] = tuple(content[name])
+    found = content.get("learning_rates")
+    if isinstance(found, dict):
+        content["learning_rates"] = {task: tuple(of_task) for task, of_task in found.items()}
+    elif found is not None:
+        content["learning_rates"] = tuple(found)
+    content["flags"] = content.get("flags", {}) | (flags or {})
+    models = {load(entry.experiment).models[0].name: model}
+    return Overrides(models=models, known=known, is_repeat=entry.is_repeat, **content, **places)
+
+
+def require_places(study: Study, sections: list[Section], is_retried: bool, is_printed: bool) -> None:
+    """Refuse sections if what they are still to do, or the lines to be printed, would need a place that is not given.
+
+    Raises:
+        InputError: names the section, the place and the flag.
+    """
+    for section in sections:
+        name = PLACE_OF.get(section.experiment.analysis)
+        if name is None or getattr(section.overrides, name) != PLACES[name]:
+            continue
+        is_needed = any(s.is_open or (is_retried and s.status != FINISHED) for s in section.states)
+        if is_needed or (is_printed and any(PLACES[name] in spec.argv for spec in section.specs)):
+            raise InputError(
+                f"--{name}: the section {section.name} of {study.name} needs it; give {WANTED[name]}, or leave the "
+                "section out by --sections"
+            )
+
+
+def places_of(study: Study, given: dict[str, str | None]) -> dict[str, str | None]:
+    """Return where a study's data lie.
+
+    Raises:
+        InputError: without a GLUE folder: a study knows no hub.
+    """
+    data_dir = given["data_dir"] or Overrides().data_dir
+    if data_dir is None:
         raise InputError(f"--data_dir: {study.name} needs the GLUE folder that it was made with (or variable GLUE_DIR)")
-    given["nli_dir"] = nli_folder(given["nli_dir"], given["data_dir"])
-    return {name: given[name] or place for name, place in PLACES.items()}
+    return given | {"data_dir": data_dir, "nli_dir": nli_folder(given["nli_dir"], data_dir)}
 
 
-def runs_of(sections: list[Section]) -> list[Cell]:
-    """List every run once; one of whose model several analyses are made, once for each of them."""
-    cells = {(cell.folder, cell.analysis and cell.analysis.name): cell for s in sections for cell in s.cells}
-    analysed = {folder for folder, analysis in cells if analysis is not None}
-    return [cell for (folder, analysis), cell in cells.items() if analysis is not None or folder not in analysed]
+def require_existing(given: dict[str, str | None]) -> None:
+    """Refuse a place where nothing is: a run is named by what its data hold.
+
+    Raises:
+        InputError: names the flag, and what is there.
+    """
+    named = {f"--{name}": (name, place) for name, place in given.items()}
+    if given["data_dir"] is None:
+        named["GLUE_DIR"] = ("data_dir", Overrides().data_dir)
+    for flag, (name, place) in named.items():
+        if place is None or (os.path.isfile if name == "adv_file" else os.path.isdir)(place):
+            continue
+        kind = "file" if name == "adv_file" else "folder"
+        reason = "a file, not a folder" if os.path.isfile(place) else f"no such {kind}"
+        raise InputError(f"{flag} {place}: {reason}; give {WANTED[name]}")
+
+
+def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
+    """List every run once with its state; one of whose model several analyses are made, once for each of them."""
+    found = {
+        (spec.folder, spec.analysis and spec.analysis.name): (spec, state)
+        for section in sections
+        for spec, state in zip(section.specs, section.states, strict=True)
+    }
+    analysed = {folder for folder, analysis in found if analysis is not None}
+    return [pair for (folder, analysis), pair in found.items() if analysis is not None or folder not in analysed]
+
+
+def all_runs(sections: Sequence[Section]) -> pd.DataFrame:
+    """Put the runs of several sections into one table, each run once, methods by what they do (see `effect_method`)."""
+    tables = [s.runs.assign(section=s.name) for s in sections if len(s.specs) and not s.experiment.is_scored_elsewhere]
+    if not tables:
+        return pd.DataFrame(columns=[*RUN_COLUMNS, "section"])
+    runs = pd.concat(tables, ignore_index=True).drop_duplicates("key")
+    is_plain = runs["method"].str.fullmatch(r"hype-[nu]( \S+)?")
+    noise = runs["hype_type"].map({"normal": "hype-n", "uniform": "hype-u"})
+    named = noise + " " + runs["hype_eps"].map("{:g}".format)
+    return runs.assign(method=runs["method"].where(~is_plain, named), variant="")

@@ -1,298 +1,295 @@
-"""The numbers of a report: the paper's protocol and, beside it, the honest view of the same runs.
+"""The numbers of a report: means, paired effects with intervals, and the one rule by which an effect is judged.
 
-Scores come in as fractions and leave as points (x 100), as the paper prints them.
+Scores are points (x 100), as the paper prints them. Intervals are Student's t intervals over seeds, with equal weight
+for each task; they say nothing of other dev sets. There is no test beside them that could contradict them: effects are
+told apart where the 95 % interval excludes 0, and absent within a margin where the 90 % interval lies inside it (two
+one-sided tests at 5 %, Schuirmann 1987).
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hype.errors import InputError
-
-# One row of `runs` is one cell of an experiment. status: finished, diverged, failed or missing; score: 0..1 or NaN
-# (Matthews: -1..1); variant: the grid point for people ("eps 1e-05", or ""); majority_score: NaN where undefined;
-# dev_score: by which grid points are selected, the run's own, whatever score is shown; is_constant: "yes" or "no",
-# whether all dev examples got one label, "" where the record does not tell.
-IDENTITY = ["model", "task", "method", "variant", "learning_rate", "seed"]
-RUN_COLUMNS = [*IDENTITY, "status", "score", "majority_score", "train_s", "dev_score", "is_constant", "run_id",
-               "folder", "command"]  # fmt: skip
-TEXT_COLUMNS = ["variant", "is_constant", "run_id", "folder", "command"]
-STATUSES = ("finished", "diverged", "failed", "missing")
 ALL_TASKS = "all tasks"
-DDOF = 1  # The paper does not name its own. ddof 0 stands beside it in the CSV file.
-LEAST_FOR_INTERVAL, LEAST_FOR_TEST = 3, 5
-RESAMPLES, FLIPS = 9999, 2**14  # FLIPS: exact up to 14 differences
-BOOTSTRAP_SEED = 0
+MARGINS = (0.5, 1.0)  # points within which an effect counts as none
+LEAST = 3  # values: fewer say nothing
+POWER = 0.8
+GRID_POINT = ["model", "data", "task", "method", "variant", "learning_rate"]
+PAIR = ["model", "data", "task", "seed", "learning_rate"]
 
 
 @dataclass(frozen=True)
-class PaperTable:
-    """One table or figure of the paper: what is compared, and what is printed.
+class Estimate:
+    """The mean of several groups of values, each group with the same weight. se, df: None where a group has one."""
+
+    n: int
+    mean: float
+    se: float | None = None
+    df: float | None = None
+
+    def interval(self, level: float = 0.95) -> tuple[float, float] | None:
+        """Return a two-sided t interval; None from fewer than `LEAST` values."""
+        if self.se is None or self.n < LEAST:
+            return None
+        half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
+        return self.mean - half, self.mean + half
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest effect that so many values with this spread find in 4 of 5 studies."""
+        if self.interval() is None:
+            return None
+        return float(stats.t.ppf(0.975, self.df) + stats.t.ppf(POWER, self.df)) * self.se
+
+    @property
+    def margin(self) -> float | None:
+        """The smallest of `MARGINS` within which the mean lies (90 % interval); None if outside of all."""
+        interval = self.interval(0.9)
+        inside = [m for m in MARGINS if interval and -m < interval[0] and interval[1] < m]
+        return inside[0] if inside else None
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether the 95 % interval excludes 0."""
+        interval = self.interval()
+        return interval is not None and (interval[0] > 0 or interval[1] < 0)
+
+
+def estimate(groups: Iterable[Sequence[float]]) -> Estimate | None:
+    """Estimate the mean over groups of equal weight (stratified); of one group it is the usual t interval.
+
+    The degrees of freedom are Welch and Satterthwaite's: groups have variances of their own.
+    """
+    groups = [np.asarray(group, float) for group in groups if len(group)]
+    if not groups:
+        return None
+    n, mean = sum(map(len, groups)), float(np.mean([group.mean() for group in groups]))
+    if min(map(len, groups)) < 2:
+        return Estimate(n, mean)
+    variances = np.array([group.var(ddof=1) / len(group) for group in groups])
+    total = variances.sum()
+    freedoms = np.array([len(group) - 1 for group in groups])
+    df = float(total**2 / (variances**2 / freedoms).sum()) if total > 0 else float(freedoms.sum())
+    return Estimate(n, mean, float(np.sqrt(total)) / len(groups), df)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Method minus reference, over pairs of runs that have all else in common: data, seed, learning rate.
+
+    Each seed of a task gives one value: the mean over its learning rates and, in tables 6 and 7, which score one run on
+    several sets, over these.
 
     Attributes:
-        name: "table_1".
-        models, tasks, methods: names as in `runs`, in the order of the report.
-        control: the method that is vanilla without dropout; the paper has none.
-        printed: (model, method, task) -> (score x 100, its standard deviation), None where not printed or legible.
-            Of the whole table, also where the runs are narrowed.
-        printed_averages: (model, method) -> the printed average over the tasks of `printed`.
-        printed_gains: (model, method) -> the printed mean gain over `vanilla` (tables 3 and 4).
-        narrowing_text: how the runs were narrowed, "" at full scale.
-        data_text: what the data is where it is not the benchmark's ("sample data written for this project"), else "".
-        notes: what a reader must know of this table, a sentence or two each.
-        with_dropout: the methods that are trained with vanilla's dropout, so that vanilla is what they add to.
-        combinations: (technique, method alone, method with HyPe) of figure 2.
-        is_selected_elsewhere: the scores are not the dev scores by which grid points are selected (tables 6 and 7).
-    """
-
-    name: str
-    title: str
-    paper_reference: str
-    models: Sequence[str]
-    tasks: Sequence[str]
-    methods: Sequence[str]
-    control: str
-    printed: dict[tuple[str, str, str], tuple[float | None, float | None]] = field(default_factory=dict)
-    printed_averages: dict[tuple[str, str], float] = field(default_factory=dict)
-    printed_gains: dict[tuple[str, str], float] = field(default_factory=dict)
-    narrowing_text: str = ""
-    data_text: str = ""
-    notes: Sequence[str] = ()
-    vanilla: str = "vanilla"
-    with_dropout: Sequence[str] = ()
-    combinations: Sequence[tuple[str, str, str]] = ()
-    is_selected_elsewhere: bool = False
-
-    def counterpart(self, method: str) -> str:
-        """Return what the method adds to, vanilla or the control: that which has the same hidden dropout."""
-        return self.vanilla if method in self.with_dropout else self.control
-
-
-@dataclass(frozen=True)
-class GridPoint:
-    """All seeds of one learning rate and variant of a method.
-
-    scores: seed -> points, finished runs alone. dev_mean: what grid points are selected by, in points.
+        estimate: of the mean difference in points; None without a pair.
+        without_collapsed: the same without pairs of which a run predicts a single class; None if there are none such.
+        identical, compared: pairs with the same predictions, pairs with predictions.
+        flips: the mean share of dev predictions that differ; None without predictions.
+        collapsed: pairs of which a run predicts a single class.
+        is_at_majority: both sides score no better than the majority class.
+        planned: how many pairs there are to be.
     """
 
     model: str
-    task: str
-    method: str
-    variant: str
-    learning_rate: float
-    scores: dict[int, float]
-    planned: int
-    statuses: Counter
-    collapsed: int
-    dev_mean: float
-
-    @property
-    def n(self) -> int:
-        return len(self.scores)
-
-    @property
-    def is_complete(self) -> bool:
-        return self.n == self.planned
-
-    @property
-    def mean(self) -> float | None:
-        return float(np.mean(list(self.scores.values()))) if self.scores else None
-
-    def std(self, ddof: int = DDOF) -> float | None:
-        """Return the standard deviation over seeds; None for one seed."""
-        return float(np.std(list(self.scores.values()), ddof=ddof)) if self.n > 1 else None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The paper's protocol for one model, task and method. best: None while no grid point has all its seeds."""
-
-    points: list[GridPoint]
-    best: GridPoint | None
-
-    @property
-    def complete_count(self) -> int:
-        return sum(point.is_complete for point in self.points)
-
-    @property
-    def most_finished(self) -> GridPoint:
-        return max(self.points, key=lambda point: point.n)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Method minus reference, in points, over pairs of equal seed and learning rate.
-
-    Pairs of one seed share the head's initialisation and the order of the data, so they are no independent evidence:
-    each seed (for `ALL_TASKS` each task and seed; in tables 6 and 7, which score one run on several sets, each seed)
-    gives one value, the mean over its learning rates; `n` counts them.
-    `pairs` of `planned` pairs had both scores. low, high: None for n < 3; p, p_holm: None for n < 5.
-    """
-
-    model: str
+    data: str
     task: str
     method: str
     variant: str
     reference: str
-    n: int
+    estimate: Estimate | None
+    without_collapsed: Estimate | None
     pairs: int
     planned: int
-    mean: float | None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    p_holm: float | None = None
+    identical: int = 0
+    compared: int = 0
+    flips: float | None = None
+    collapsed: int = 0
+    is_at_majority: bool = False
+
+    @property
+    def n(self) -> int:
+        return self.estimate.n if self.estimate else 0
+
+    @property
+    def verdict(self) -> str:
+        """Say what follows, by the one rule of this file."""
+        if self.estimate is None:
+            return "no pair yet"
+        prefix = "at majority level, proves nothing; " if self.is_at_majority else ""
+        if self.compared and self.identical == self.compared == self.pairs:
+            return f"{prefix}identical predictions in {self.identical} of {self.pairs} runs"
+        return prefix + judged(self.estimate)
 
 
-def checked(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs without repeated rows, absent texts as "".
+def judged(found: Estimate) -> str:
+    """Say what an interval supports."""
+    if found.interval() is None:
+        return f"too few to say (n {found.n})"
+    inside = f"within ±{found.margin:g}" if found.margin else ""
+    if found.is_told_apart:
+        return ("higher" if found.mean > 0 else "lower") + (f", but {inside}" if inside else "")
+    if inside:
+        return f"no effect {inside}"
+    return f"not told apart (could detect {found.detectable:.1f})"
 
-    Raises:
-        InputError: a column is missing, a status unknown, or one cell has two different results.
+
+def interval_text(found: Estimate | None, level: float = 0.95) -> str:
+    """Write an estimate with its interval and n."""
+    if found is None:
+        return "-"
+    interval = found.interval(level)
+    between = "" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}, "
+    return f"{found.mean:+.2f} ({between}n {found.n})"
+
+
+def paired(runs: pd.DataFrame, method: str, reference: str, variant: str | None = None) -> pd.DataFrame:
+    """Return a row for each pair of finished runs: their scores, difference, share of predictions that differ.
+
+    The share is left out where the reference predicts a single class: it learned nothing that could change.
     """
-    absent = [column for column in RUN_COLUMNS if column not in runs.columns]
-    if absent:
-        raise InputError(f"runs: no column {', '.join(absent)}; expected {', '.join(RUN_COLUMNS)}")
-    unknown = sorted(set(runs["status"]) - set(STATUSES))
-    if unknown:
-        raise InputError(f"runs: unknown status {unknown[0]!r}; expected {', '.join(STATUSES)}")
-    runs = runs.drop_duplicates([*IDENTITY, "status", "score"])
-    repeated = runs[runs.duplicated(IDENTITY, keep=False)]
-    if len(repeated):
-        folders = " and ".join(map(str, repeated["folder"].head(2)))
-        raise InputError(f"runs: {folders} hold different results of one cell; remove the wrong one")
-    return runs.fillna(dict.fromkeys(TEXT_COLUMNS, "")).reset_index(drop=True)
+    scored = runs[runs["score"].notna()]
+    ours = scored[(scored["method"] == method) & ((variant is None) | (scored["variant"] == variant))]
+    theirs = scored[scored["method"] == reference].drop_duplicates(PAIR)
+    pairs = ours.merge(theirs, on=PAIR, suffixes=("", "_reference"))
+    pairs["difference"] = pairs["score"] - pairs["score_reference"]
+    both = zip(pairs["predictions"], pairs["predictions_reference"], strict=True)
+    pairs["flips"] = np.array([flip_share(a, b) for a, b in both], float)
+    pairs.loc[pairs["collapsed_reference"].astype(bool), "flips"] = np.nan
+    pairs["is_identical"] = (pairs["flips"] == 0) & (pairs["difference"] == 0)
+    pairs["is_collapsed"] = (pairs["collapsed"] | pairs["collapsed_reference"]).astype(bool)
+    return pairs
 
 
-def collapsed(runs: pd.DataFrame) -> pd.Series:
-    """Say which finished runs gave every dev example the same label.
-
-    Where a record does not tell (regression, older ones): which score as the majority class does (Matthews: 0), though
-    mixed predictions may, too, or have no score (constant output).
-    """
-    at_majority = np.isclose(runs["score"].astype(float), runs["majority_score"].astype(float), rtol=0, atol=1e-9)
-    by_score = (runs["is_constant"] == "") & (at_majority | runs["score"].isna())
-    return (runs["status"] == "finished") & ((runs["is_constant"] == "yes") | by_score)
+def flip_share(ours: str | None, theirs: str | None) -> float:
+    """Return the share of predicted labels that differ; NaN without labels (regression)."""
+    if not isinstance(ours, str) or not isinstance(theirs, str) or len(ours) != len(theirs):
+        return float("nan")
+    return float(np.mean(np.frombuffer(ours.encode(), "S1") != np.frombuffer(theirs.encode(), "S1")))
 
 
-def grid_points(runs: pd.DataFrame, table: PaperTable) -> list[GridPoint]:
-    """Return every grid point in the order of the table, learning rates rising."""
-    runs = runs.assign(collapsed=collapsed(runs))
-    points = [_grid_point(key, group) for key, group in runs.groupby(IDENTITY[:-1], sort=False, dropna=False)]
-    variants = list(dict.fromkeys(runs["variant"]))
-    order = [list(table.models), list(table.tasks), list(table.methods), variants]
-    points = [p for p in points if p.model in order[0] and p.task in order[1] and p.method in order[2]]
-    return sorted(
-        points,
-        key=lambda p: (
-            *(known.index(name) for known, name in zip(order, (p.model, p.task, p.method, p.variant), strict=True)),
-            p.learning_rate,
-        ),
+def effects_of(
+    runs: pd.DataFrame, method: str, reference: str, tasks: Sequence[str], is_scored_elsewhere: bool = False
+) -> list[Effect]:
+    """Compare a method's variants with a reference, in each task and, if there are several, over all of them."""
+    found = []
+    keys = ["model", "data", "variant"]
+    planned = runs[runs["method"] == method]
+    for (model, data, variant), group in planned.groupby(keys, sort=False):
+        of_model = runs[(runs["model"] == model) & (runs["data"] == data)]
+        pairs = paired(of_model, method, reference, variant)
+        here = [task for task in tasks if task in set(group["task"])]
+        for task in [*here, *([ALL_TASKS] if len(here) > 1 else [])]:
+            of_task = pairs if task == ALL_TASKS else pairs[pairs["task"] == task]
+            count = len(group) if task == ALL_TASKS else int((group["task"] == task).sum())
+            names = (model, data, task, method, variant, reference)
+            found.append(_effect(names, of_task, count, is_scored_elsewhere and task == ALL_TASKS))
+    return found
+
+
+def _effect(names: tuple, pairs: pd.DataFrame, planned: int, is_one_run: bool = False) -> Effect:
+    compared = pairs["flips"].notna()
+    collapsed = int(pairs["is_collapsed"].sum())
+    return Effect(
+        *names,
+        estimate=_estimate(pairs, is_one_run),
+        without_collapsed=_estimate(pairs[~pairs["is_collapsed"]], is_one_run) if collapsed else None,
+        pairs=len(pairs),
+        planned=planned,
+        identical=int(pairs["is_identical"].sum()),
+        compared=int(compared.sum()),
+        flips=float(pairs["flips"].mean()) if compared.any() else None,
+        collapsed=collapsed,
+        is_at_majority=names[2] != ALL_TASKS and _pairs_at_majority(pairs),
     )
 
 
-def _grid_point(key: tuple, group: pd.DataFrame) -> GridPoint:
-    finished = group[(group["status"] == "finished") & group["score"].notna()].sort_values("seed")
-    scores = {int(seed): 100 * float(score) for seed, score in zip(finished["seed"], finished["score"], strict=True)}
-    dev_mean = 100 * float(finished["dev_score"].mean())
-    return GridPoint(*key, scores, len(group), Counter(group["status"]), int(group["collapsed"].sum()), dev_mean)
+def _estimate(pairs: pd.DataFrame, is_one_run: bool = False) -> Estimate | None:
+    by_seed = pairs.groupby(["data", "task", "seed"])["difference"].mean()
+    if is_one_run:
+        return estimate([by_seed.groupby("seed").mean()])
+    return estimate(group.to_numpy() for _, group in by_seed.groupby(["data", "task"]))
 
 
-def protocol(points: list[GridPoint]) -> dict[tuple[str, str, str], Cell]:
-    """Apply the paper's protocol: the grid point with the best mean over all its seeds on the dev set.
+def pooled(pairs: Sequence[pd.DataFrame]) -> Estimate | None:
+    """Estimate the mean difference over the pairs of several settings, each setting and task with equal weight."""
+    groups = [group for one in pairs for _, group in one.groupby("task")]
+    return estimate(group.groupby("seed")["difference"].mean().to_numpy() for group in groups)
+
+
+def _pairs_at_majority(pairs: pd.DataFrame) -> bool:
+    majority = pairs["majority"]
+    if not len(pairs) or majority.isna().any():
+        return False
+    return all(is_at_majority(pairs[name], float(majority.iloc[0])) for name in ("score", "score_reference"))
+
+
+def is_at_majority(scores: Sequence[float], majority: float | None) -> bool:
+    """Say whether scores are no better than the majority class's: their 95 % interval reaches down to it."""
+    if majority is None or np.isnan(majority):
+        return False
+    found = estimate([scores])
+    interval = found and found.interval()
+    return interval is not None and interval[0] <= majority
+
+
+def another_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Compare every two runs of different seeds: columns model, data, task, flips, difference (without sign).
+
+    The measure of what noise changes. Runs that predict a single class are left out.
+    """
+    rows = []
+    usable = runs[runs["score"].notna() & ~runs["collapsed"]]
+    for (model, data, task, *_), group in usable.groupby(GRID_POINT, sort=False):
+        records = list(zip(group["predictions"], group["score"], strict=True))
+        for place, (ours, score) in enumerate(records):
+            for theirs, other in records[:place]:
+                rows.append([model, data, task, flip_share(ours, theirs), abs(score - other)])
+    return pd.DataFrame(rows, columns=["model", "data", "task", "flips", "difference"])
+
+
+def summarised(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each grid point: n, planned, mean, sd, majority, collapsed, dev_mean, is_at_majority."""
+    rows = []
+    for names, group in runs.groupby(GRID_POINT, sort=False, dropna=False):
+        scores = group["score"].dropna()
+        majority = group["majority"].dropna()
+        row = dict(zip(GRID_POINT, names, strict=True)) | {
+            "n": len(scores), "planned": len(group), "mean": scores.mean(), "sd": scores.std(ddof=1),
+            "majority": majority.iloc[0] if len(majority) else float("nan"),
+            "collapsed": int(group["collapsed"].sum()), "dev_mean": group["dev_score"].mean(),
+            "failed": int(group["status"].isin(["failed", "diverged", "damaged"]).sum()),
+        }  # fmt: skip
+        rows.append(row | {"is_at_majority": is_at_majority(scores, row["majority"])})
+    return pd.DataFrame(rows)
+
+
+def selected(summary: pd.DataFrame) -> pd.DataFrame:
+    """Apply the paper's protocol: of each model, task and method the grid point with the best mean on the dev set.
 
     This selects on the set that is reported, except in tables 6 and 7. Grid points without all their seeds do not
-    compete. Of equals the first (smallest learning rate of the first variant) wins. Keys: (model, method, task).
+    compete. Of equals the first wins (the smallest learning rate of the first variant).
     """
-    grouped: dict[tuple, list[GridPoint]] = {}
-    for point in points:
-        grouped.setdefault((point.model, point.method, point.task), []).append(point)
-    return {
-        key: Cell(group, max((p for p in group if p.is_complete), key=lambda p: p.dev_mean, default=None))
-        for key, group in grouped.items()
-    }
+    complete = summary[(summary["n"] == summary["planned"]) & summary["dev_mean"].notna()]
+    best = complete.groupby(["model", "data", "task", "method"], sort=False)["dev_mean"].idxmax()
+    return summary.loc[best]
 
 
-def average(cells: dict, table: PaperTable, model: str, method: str) -> float | None:
-    """Return the mean of a row's best means; None unless every task has one."""
-    chosen = [cells[key].best for task in table.tasks if (key := (model, method, task)) in cells]
-    if len(chosen) < len(table.tasks) or None in chosen:
+def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
+    """Choose each task's learning rate: the best mean over the methods' means, each with all its seeds.
+
+    Returns:
+        task -> the rate, and whether it is at an edge of the grid; None while runs are missing.
+    """
+    if runs.empty or runs["status"].isin(["missing", "running", "interrupted"]).any():
         return None
-    return float(np.mean([point.mean for point in chosen]))
-
-
-def paired_differences(runs: pd.DataFrame, table: PaperTable) -> list[Difference]:
-    """Compare every method and variant with vanilla and with the control, over all learning rates: never best-of.
-
-    The interval is scipy's percentile bootstrap of the mean (95 %), the p value that of a two-sided sign-flip test,
-    corrected after Holm over all p values of the table.
-    """
-    scored = runs[(runs["status"] == "finished") & runs["score"].notna()]
-    found = []
-    for reference in dict.fromkeys((table.vanilla, table.control)):
-        # The control against vanilla tells what dropout does; the same pairs turned round tell nothing new.
-        others = [m for m in table.methods if m not in (reference, table.vanilla)]
-        for model in table.models:
-            for method in others:
-                planned = runs[(runs["model"] == model) & (runs["method"] == method)]
-                found += _against(planned, scored, table, model, reference)
-    corrected = iter(holm([d.p for d in found if d.p is not None]))
-    return [d if d.p is None else replace(d, p_holm=next(corrected)) for d in found]
-
-
-def _against(planned: pd.DataFrame, scored: pd.DataFrame, table: PaperTable, model: str, reference: str) -> list:
-    """Compare all variants of one method of one model with the reference, per task and over the tasks."""
-    keys = ["task", "seed", "learning_rate"]
-    base = scored[(scored["model"] == model) & (scored["method"] == reference)].groupby(keys)["score"].mean()
-    base = base.rename("reference_score")
-    compared = []
-    for variant, group in planned.groupby("variant", sort=False):
-        pairs = group[group.index.isin(scored.index)].join(base, on=keys)
-        pairs = pairs[pairs["reference_score"].notna() & pairs["task"].isin(table.tasks)]
-        pairs = pairs.assign(points=100 * (pairs["score"] - pairs["reference_score"]))
-        units = pairs.groupby(["task", "seed"])["points"].mean()
-        summed_up = (ALL_TASKS,) if len(table.tasks) > 1 else ()
-        for task in (*table.tasks, *summed_up):
-            here = list(table.tasks) if task == ALL_TASKS else [task]
-            found = units[units.index.get_level_values("task").isin(here)]
-            if table.is_selected_elsewhere:  # one run is scored on several sets
-                found = found.groupby("seed").mean()
-            values = found.to_numpy()
-            pair_count, planned_count = pairs["task"].isin(here).sum(), group["task"].isin(here).sum()
-            names = (model, task, group["method"].iloc[0], variant, reference)
-            counts = (len(values), int(pair_count), int(planned_count))
-            compared.append(Difference(*names, *counts, *mean_interval_p(values)))
-    return compared
-
-
-def mean_interval_p(differences: np.ndarray) -> tuple[float | None, float | None, float | None, float | None]:
-    """Return mean, lower and upper end of its 95 % interval, and p; None where there are too few differences."""
-    n = len(differences)
-    low = high = p = None
-    if n >= LEAST_FOR_INTERVAL:
-        interval = stats.bootstrap(
-            (differences,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng(BOOTSTRAP_SEED),
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    if n >= LEAST_FOR_TEST:
-        rng = np.random.default_rng(BOOTSTRAP_SEED)
-        test = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=FLIPS, rng=rng)
-        p = float(test.pvalue)
-    return (float(np.mean(differences)) if n else None), low, high, p
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for their number after Holm (1979), in the order given."""
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
+    by_method = runs.groupby(["task", "method", "learning_rate"])["score"].agg(lambda scores: scores.mean(skipna=False))
+    means = by_method.unstack("method").mean(axis=1, skipna=False).dropna()  # a rate at which a run fails is out
+    chosen = {}
+    for task, of_task in means.groupby("task", sort=False):
+        rates = of_task.droplevel("task")
+        best = rates.idxmax()
+        chosen[task] = (best, best in (rates.index.min(), rates.index.max()))
+    return chosen

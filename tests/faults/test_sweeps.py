@@ -10,10 +10,10 @@ import pytest
 from hype.errors import InputError
 from hype.files import write_json
 from hype.reproduction.__main__ import main
-from hype.reproduction.state import state_of
+from hype.reproduction.status import state_of
 from hype.training.record import SCHEMA, read_record
 from hype.training.trainer import HyPeTrainer
-from tests.reproduction.small_runs import argv_of, cells_in, write_tiny_model
+from tests.reproduction.small_runs import argv_of, specs_in, write_tiny_model
 
 WRITES = 200
 
@@ -81,8 +81,8 @@ def test_a_diverged_run_is_counted_and_in_no_mean(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(HyPeTrainer, "compute_loss", diverging)
     assert main([*argv_of(tmp_path / "results", model, "--run"), "--methods", "vanilla"]) == 1
     captured = capsys.readouterr()
-    cells = cells_in(tmp_path / "results", model, methods=("vanilla",))
-    assert [state_of(cell).status for cell in cells] == ["finished", "diverged"]
+    specs = specs_in(tmp_path / "results", model, methods=("vanilla",))
+    assert [state_of(spec).status for spec in specs] == ["finished", "diverged"]
     assert "1 diverged" in captured.err and "the loss is nan at step 1" in captured.err
-    assert "- (n 1 of 2, incomplete)" in captured.out
-    assert f"{100 * state_of(cells[0]).record['score']:.1f}" not in captured.out, "a mean of the rest"
+    assert "- (1 of 2 runs, 1 failed)" in captured.out
+    assert f"{100 * state_of(specs[0]).record['score']:.1f}" not in captured.out, "a mean of the rest"

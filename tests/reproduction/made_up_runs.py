@@ -1,38 +1,27 @@
-"""Runs and tables written by hand for the tests of statistics and reports."""
+"""Runs and sections written by hand for the tests of statistics and reports."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
-from hype.reproduction.statistics import PaperTable
+from hype.reproduction.experiments import CONTROL, load
+from hype.reproduction.runs import Overrides, RunSpec
+from hype.reproduction.sections import RUN_COLUMNS, Section
+from hype.reproduction.status import State
 
-CONTROL = "vanilla, no dropout"
 
-
-def run(method="vanilla", score=0.5, seed=1, **changes) -> dict:
+def run(method="vanilla", score=50.0, seed=1, **changes) -> dict:
     """Write one row; a score of None is a run without one."""
     row = {
-        "model": "bert",
-        "task": "rte",
-        "method": method,
-        "variant": "",
-        "learning_rate": 1e-5,
-        "seed": seed,
-        "status": "finished" if score is not None else "missing",
-        "score": math.nan if score is None else score,
-        "majority_score": 0.25,
-        "train_s": 1.5,
-        "is_constant": "",
-        "run_id": "0123456789abcdef",
-        "folder": "runs/a",
+        "model": "BERT", "data": "all", "task": "rte", "method": method, "variant": "", "learning_rate": 1e-5,
+        "seed": seed, "status": "finished" if score is not None else "missing",
+        "score": math.nan if score is None else score, "majority": 25.0, "collapsed": False, "predictions": None,
+        "hype_type": "none", "hype_eps": math.nan, "train_s": 1.5, "key": f"{method}-{seed}", "name": "runs/a",
         "command": "python main.py --seed 1",
-    }
-    # Selected by the score that is shown, unless told otherwise.
+    }  # fmt: skip
     return row | {"dev_score": changes.get("score", row["score"])} | changes
-
-
-def runs_of(*rows: dict) -> pd.DataFrame:
-    return pd.DataFrame(list(rows))
 
 
 def seeds(method: str, scores: list, **changes) -> list[dict]:
@@ -40,14 +29,34 @@ def seeds(method: str, scores: list, **changes) -> list[dict]:
     return [run(method, score, seed, **changes) for seed, score in enumerate(scores, 1)]
 
 
-def paper_table(**changes) -> PaperTable:
-    fields = {
-        "name": "table_1",
-        "title": "Table 1",
-        "paper_reference": "HyPe, ACL 2023, table 1",
-        "models": ["bert"],
-        "tasks": ["rte"],
-        "methods": ["vanilla", CONTROL, "hype-n"],
-        "control": CONTROL,
-    }
-    return PaperTable(**(fields | changes))
+def runs_of(*rows: dict) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=RUN_COLUMNS)
+
+
+def record(score: float, predictions: str | None = None, **changes) -> dict:
+    """Write the record of a finished run, as far as a report reads it."""
+    return {
+        "schema": 2, "status": "finished", "run_id": "0" * 16, "identity": {}, "score": score, "majority_score": 0.25,
+        "predictions": predictions, "timings": {"train_s": 1.5, "total_s": 2.0}, **changes,
+    }  # fmt: skip
+
+
+def section(scores: dict[str, list], name="table_8", model="BERT", **changes) -> Section:
+    """Make a section of the experiment's methods with these scores (0 to 1, None: missing), seeds 1, 2, ..."""
+    methods = {method.name: method for method in load(name).methods}
+    specs, states = [], []
+    for method, values in scores.items():
+        flags = [part for flag, value in methods[method].flags.items() for part in (f"--{flag}", str(value))]
+        for seed, value in enumerate(values, 1):
+            folder = Path(f"runs/{method.replace(' ', '_')}-seed_{seed}-{len(specs):016x}")
+            specs.append(RunSpec(model, "rte", method, "", 1e-5, seed, "all", tuple(flags), folder))
+            value = value if isinstance(value, dict) or value is None else record(value)
+            states.append(State("missing") if value is None else State("finished", value, analyses={}))
+    made = Section(
+        name=name, title="A title", experiment=load(name), overrides=Overrides(data_dir=None), specs=specs,
+        states=states,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+__all__ = ["CONTROL", "record", "run", "runs_of", "section", "seeds"]

@@ -1,4 +1,4 @@
-"""Runs of about a second: table 8 narrowed to a tiny random BERT on the sample data."""
+"""Runs of about a second: table 8 reduced to a tiny random BERT on the sample data."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from hype.reproduction.expansion import Cell, expand
 from hype.reproduction.experiments import load
-from hype.reproduction.narrowing import Narrowing
+from hype.reproduction.runs import Overrides, RunSpec, expand
 from tests.tiny import tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -32,17 +31,17 @@ def write_tiny_model(folder: Path) -> Path:
     return folder
 
 
-def narrowing(model: Path, **changes) -> Narrowing:
-    """Narrow table 8 to four runs: vanilla and HyPe-N, two seeds."""
+def overrides(model: Path, **changes) -> Overrides:
+    """Reduce table 8 to four runs: vanilla and HyPe-N, two seeds."""
     settings = {
         "models": {"bert-large": str(model)}, "tasks": ("rte",), "methods": ("vanilla", "hype-n 1e-5"),
         "seeds": (1, 2), "learning_rates": (1e-3,), "max_train_samples": 48, "data_dir": str(SAMPLE),
     }  # fmt: skip
-    return Narrowing(**settings | changes)
+    return Overrides(**settings | changes)
 
 
-def cells_in(results_dir: Path, model: Path, **changes) -> list[Cell]:
-    return expand(load("table_8"), narrowing(model, **changes), results_dir)
+def specs_in(results_dir: Path, model: Path, **changes) -> list[RunSpec]:
+    return expand(load("table_8"), overrides(model, **changes), results_dir)
 
 
 def argv_of(results_dir: Path, model: Path, *options: str) -> list[str]:
@@ -57,13 +56,12 @@ def argv_of(results_dir: Path, model: Path, *options: str) -> list[str]:
 def lasting(folder: Path) -> dict:
     """Return a run's record without what differs from attempt to attempt: times, memory, places, the commit."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    for name in ("timings", "peak_memory_bytes", "git"):
+    for name in ("timings", "peak_memory_bytes", "machine", "settings"):
         del record[name]
     for metrics in record["metrics"].values():
         for name in [name for name in metrics if name.endswith(("runtime", "per_second", "per_second_mm"))]:
             del metrics[name]
     # None in a run that was never interrupted, else empty: nothing changed.
     record["changed"] = record["changed"] or None
-    for name in ("output_dir", "logging_dir"):
-        record["arguments"]["training"].pop(name)
+    record["resumed_from"] = None
     return record

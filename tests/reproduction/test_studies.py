@@ -1,25 +1,44 @@
-"""A study: several narrowed experiments in one command, its report, and its records read where nothing else is."""
+"""A study: several experiments in one command, its answers and report, its records read where nothing else is."""
 
-import json
-import re
-from pathlib import Path
+from dataclasses import replace
 
 import datasets
 import pytest
 
-from hype.reproduction import sections, studies
+from hype.data.arguments import DataArguments
+from hype.data.splits import load_splits
+from hype.reproduction import executors, sections
 from hype.reproduction.__main__ import main
-from hype.reproduction.fingerprints import Fingerprints, data_fingerprint, model_fingerprint, tokenizer_fingerprint
-from hype.reproduction.options import parser
-from hype.reproduction.studies import STUDIES, Entry, Study, load_study
-from tests.reproduction.small_runs import ROOT, SAMPLE, write_tiny_model
-from tests.reproduction.test_report import Page
-
-FEW = "--tasks rte --seeds 1 --learning_rates 1e-3 --max_train_samples 32 --methods "
-ENTRIES = (
-    Entry("first", "The <first>", "table_1", f"{FEW} vanilla 'vanilla, no dropout'"),
-    Entry("layers", "By layer", "figure_4", f"{FEW} vanilla 'vanilla, no dropout'"),
+from hype.reproduction.experiments import (
+    CONTROL,
+    STUDIES,
+    VANILLA,
+    Question,
+    Study,
+    StudyModel,
+    StudySection,
+    load_study,
 )
+from hype.reproduction.report import answers
+from hype.reproduction.sections import PLACES, all_runs, require_places, study_sections
+from hype.reproduction.status import read_published
+from hype.training.arguments import ModelArguments
+from hype.training.record import model_fingerprints
+from tests.reproduction.made_up_runs import section
+from tests.reproduction.small_runs import ROOT, SAMPLE, write_tiny_model
+
+ONE = {"tasks": ["rte"], "seeds": [1], "learning_rates": [1e-3], "max_train_samples": 32}
+TWO = ["vanilla", "vanilla, no dropout"]
+RATES = {"tasks": ["rte"], "methods": ["vanilla"], "seeds": [7], "max_train_samples": 32}
+SECTIONS = (
+    StudySection("first", "The <first>", "table_1", "tiny", ONE | {"methods": TWO}, text="A remark."),
+    StudySection("by_layer", "By layer", "figure_4", "tiny", ONE | {"methods": TWO}),
+    StudySection("rates", "Rates", "table_1", "tiny", RATES | {"learning_rates": [1e-4, 1e-3, 1e-2]}),
+    StudySection("chosen", "Chosen", "table_1", "tiny", RATES | {"seeds": [1]}, rates_of="rates"),
+    StudySection("again", "Again", "table_1", "tiny", ONE | {"methods": TWO[:1]}, is_repeat=True),
+    StudySection("moved", "Transfer", "table_7", "tiny", ONE | {"tasks": ["mnli"], "methods": ["vanilla"]}),
+)
+QUESTIONS = (Question("Does it help?", CONTROL, VANILLA, ("first",)),)
 
 
 @pytest.fixture(scope="module")
@@ -31,78 +50,77 @@ def model(tmp_path_factory):
 def _small_study(tmp_path, monkeypatch, model):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GLUE_DIR", raising=False)
-    hashes = model_fingerprint(str(model)), tokenizer_fingerprint(str(model))
-    prints = Fingerprints(*hashes, 3, {"rte": data_fingerprint(str(SAMPLE), "rte")})
-    small = Study("small", "A small study", "Two sections.", "tiny/model", prints, ENTRIES)
-    monkeypatch.setattr(sections, "STUDIES", (*STUDIES, "small"))
+    hashes = model_fingerprints(ModelArguments(model_name_or_path=str(model)))
+
+    def read(task, splits, **limits):
+        return load_splits(DataArguments(task, str(SAMPLE), **limits), splits).fingerprint
+
+    data = {"rte, first 32": read("rte", ["train", "validation"], max_train_samples=32)}
+    data["rte"] = read("rte", ["validation"])
+    data["mnli, first 32"] = read("mnli", ["train", "validation", "validation_mismatched"], max_train_samples=32)
+    data |= {"qqp": read("qqp", ["validation"]), "mnli": read("mnli", ["validation", "validation_mismatched"])}
+    data |= {task: {"validation": "0" * 64} for task in ("snli", "sick", "scitail")}
+    tiny = StudyModel("Tiny", "tiny/model", hashes["model"], hashes["tokenizer"], 3)
+    small = Study("small", "A small study", "Few runs.", {"tiny": tiny}, data, SECTIONS, QUESTIONS)
     monkeypatch.setattr("hype.reproduction.__main__.STUDIES", (*STUDIES, "small"))
-    for module in ("sections", "__main__"):
-        monkeypatch.setattr(
-            f"hype.reproduction.{module}.load_study", lambda name: small if name == "small" else load_study(name)
-        )
-    monkeypatch.setattr(sections, "packaged_model", lambda: str(model))
+    monkeypatch.setattr(
+        "hype.reproduction.__main__.load_study", lambda name: small if name == "small" else load_study(name)
+    )
+    monkeypatch.setattr(sections, "packaged_model", lambda name: str(model))
 
 
-def test_one_command_does_every_run_once_and_reports_without_a_place_of_this_machine(tmp_path, capsys, model):
-    line = ["small", "--results_dir", str(tmp_path / "r")]
-    assert main([*line, "--run", "--report", "--data_dir", str(SAMPLE)]) == 0
+def line_of(folder, *options) -> list[str]:
+    return ["small", "--results_dir", str(folder / "r"), "--sections", *options]
+
+
+def test_one_command_does_every_run_once_and_shows_it_where_neither_model_nor_data_is(tmp_path, capsys, monkeypatch):
+    wanted = ("first", "by_layer")
+    assert main(line_of(tmp_path, *wanted, "--run", "--data_dir", str(SAMPLE))) == 0
     captured = capsys.readouterr()
     assert "small: 2 runs: 2 finished" in captured.err, "both sections have the same two runs"
-    assert "The <first>" in captured.out and "similarity on rte, by layer" in captured.out
-    page = Page((tmp_path / "r" / "report.html").read_text(encoding="utf-8"))
-    text = (tmp_path / "r" / "report.md").read_text(encoding="utf-8")
-    for form in (text, (tmp_path / "r" / "report.html").read_text(encoding="utf-8")):
-        assert "minus vanilla is" in form and "not the paper" in form and "&lt;first&gt;" in form
-        assert str(model) not in form and str(SAMPLE) not in form
-    for link in [*page.links, *re.findall(r"\]\(([^)]+)\)", text)]:
-        place, _, anchor = link.partition("#")
-        if place:
-            assert (tmp_path / "r" / place).is_file()
-        if anchor:
-            source = tmp_path / "r" / (place or "report.html")
-            assert anchor in Page(source.read_text(encoding="utf-8")).ids
-
-
-def test_a_part_of_a_study_does_not_replace_the_report_of_the_whole(tmp_path, capsys):
-    line = ["small", "--results_dir", str(tmp_path / "r"), "--report"]
-    assert main(line) == 0
-    whole = (tmp_path / "r" / "report.md").read_text(encoding="utf-8")
-    capsys.readouterr()
-    assert main([*line, "--sections", "layers"]) == 0
-    assert (tmp_path / "r" / "report.md").read_text(encoding="utf-8") == whole
-    written = capsys.readouterr().out
-    assert "reports/layers.md" in written and "report.md" not in written.replace("reports/", "")
-
-
-def test_a_folder_of_results_that_is_none_is_named(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert main(["table_1", "--dry_run", "--results_dir", str(tmp_path / "file")]) == 2
-    assert f"--results_dir {tmp_path / 'file'}: Not a directory" in capsys.readouterr().err
-
-
-def test_what_was_run_is_shown_where_neither_model_nor_data_is(tmp_path, capsys, monkeypatch):
-    line = ["small", "--results_dir", str(tmp_path / "r"), "--show"]
-    assert main([*line, "--run", "--data_dir", str(SAMPLE)]) == 0
-    shown = capsys.readouterr().out
-    monkeypatch.setattr(sections, "packaged_model", lambda: pytest.fail("not needed"))
+    assert "**Does it help?** Not decided" in captured.out
+    monkeypatch.setattr(sections, "packaged_model", lambda name: pytest.fail("not needed"))
     monkeypatch.chdir(tmp_path)
-    assert main(line) == 0
-    assert capsys.readouterr().out == shown
+    assert main(line_of(tmp_path, *wanted, "--show")) == 0
+    assert capsys.readouterr().out == captured.out
 
 
-def test_data_that_are_not_there_are_refused_where_they_are_needed_alone(tmp_path, capsys):
-    line = ["small", "--results_dir", str(tmp_path / "r"), "--data_dir", str(tmp_path / "absent")]
-    for action in ("--dry_run", "--commands", "--run"):
-        assert main([*line, action]) == 2
-        captured = capsys.readouterr()
-        assert captured.out == "" and captured.err.startswith(f"error: --data_dir {tmp_path}/absent: no such folder")
-    assert main([*line, "--show"]) == 0
+def test_the_report_names_no_place_of_this_machine(tmp_path, capsys, model):
+    assert main(line_of(tmp_path, "first", "--run", "--data_dir", str(SAMPLE))) == 0
+    assert main(["small", "--results_dir", str(tmp_path / "r"), "--report"]) == 0
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "r" / name).read_text(encoding="utf-8")
+        assert "The &lt;first&gt;" in text and "A remark." in text and "Few runs." in text
+        assert str(model) not in text and str(SAMPLE) not in text
 
 
-def test_one_section_can_be_asked_for(tmp_path, capsys):
-    assert main(["small", "--sections", "layers", "--dry_run", "--results_dir", str(tmp_path)]) == 0
-    text = capsys.readouterr().out
-    assert text.startswith("layers: By layer") and "2 runs: 2 missing" in text and "The <first>" not in text
+def test_learning_rates_are_chosen_from_finished_runs_then_the_rest_is_run(tmp_path, capsys, monkeypatch):
+    options = ("rates", "chosen", "--data_dir", str(SAMPLE))
+    assert main(line_of(tmp_path, *options, "--dry_run")) == 0
+    assert "1 runs; waits for the runs of rates" in capsys.readouterr().out
+    monkeypatch.setattr("hype.reproduction.sections.best_rates", lambda runs: _rates_if_finished(runs, 1e-3, False))
+    assert main(line_of(tmp_path, *options, "--run")) == 0
+    captured = capsys.readouterr()
+    assert "learning rates RTE 0.001" in captured.err
+    assert len(list((tmp_path / "r" / "runs").glob("*/run.json"))) == 4
+
+
+def _rates_if_finished(runs, rate, is_edge):
+    return None if (runs["status"] == "missing").any() else {"rte": (rate, is_edge)}
+
+
+def test_a_rate_at_the_edge_of_the_grid_stops_what_waits_for_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hype.reproduction.sections.best_rates", lambda runs: _rates_if_finished(runs, 1e-2, True))
+    assert main(line_of(tmp_path, "rates", "chosen", "--data_dir", str(SAMPLE), "--run")) == 1
+    error = capsys.readouterr().err
+    assert "chosen: waits for rates with further learning rates" in error and "RTE 0.01" in error
+    assert len(list((tmp_path / "r" / "runs").glob("*/run.json"))) == 3
+
+
+def test_a_repetition_is_trained_beside_its_first_run(tmp_path, monkeypatch):
+    assert main(line_of(tmp_path, "first", "again", "--data_dir", str(SAMPLE), "--run")) == 0
+    names = sorted(path.parent.name for path in (tmp_path / "r" / "runs").glob("*/run.json"))
+    assert len(names) == 3 and sum(name.endswith("-again") for name in names) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,40 +128,85 @@ def test_one_section_can_be_asked_for(tmp_path, capsys):
     [
         (["small", "--run"], "--data_dir: small needs the GLUE folder that it was made with"),
         (["small", "--show", "--tasks", "rte"], "--tasks: small has its own"),
-        (["small", "--show", "--sections", "x"], "--sections x: small has first, layers"),
+        (["small", "--show", "--models", "other=x"], "--models other: small has tiny=PATH"),
+        (["small", "--show", "--sections", "x"], "--sections x: small has first, by_layer"),
+        (["small", "--report", "--sections", "first"], "--report --sections: a part does not replace"),
         (["table_1", "--show", "--sections", "x"], "--sections: only a study has sections"),
+        (["small", "--run", "--data_dir", "/absent"], "--data_dir /absent: no such folder"),
     ],
 )
 def test_what_does_not_fit_a_study_is_refused(options, message, capsys):
     assert main(options) == 2
-    assert capsys.readouterr().err.startswith(f"error: {message}")
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {message}") and captured.out == ""
 
 
-def test_other_data_are_refused_before_anything_runs(tmp_path, capsys):
+@pytest.mark.parametrize("action", ["--run", "--commands"])
+def test_other_data_than_the_studys_are_refused_before_anything_runs(action, tmp_path, capsys):
     (tmp_path / "RTE").mkdir()
-    assert main(["small", "--run", "--data_dir", str(tmp_path), "--results_dir", str(tmp_path / "r")]) == 2
+    line = ["small", "--sections", "first", action, "--data_dir", str(tmp_path), "--results_dir", str(tmp_path / "r")]
+    assert main(line) == 2
     assert "not what the study was made with" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_what_is_still_to_do_is_refused_without_its_data(tmp_path, capsys):
+    """No placeholder for a folder reaches a run or a printed line."""
+    assert main(line_of(tmp_path, "moved", "--data_dir", str(SAMPLE), "--run")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --nli_dir: the section moved of small needs it; give the folder that holds SNLI/")
+    assert main(line_of(tmp_path, "first", "--data_dir", str(SAMPLE), "--commands")) == 0
+    assert not any(place in capsys.readouterr().out for place in PLACES.values())
+
+
+def test_what_is_done_already_needs_no_data():
+    study = load_study("minilm")
+    lines = read_published(ROOT / "results" / "minilm" / "runs.jsonl")
+    found = study_sections(study, ROOT / "absent", lines, ["transfer"])
+    require_places(study, found, is_retried=False, is_printed=False)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_is_in_order(name):
     study = load_study(name)
-    names = [entry.name for entry in study.entries]
+    names = [entry.name for entry in study.sections]
     assert len(set(names)) == len(names)
-    found = sections.sections_of(parser().parse_args([name, "--show"]), is_to_run=False)
+    assert {section for question in study.questions for section in question.sections} <= set(names)
+    found = study_sections(study, ROOT / "absent", {})
     assert [section.name for section in found] == names
-    assert all(section.cells and "narrowed" in section.narrowing_text for section in found)
+    assert all(section.specs or section.planned for section in found)
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_record_of_a_study_belongs_to_a_section(name):
-    cells = sections.runs_of(sections.sections_of(parser().parse_args([name, "--show"]), is_to_run=False))
-    wanted = {cell.folder.name for cell in cells}
-    there = {path.parent.name for path in (ROOT / "results" / name / "runs").glob("*/run.json")}
-    assert there and there <= wanted
+def test_every_published_run_of_a_study_belongs_to_a_section():
+    lines = read_published(ROOT / "results" / "minilm" / "runs.jsonl")
+    found = study_sections(load_study("minilm"), ROOT / "absent", lines)
+    wanted = {spec.key for section in found for spec in section.specs}
+    assert lines and set(lines) <= wanted
+    runs = all_runs(found)
+    assert runs["key"].is_unique and runs["score"].notna().sum() == len(lines) - 2, "but for the two of table 7"
 
 
-def test_a_study_is_data():
-    content = json.loads(Path(studies.__file__).with_name("studies").joinpath("minilm.json").read_text())
-    assert {"title", "summary", "model", "fingerprints", "sections"} == set(content)
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [
+        ([0.05, 0.06, 0.05], "Yes, it raises the score: on average +5.33"),
+        ([0.001, -0.002, 0.0], "No effect within ±1 point: on average -0.03"),
+        ([0.05, -0.06, 0.02], "Not decided: on average +0.33"),
+    ],
+)
+def test_a_question_is_answered_by_its_interval(gain, verdict):
+    scores = {
+        "vanilla": [0.5, 0.6, 0.7],
+        CONTROL: [base + more for base, more in zip((0.5, 0.6, 0.7), gain, strict=True)],
+    }
+    made = replace(section(scores), name="first")
+    study = replace(load_study("minilm"), questions=QUESTIONS)
+    ((question, answer),) = answers(study, [made])
+    assert question == "Does it help?" and answer.startswith(verdict) and "90 % interval" in answer
+
+
+def test_a_finished_run_is_not_done_again(tmp_path, monkeypatch):
+    options = line_of(tmp_path, "first", "--data_dir", str(SAMPLE), "--run")
+    assert main(options) == 0
+    monkeypatch.setattr(executors, "finetune", lambda arguments: pytest.fail("run again"))
+    assert main(options) == 0

@@ -1,0 +1,364 @@
+"""Does runs, one after another in this process or on a Ray cluster; each is recorded, whatever becomes of it."""
+
+import contextlib
+import gc
+import io
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from hype.analysis import adversarial, probing, similarity, transfer
+from hype.analysis.finished import FinishedRun
+from hype.analysis.record import Options
+from hype.errors import DivergedError, EnvironmentFault, InputError, LockedError, RunError
+from hype.files import write_json
+from hype.reproduction.runs import MAIN, RunSpec
+from hype.reproduction.status import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    NEEDED_OF_ANALYSIS,
+    State,
+    read_whole,
+    state_of,
+    write_failure,
+)
+from hype.training.arguments import parse
+from hype.training.checkpoints import has_weights, locked
+from hype.training.finetune import finetune
+
+logger = logging.getLogger(__name__)
+ANALYSES = {"adversarial": adversarial, "probing": probing, "similarity": similarity, "transfer": transfer}
+LOCKED = "locked"
+# Of the whole attempt: the lock of the run itself is free again before its analyses.
+ATTEMPT_LOCK = ".attempt"
+LOG_TAIL_LINES = 20
+POLL_S = 2.0
+# Loggers that have handlers of their own, beside the root logger.
+LOGGERS = ("", "transformers", "datasets")
+# Of a Ray task whose worker or machine is lost; the run then continues from its newest checkpoint.
+MAX_RETRIES = 3
+PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. status: a record's, or "locked", if another process is at it.
+
+    is_environment: disk, hub or device failed, so that the next run would fail, too.
+    """
+
+    status: str
+    error: str | None = None
+    is_environment: bool = False
+
+
+class _Log(io.TextIOBase):
+    """A run's log; lines that progress bars redraw go to `on_progress` instead."""
+
+    def __init__(self, file, on_progress: Callable[[str], None]):
+        self._file, self._on_progress = file, on_progress
+
+    def write(self, text: str) -> int:
+        if text.startswith("\r"):
+            self._on_progress(text.strip())
+        else:
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def execute(
+    spec: RunSpec, retry: bool = False, published: dict | None = None, on_progress: Callable[[str], None] | None = None
+) -> Outcome:
+    """Do one run, unless it is finished or, without `retry`, known to fail. Errors end the run, not the caller.
+
+    Written beside the run's folder: its log and, if it fails, a file that says why.
+
+    Args:
+        published: see `status.state_of`.
+        on_progress: is given the text of the progress bar as it changes.
+    """
+    if outcome := _known(state_of(spec, published), retry):
+        return outcome
+    # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
+    gc.freeze()
+    try:
+        with locked(spec.folder, ATTEMPT_LOCK):
+            state = state_of(spec, published)  # another driver may have been at it since
+            if outcome := _known(state, retry):
+                return outcome
+            # Asked before anything is logged: a driver that waits for another asks often.
+            with locked(spec.folder):
+                pass
+            with _logged_to(spec, on_progress or (lambda text: None)):
+                outcome = _attempt(spec, state)
+                logger.info("ended: %s", outcome.status)
+            _settle(spec, outcome)
+    except LockedError as error:
+        return Outcome(LOCKED, str(error))
+    except OSError as error:
+        # The disk holds neither log nor failure file: the caller's line is all that is left.
+        outcome = Outcome(FAILED, f"{type(error).__name__}: {error}", is_environment=True)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return outcome
+
+
+def _known(state: State, retry: bool) -> Outcome | None:
+    """Return how a run that is not to be done ended, else None."""
+    is_to_be_done = state.is_open or (retry and not state.is_complete)
+    return None if is_to_be_done else Outcome(state.status, state.error)
+
+
+def _attempt(spec: RunSpec, state: State) -> Outcome:
+    is_only_analysed = state.has_score and has_weights(spec.folder)
+    argv = [*spec.argv, *(["--overwrite_output_dir", "true"] if state.is_anew else [])]
+    try:
+        spec.failure_path.unlink(missing_ok=True)
+        if state.is_anew and state.has_score:
+            spec.kept_record_path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(spec.kept_record_path, state.record)
+        if not is_only_analysed:
+            finetune(parse(argv))
+        analyse(spec)
+        return Outcome(FINISHED)
+    except LockedError as error:
+        return Outcome(LOCKED, str(error))
+    except RunError as error:
+        status = DIVERGED if isinstance(error, DivergedError) else FAILED
+        logger.error("%s: %s", status, error)
+        # Another run may be smaller.
+        is_environment = isinstance(error, EnvironmentFault) and not isinstance(error.__cause__, torch.OutOfMemoryError)
+        return Outcome(status, f"{type(error).__name__}: {error}", is_environment)
+    except Exception as error:
+        logger.exception("failed")
+        return Outcome(FAILED, f"{type(error).__name__}: {error}")
+
+
+def analyse(spec: RunSpec) -> None:
+    """Write the analyses of a finished run that are missing or damaged; nothing where the experiment has none.
+
+    Raises:
+        RunError: see `hype.analysis`.
+    """
+    run = None
+    for target in spec.analysis.targets if spec.analysis else ():
+        path = spec.analysis.path(target)
+        try:
+            if read_whole(path, NEEDED_OF_ANALYSIS) is not None:
+                continue
+        except InputError:
+            path.unlink()
+        run = run or FinishedRun(spec.folder)
+        options = Options(output=path, **dict(spec.analysis.options))
+        ANALYSES[spec.analysis.name].analyse(run, target, options)
+
+
+def _settle(spec: RunSpec, outcome: Outcome) -> None:
+    if outcome.status == FINISHED:
+        spec.kept_record_path.unlink(missing_ok=True)
+        for checkpoint in spec.folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    elif outcome.status != LOCKED and not outcome.is_environment:
+        lines = spec.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        write_failure(spec, outcome.status, outcome.error, lines[-LOG_TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def _logged_to(spec: RunSpec, on_progress: Callable[[str], None]) -> Iterator[None]:
+    """Send logging, warnings and prints of a run to its log, after those of earlier attempts."""
+    spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+    with spec.log_path.open("a", encoding="utf-8", errors="replace") as file:
+        log = _Log(file, on_progress)
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        loggers = [logging.getLogger(name) for name in LOGGERS]
+        before = [list(changed.handlers) for changed in loggers]
+        own = logging.getLogger("hype")
+        level = own.level
+        try:
+            own.setLevel(logging.INFO)
+            for changed in loggers:
+                changed.handlers[:] = [handler]
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                print(spec.command)
+                yield
+        finally:
+            own.setLevel(level)
+            for changed, handlers in zip(loggers, before, strict=True):
+                changed.handlers[:] = handlers
+
+
+class Progress:
+    """What a grid shows on stderr: which run of how many is at work, its step and time left, and where its log is."""
+
+    def __init__(self, name: str, count: int):
+        self._count, self._begun = count, 0
+        self._bar = tqdm(total=count, desc=name, unit="run", file=sys.stderr)
+
+    def begin(self, spec: RunSpec) -> None:
+        """Name a run that begins."""
+        self._begun += 1
+        self._bar.write(f"[{self._begun}/{self._count}] {spec.folder.name} (log: {spec.log_path})", file=sys.stderr)
+
+    def update(self, text: str) -> None:
+        """Show the newest state of the run's own bar: 12/189 [00:03<00:51, 3.4it/s]."""
+        self._bar.set_postfix_str(text.rpartition("|")[2].strip(), refresh=True)
+
+    def end(self, spec: RunSpec, outcome: Outcome) -> None:
+        """Count a run that has ended, and say why where it failed."""
+        if outcome.status != FINISHED:
+            self._bar.write(line_of(spec, outcome), file=sys.stderr)
+        self._bar.set_postfix_str("", refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+
+def line_of(spec: RunSpec, outcome: Outcome) -> str:
+    """Say how a run ended, in one line."""
+    return f"{outcome.status}: {spec.folder.name}: {outcome.error} (log: {spec.log_path})"
+
+
+def sequential(
+    specs: Iterable[RunSpec], retry: bool, published: dict | None = None, progress: Progress | None = None
+) -> Iterator[tuple[RunSpec, Outcome]]:
+    """Do runs one after another; those that another process holds come last, as soon as they are free."""
+    busy = []
+    for spec in specs:
+        if progress:
+            progress.begin(spec)
+        outcome = execute(spec, retry, published, progress and progress.update)
+        if outcome.status == LOCKED:
+            busy.append(spec)
+        else:
+            yield spec, outcome
+    yield from _when_free(busy, lambda spec: execute(spec, False, published, progress and progress.update))
+
+
+def _when_free(busy: list[RunSpec], attempt: Callable[[RunSpec], Outcome]) -> Iterator[tuple[RunSpec, Outcome]]:
+    """Wait for runs that other processes hold: take over what they leave, report what they finish."""
+    while busy:
+        held = []
+        for spec in busy:
+            outcome = attempt(spec)
+            if outcome.status == LOCKED:
+                held.append(spec)
+            else:
+                yield spec, outcome
+        if held:
+            time.sleep(POLL_S)
+        busy = held
+
+
+def on_ray(
+    specs: list[RunSpec],
+    retry: bool,
+    published: dict | None = None,
+    progress: Progress | None = None,
+    cpus: float = 1,
+    gpus: float | None = None,
+) -> Iterator[tuple[RunSpec, Outcome]]:
+    """Do runs on the cluster at RAY_ADDRESS, or on one started here and ended with this process; one task each.
+
+    All machines must see the same files under the same paths: results, data, models and this project.
+
+    Args:
+        cpus, gpus: asked of Ray for each run; gpus None: one where the cluster has any.
+
+    Raises:
+        EnvironmentFault: Ray is not installed, or the cluster is out of reach.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise EnvironmentFault("--executor ray: Ray is not installed; pip install -r requirements-ray.txt") from None
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": _environment()})
+    except (ConnectionError, OSError, RuntimeError) as error:
+        raise EnvironmentFault(
+            f"--executor ray: no cluster at {address} ({error}); set or unset RAY_ADDRESS"
+        ) from error
+    try:
+        if gpus is None:
+            gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        task = ray.remote(_execute_in).options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)
+        yield from _collected(ray, task, specs, retry, published)
+    finally:
+        ray.shutdown()
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that workers need: where the project is, and what is set here of PASSED_ON.
+
+    Without OMP_NUM_THREADS Ray gives a worker as many threads as CPUs.
+    """
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    paths = [str(MAIN.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), **passed}
+
+
+def _execute_in(directory: str, spec: RunSpec, retry: bool, published: dict | None) -> Outcome:
+    """Do one run as the driver would: relative paths mean the same."""
+    os.chdir(directory)
+    return execute(spec, retry, published)
+
+
+def _collected(ray, task, specs: list[RunSpec], retry: bool, published: dict | None):
+    directory = str(Path.cwd())
+
+    def line(spec: RunSpec) -> dict:
+        return {spec.key: published[spec.key]} if published and spec.key in published else {}
+
+    def result(reference) -> Outcome:
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayError as error:
+            return Outcome(FAILED, f"Ray: {str(error).strip().splitlines()[0]}")
+
+    running = {task.remote(directory, spec, retry, line(spec)): spec for spec in specs}
+    busy = []
+    while running:
+        (reference,), _ = ray.wait(list(running))
+        spec, outcome = running.pop(reference), result(reference)
+        if outcome.status == LOCKED:
+            busy.append(spec)
+        else:
+            yield spec, outcome
+    yield from _when_free(busy, lambda spec: result(task.remote(directory, spec, False, line(spec))))
+
+
+def drive(name: str, specs: list[RunSpec], start: Callable[[Progress], Iterator[tuple[RunSpec, Outcome]]]):
+    """Follow runs as they end; return how each ended.
+
+    Raises:
+        EnvironmentFault: a run met one, so that the next would, too. What is running on Ray is ended.
+    """
+    ended, progress = {}, Progress(name, len(specs))
+    try:
+        for spec, outcome in start(progress):
+            ended[spec] = outcome
+            progress.end(spec, outcome)
+            if outcome.is_environment:
+                raise EnvironmentFault(
+                    f"{name} stopped at run {len(ended)} of {len(specs)}, {spec.folder.name}: "
+                    f"{outcome.error.partition(': ')[2]}; the same command continues"
+                )
+    finally:
+        progress.close()
+    return ended

@@ -1,0 +1,256 @@
+"""What is known of a run, from its folder or from a study's published records: finished, failed, still to do."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hype.errors import EnvironmentFault, InputError, LockedError
+from hype.files import write_json, write_text
+from hype.reproduction.runs import RunSpec, key_of
+from hype.training.checkpoints import has_weights, locked
+from hype.training.record import RECORD, SCHEMA, read_record
+
+MISSING, RUNNING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
+    "missing", "running", "interrupted", "finished", "failed", "diverged", "damaged",
+)  # fmt: skip
+PUBLISHED = "runs.jsonl"
+RETRY = "--retry_failed does it again"
+# Fields of a record that its published line keeps; of its timings, model, data and analyses a part.
+KEPT = (
+    "schema", "run_id", "status", "label", "task", "seed", "sample", "identity", "dtype", "steps", "score",
+    "score_name", "majority_score", "remarks", "predictions", "noise", "techniques", "machine", "peak_memory_bytes",
+)  # fmt: skip
+# What reports read of a finished run and of an analysis, and what it is.
+NUMBER = (int, float, type(None))
+NEEDED_OF_RUN = {"run_id": str, "identity": dict, "timings": dict, "score": NUMBER, "majority_score": NUMBER}
+NEEDED_OF_ANALYSIS = {"run_id": str, "identity": dict, "results": dict}
+
+
+@dataclass(frozen=True)
+class State:
+    """How a run stands.
+
+    Attributes:
+        status: one of the above.
+        record: the newest that is known; of a finished run the whole one, or its published line.
+        analyses: target -> record of its analysis.
+        lacks: what a finished run still lacks: "analysis", "model", or nothing.
+        is_anew: what lies in the folder is overwritten by the next attempt.
+    """
+
+    status: str
+    record: dict | None = None
+    error: str | None = None
+    analyses: dict | None = None
+    lacks: str = ""
+    is_anew: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run is to be done, without being asked to retry."""
+        return self.status in (MISSING, RUNNING, INTERRUPTED) or (self.status == FINISHED and bool(self.lacks))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.status == FINISHED and not self.lacks
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the run itself is finished, whatever became of its analyses."""
+        return self.record is not None and self.record["status"] == FINISHED
+
+
+def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
+    """Read what the files of a run say, or else its published line; nothing is changed."""
+    failure = _failure(spec)
+    try:
+        record = read_whole(spec.folder / RECORD, NEEDED_OF_RUN)
+        is_finished = record is not None and record["status"] == FINISHED
+        # Left by a kill shortly after the end, it no longer counts, whatever is in it.
+        kept = None if is_finished else read_whole(spec.kept_record_path, NEEDED_OF_RUN)
+    except InputError as error:
+        return State(DAMAGED, error=str(error), is_anew=True)
+    line = (published or {}).get(spec.key)
+    if is_finished:
+        return _finished(spec, record, line, failure)
+    if failure is not None:
+        return State(failure.status, kept or line or record, failure.error, is_anew=record is None)
+    if line is not None:
+        return _finished(spec, line, line, None)
+    if record is None:
+        # What never came to a record may have left anything.
+        return State(MISSING, kept, lacks="model" if kept else "", is_anew=kept is not None)
+    if record["status"] in (FAILED, DIVERGED):
+        return State(record["status"], kept or record, record.get("error") or "")
+    return State(RUNNING if _is_held(spec.folder) else INTERRUPTED, kept or record)
+
+
+def _finished(spec: RunSpec, record: dict, line: dict | None, failure: State | None) -> State:
+    has_model = has_weights(spec.folder)
+    try:
+        analyses = _analyses(spec, line)
+    except InputError as error:
+        return State(DAMAGED, record, str(error), analyses={}, is_anew=not has_model)
+    is_analysed = spec.analysis is None or len(analyses) == len(spec.analysis.targets)
+    if is_analysed and (has_model or not spec.keeps_model):
+        return State(FINISHED, record, analyses=analyses)
+    if failure is not None:
+        return State(failure.status, record, failure.error, analyses, is_anew=not has_model)
+    return State(FINISHED, record, None, analyses, "analysis" if has_model else "model", is_anew=not has_model)
+
+
+def _analyses(spec: RunSpec, line: dict | None) -> dict[str, dict]:
+    published = (line or {}).get("analyses", {})
+    found = {}
+    for target in spec.analysis.targets if spec.analysis else ():
+        record = read_whole(spec.analysis.path(target), NEEDED_OF_ANALYSIS) or published.get(spec.analysis.key(target))
+        if record is not None:
+            found[target] = record
+    return found
+
+
+def _is_held(folder: Path) -> bool:
+    """Return whether a live process is at a run."""
+    try:
+        with locked(folder):
+            return False
+    except LockedError:
+        return True
+    except EnvironmentFault:  # a folder that can be read alone
+        return False
+
+
+def read_whole(path: Path, needed: dict) -> dict | None:
+    """Read a record, None without one; a damaged one, or a finished one that lacks something, raises InputError."""
+    if not path.exists():
+        return None
+    record = read_record(path, remedy=RETRY)
+    wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
+    if record["status"] == FINISHED and wrong:
+        raise InputError(f"{path}: damaged ({wrong[0]} is missing or has no valid value); {RETRY}")
+    return record
+
+
+def write_failure(spec: RunSpec, status: str, error: str, log_tail: list[str]) -> None:
+    """Keep what ended an attempt, and the last lines of its log."""
+    spec.failure_path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(spec.failure_path, {"status": status, "error": error, "command": spec.command, "log_tail": log_tail})
+
+
+def _failure(spec: RunSpec) -> State | None:
+    try:
+        content = json.loads(spec.failure_path.read_text(encoding="utf-8"))
+        return State(content["status"], error=content["error"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return State(FAILED, error=f"{spec.failure_path}: damaged; remove it or pass --retry_failed")
+
+
+def read_published(path: Path) -> dict[str, dict]:
+    """Read a study's runs.jsonl: a dict from `RunSpec.key` to the line; empty without a file.
+
+    Raises:
+        InputError: a line is damaged, of another schema, or there twice.
+    """
+    lines: dict[str, dict] = {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return lines
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}; restore it") from None
+    for number, row in enumerate(text.splitlines(), 1):
+        try:
+            line = json.loads(row)
+            key = key_of(line["name"])
+            if any(not isinstance(line.get(name), kind) for name, kind in NEEDED_OF_RUN.items()):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path}, line {number}: damaged; restore the file") from None
+        if line["schema"] != SCHEMA:
+            raise InputError(f"{path}, line {number}: schema {line['schema']}; this version reads {SCHEMA}")
+        if key in lines:
+            raise InputError(f"{path}, line {number}: a second line of {line['name']}; remove one")
+        lines[key] = line
+    return lines
+
+
+def published_line(name: str, record: dict, analyses: dict[str, dict]) -> dict:
+    """Reduce the record of a finished run to what is published.
+
+    Args:
+        analyses: `Analysis.key` -> its record.
+    """
+    line = {"name": name} | {field: record.get(field) for field in KEPT if record.get(field) is not None}
+    line |= {"score": record["score"], "majority_score": record["majority_score"]}
+    line["model"] = {field: record["model"].get(field) for field in ("name", "model_type", "parameter_count")}
+    line["model"]["name"] = "/".join(Path(line["model"]["name"]).parts[-2:])  # where it lay is this machine's business
+    line["data"] = {"source": record["data"]["source"], "rows": record["data"]["rows"]}
+    times = ("train_s", "total_s", "first_step")
+    line["timings"] = {field: round(record["timings"][field], 1) for field in times if field in record["timings"]}
+    if analyses:
+        line["analyses"] = {key: _analysis_line(analysis) for key, analysis in sorted(analyses.items())}
+    return line
+
+
+def _analysis_line(record: dict) -> dict:
+    results = {
+        name: record["results"][name] for name in ("layers", "accuracy", "confusion") if name in record["results"]
+    }
+    names = ("analysis", "target", "label", "seed")
+    return {name: record[name] for name in names} | {"rows": record["data"]["rows"], "results": results}
+
+
+def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
+    """Add the finished runs of a clean tree to a study's runs.jsonl; return how many are in it, and what is left out.
+
+    A run of several specs (one for each analysis) is one line.
+
+    Raises:
+        InputError: see `read_published`. EnvironmentFault: the file cannot be written.
+    """
+    lines, left_out = read_published(path), {}
+    for spec in specs:
+        state = state_of(spec)
+        if not state.has_score or not (spec.folder / RECORD).exists():
+            continue
+        git = state.record["machine"]["git"]
+        if git is None or git["dirty"]:
+            left_out[spec.folder.name] = "of a tree with uncommitted changes" if git else "of no commit"
+            continue
+        analyses = {spec.analysis.key(target): record for target, record in (state.analyses or {}).items()}
+        line = published_line(spec.folder.name, state.record, analyses)
+        before = lines.get(spec.key, {}).get("analyses", {})
+        lines[spec.key] = line | ({"analyses": before | line.get("analyses", {})} if before else {})
+    write_lines(path, lines.values())
+    return len(lines), [f"{name}: {reason}" for name, reason in left_out.items()]
+
+
+def write_lines(path: Path, lines: Iterable[dict]) -> None:
+    """Write runs.jsonl, a line per run, in the order of their names."""
+    texts = [json.dumps(line, ensure_ascii=False) for line in sorted(lines, key=lambda line: line["name"])]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, "".join(f"{text}\n" for text in texts))
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: {error.strerror}; choose a folder you can write") from error
+
+
+def estimated_seconds(specs: list[RunSpec], states: list[State]) -> dict[RunSpec, float | None]:
+    """Estimate the time of each open run: the mean of finished ones of the same model, data, task and method, else of
+    the same model, data and task; None without either."""
+    times: dict[tuple, list[float]] = {}
+    for spec, state in zip(specs, states, strict=True):
+        if state.has_score and "total_s" in state.record["timings"] and "first_step" not in state.record["timings"]:
+            for key in ((spec.model, spec.data, spec.task), (spec.model, spec.data, spec.task, spec.method)):
+                times.setdefault(key, []).append(state.record["timings"]["total_s"])
+    estimates = {}
+    for spec, state in zip(specs, states, strict=True):
+        if state.is_open:
+            key = (spec.model, spec.data, spec.task)
+            known = times.get((*key, spec.method)) or times.get(key)
+            estimates[spec] = sum(known) / len(known) if known else None
+    return estimates

@@ -1,0 +1,334 @@
+"""Runs end as they should whatever happens to one of them, to the process that does them, or to their files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import datasets
+import pytest
+
+from hype.errors import EnvironmentFault, InputError
+from hype.reproduction import executors
+from hype.reproduction.__main__ import main
+from hype.reproduction.executors import Progress, drive, execute, sequential
+from hype.reproduction.experiments import Method, load
+from hype.reproduction.runs import expand
+from hype.reproduction.sections import section_of
+from hype.reproduction.status import state_of
+from hype.training.checkpoints import locked
+from hype.training.trainer import HyPeTrainer
+from tests.reproduction.small_runs import ROOT, argv_of, lasting, overrides, specs_in, write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
+    monkeypatch.setattr(executors, "POLL_S", 0.05)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, model, cache):
+    """The records of four runs that nothing disturbed, by the folder's name."""
+    specs = specs_in(tmp_path_factory.mktemp("straight"), model)
+    before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, str(cache)
+    try:
+        assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
+    finally:
+        datasets.config.HF_DATASETS_CACHE = before
+    return {spec.folder.name: lasting(spec.folder) for spec in specs}
+
+
+def start_driver(results_dir, model, cache, *options) -> subprocess.Popen:
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "hype.reproduction", *argv_of(results_dir, model, "--run", *options)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT, start_new_session=True
+    )
+
+
+def wait_for(driver: subprocess.Popen, text: str) -> str:
+    """Read the driver's progress until it shows `text`."""
+    shown = b""
+    while text.encode() not in shown:
+        read = os.read(driver.stderr.fileno(), 4096)
+        assert read, f"ended before {text!r}: {shown.decode()}"
+        shown += read
+    return shown.decode()
+
+
+def attempts(specs) -> list[int]:
+    """Count, per run, the attempts that trained to the end."""
+    return [spec.log_path.read_text(encoding="utf-8").count("ended: finished") for spec in specs]
+
+
+def test_finished_runs_are_left_alone_and_keep_neither_weights_nor_checkpoints(tmp_path, model, straight, monkeypatch):
+    specs = specs_in(tmp_path, model)
+    assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
+    assert {spec.folder.name: lasting(spec.folder) for spec in specs} == straight, "a second time, the same records"
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("checkpoint-*"))
+    monkeypatch.setattr(executors, "finetune", lambda arguments: pytest.fail("run again"))
+    assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
+
+
+@pytest.mark.slow
+def test_a_driver_killed_in_the_middle_is_gone_on_with_and_ends_in_the_same_records(tmp_path, model, cache, straight):
+    driver = start_driver(tmp_path, model, cache)
+    try:
+        wait_for(driver, " 2/4")
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.communicate()
+    specs = specs_in(tmp_path, model)
+    statuses = [state_of(spec).status for spec in specs]
+    assert 2 <= statuses.count("finished") < 4
+    assert main(argv_of(tmp_path, model, "--run")) == 0
+    assert {spec.folder.name: lasting(spec.folder) for spec in specs} == straight
+    assert attempts(specs) == [1, 1, 1, 1]
+
+
+@pytest.mark.slow
+def test_two_drivers_at_once_share_the_runs_and_spoil_nothing(tmp_path, model, cache, straight, capsys):
+    driver = start_driver(tmp_path, model, cache)
+    try:
+        wait_for(driver, " 0/4")
+        assert main(argv_of(tmp_path, model, "--run")) == 0
+        output, _ = driver.communicate()
+    finally:
+        driver.kill()
+    assert driver.returncode == 0
+    specs = specs_in(tmp_path, model)
+    assert {spec.folder.name: lasting(spec.folder) for spec in specs} == straight
+    assert attempts(specs) == [1, 1, 1, 1], "no run was done twice"
+    assert output.decode() == capsys.readouterr().out, "both show the same table"
+
+
+def test_a_run_that_another_process_holds_comes_last(tmp_path, model):
+    specs = specs_in(tmp_path, model, seeds=(1,))
+    ended = []
+    with locked(specs[0].folder):
+        outcomes = sequential(specs, retry=False)
+        ended.append(next(outcomes)[0])
+    ended += [spec for spec, _ in outcomes]
+    assert ended == specs[::-1]
+
+
+def unlucky_specs(results_dir, model):
+    """Three runs: one diverges, one fails, one is good."""
+    broken = [
+        Method("diverging", {"noise_lambda": 1e38}),
+        Method("failing", {"hype_type": "normal", "hype_low_layers": 99}),
+        Method("vanilla", {"dropout_rate": 0.1}),
+    ]
+    experiment = replace(load("table_8"), methods=tuple(broken))
+    return expand(experiment, overrides(model, methods=None, seeds=(1,)), results_dir)
+
+
+def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path, model, monkeypatch):
+    specs = unlucky_specs(tmp_path, model)
+    outcomes = dict(sequential(specs, retry=False))
+    assert [outcomes[spec].status for spec in specs] == ["diverged", "failed", "finished"]
+    states = [state_of(spec) for spec in specs]
+    assert [state.status for state in states] == ["diverged", "failed", "finished"]
+    assert "DivergedError" in states[0].error and "12" in states[1].error
+    failure = json.loads(specs[1].failure_path.read_text())
+    assert "ended: failed" in failure["log_tail"][-1] and any("12" in line for line in failure["log_tail"])
+    # Not tried again, unless asked.
+    calls = []
+    monkeypatch.setattr(executors, "finetune", calls.append)
+    assert [execute(spec).status for spec in specs[:2]] == ["diverged", "failed"] and calls == []
+    execute(specs[1], retry=True)
+    assert len(calls) == 1
+
+
+def test_what_failed_is_done_once_its_cause_is_gone_and_it_is_asked_for(tmp_path, model, monkeypatch):
+    spec = specs_in(tmp_path, model)[0]
+    with monkeypatch.context() as context:
+        context.setattr(executors, "finetune", lambda arguments: (_ for _ in ()).throw(RuntimeError("a bug")))
+        assert execute(spec).error == "RuntimeError: a bug"
+    assert "Traceback" in spec.log_path.read_text()
+    assert execute(spec).status == "failed"
+    assert execute(spec, retry=True).status == "finished"
+    assert not spec.failure_path.exists()
+
+
+def test_a_stopped_run_is_no_failed_one(tmp_path, model, straight, monkeypatch):
+    spec = specs_in(tmp_path, model)[0]
+    steps, step = [], HyPeTrainer.training_step
+
+    def interrupt(self, *args, **kwargs):
+        steps.append(None)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(HyPeTrainer, "training_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec)
+    assert state_of(spec).status == "interrupted"
+    assert execute(spec).status == "finished"
+    assert lasting(spec.folder) == straight[spec.folder.name]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"status": "fin', "", "[]", "\x00\x00", '{"status": "finished", "identity": {}}',
+        '{"status": "finished", "identity": {}, "run_id": "a", "timings": null}',
+        '{"status": "finished", "identity": {}, "run_id": "a", "timings": {}, "score": "x"}',
+    ],
+)  # fmt: skip
+def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, model, straight, content):
+    spec = specs_in(tmp_path, model)[0]
+    spec.folder.mkdir(parents=True)
+    (spec.folder / "run.json").write_text(content)
+    outcome = execute(spec)
+    assert outcome.status == "damaged" and str(spec.folder / "run.json") in outcome.error
+    assert "\n" not in outcome.error
+    assert (spec.folder / "run.json").read_text() == content
+    if content == "":
+        assert execute(spec, retry=True).status == "finished"
+        record, expected = lasting(spec.folder), straight[spec.folder.name]
+        assert record["score"] == expected["score"] and record["metrics"] == expected["metrics"]
+
+
+def test_a_failed_record_that_says_nothing_is_gone_on_with(tmp_path, model):
+    spec = specs_in(tmp_path, model)[0]
+    spec.folder.mkdir(parents=True)
+    (spec.folder / "run.json").write_text('{"schema": 2, "status": "failed", "identity": {}, "error": null}')
+    assert state_of(spec).status == "failed" and execute(spec).status == "failed"
+
+
+def test_files_of_a_process_killed_at_its_first_write_do_not_stand_in_the_way(tmp_path, model):
+    spec = specs_in(tmp_path, model)[0]
+    spec.folder.mkdir(parents=True)
+    for name in (".lock", "..lock.json.4711", ".run.json.4711"):
+        (spec.folder / name).write_text("{")
+    assert execute(spec).status == "finished"
+
+
+def test_a_model_that_is_asked_for_is_made_where_it_was_not_kept(tmp_path, model, straight):
+    spec = specs_in(tmp_path, model)[0]
+    execute(spec)
+    needed = replace(spec, keeps_model=True, argv=tuple("true" if a == "false" else a for a in spec.argv))
+    assert state_of(needed).lacks == "model" and state_of(spec).is_complete
+    assert execute(needed).status == "finished"
+    assert (spec.folder / "model.safetensors").exists()
+    assert lasting(spec.folder)["score"] == straight[spec.folder.name]["score"]
+    assert execute(spec).status == "finished" and (spec.folder / "model.safetensors").exists(), "and it stays"
+
+
+def test_a_finished_record_outlives_a_remake_that_fails(tmp_path, model, monkeypatch):
+    spec = specs_in(tmp_path, model)[0]
+    execute(spec)
+    score = state_of(spec).record["score"]
+    needed = replace(spec, keeps_model=True, argv=tuple("true" if a == "false" else a for a in spec.argv))
+    with monkeypatch.context() as context:
+        context.setattr(
+            "hype.training.trainer.HyPeTrainer.train", lambda *args: (_ for _ in ()).throw(RuntimeError("a bug"))
+        )
+        assert execute(needed).status == "failed"
+    for asked in (spec, needed):
+        state = state_of(asked)
+        assert state.status == "failed" and state.record["score"] == score
+    runs = section_of(load("table_8"), overrides(model, seeds=(1,), methods=("vanilla",)), tmp_path).runs
+    assert runs["status"].tolist() == ["finished"] and runs["score"].tolist() == [100 * score]
+    assert execute(needed, retry=True).status == "finished"
+    assert (spec.folder / "model.safetensors").exists() and not spec.kept_record_path.exists()
+    spec.kept_record_path.write_text("{")
+    assert state_of(needed).status == "finished", "what a kill leaves behind the end does not count"
+
+
+@pytest.mark.parametrize(
+    ("error", "tried"), [(EnvironmentFault("the hub is out of reach"), 1), (InputError("a wrong flag"), 4)]
+)
+def test_a_grid_stops_at_the_first_fault_of_the_environment_alone(error, tried, tmp_path, model, monkeypatch, capsys):
+    """Offline, 576 runs once failed one after another."""
+    calls = []
+
+    def fail(arguments):
+        calls.append(arguments)
+        raise error
+
+    monkeypatch.setattr(executors, "finetune", fail)
+    code = main(argv_of(tmp_path, model, "--run"))
+    assert len(calls) == tried and code == (4 if tried == 1 else 1)
+    shown = capsys.readouterr().err
+    assert "the hub is out of reach; the same command continues" in shown if tried == 1 else "a wrong flag" in shown
+    expected = "missing" if tried == 1 else "failed"
+    assert {state_of(spec).status for spec in specs_in(tmp_path, model)} == {expected}, "nothing is to be retried"
+
+
+def test_a_full_disk_stops_the_grid_with_one_line(tmp_path, model, monkeypatch, capsys):
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(executors, "_logged_to", no_space)
+    assert main(argv_of(tmp_path, model, "--run")) == 4
+    assert capsys.readouterr().err.strip().splitlines()[-1].count("No space left on device") == 1
+
+
+def test_progress_names_the_run_its_step_and_its_log(tmp_path, model, capsys):
+    spec = specs_in(tmp_path, model)[0]
+    seen = []
+
+    class Seen(Progress):
+        def update(self, text):
+            seen.append(text)
+            super().update(text)
+
+    monkeypatch_progress = executors.Progress
+    executors.Progress = Seen
+    try:
+        drive("table_8", [spec], lambda progress: sequential([spec], False, None, progress))
+    finally:
+        executors.Progress = monkeypatch_progress
+    error = capsys.readouterr().err
+    assert f"[1/1] {spec.folder.name} (log: {spec.log_path})" in error
+    assert any("/3 [" in text for text in seen), "48 examples are 3 steps"
+    assert "\r" not in spec.log_path.read_text()
+
+
+def test_progress_and_logs_of_a_run_go_to_its_log_file(tmp_path, model, capsys):
+    spec = specs_in(tmp_path, model)[0]
+    execute(spec)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    assert spec.command in spec.log_path.read_text()
+
+
+@pytest.mark.slow
+def test_ray_ends_in_the_same_records_although_a_worker_is_killed(tmp_path, model, cache, straight, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
+    from hype.reproduction.executors import on_ray
+
+    for name, value in {"HF_DATASETS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    specs, ended = specs_in(tmp_path, model), {}
+    for spec, outcome in on_ray(specs, False, cpus=1, gpus=0):
+        if not ended:
+            # The lock names the process of a run: that of the first is a worker, which takes the next run.
+            os.kill(json.loads((spec.folder / ".lock.json").read_text())["pid"], signal.SIGKILL)
+        ended[spec] = outcome.status
+    assert ended == dict.fromkeys(specs, "finished")
+    assert {spec.folder.name: lasting(spec.folder) for spec in specs} == straight
+
+
+def test_without_ray_one_line_says_what_to_install(tmp_path, model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(argv_of(tmp_path, model, "--run", "--executor", "ray")) == 4
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: --executor ray") and "pip install -r requirements-ray.txt" in error

@@ -1,0 +1,229 @@
+"""Runs of an experiment with other settings: which there are, what names them, what a report says of it."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hype.data.splits import load_splits
+from hype.errors import InputError
+from hype.reproduction import runs
+from hype.reproduction.__main__ import overrides_of, parser
+from hype.reproduction.experiments import CONTROL, VANILLA, StudyModel, load
+from hype.reproduction.runs import Known, Overrides, RunSpec, expand, overrides_text
+from hype.training.arguments import parse
+from hype.training.record import identity, model_fingerprints, run_id
+from tests.reproduction.small_runs import SAMPLE, specs_in, write_tiny_model
+
+FULL = Overrides(data_dir=None)
+
+
+def specs_of(name, overrides=FULL) -> list[RunSpec]:
+    return expand(load(name), overrides)
+
+
+def test_what_is_asked_for_is_left_and_said():
+    overrides = replace(FULL, tasks=("rte", "cola"), methods=("vanilla",), seeds=(1, 2, 3), learning_rates=(2e-5,))
+    specs = specs_of("table_3", overrides)
+    assert [(s.task, s.method, s.seed) for s in specs] == [
+        (t, "vanilla", n) for t in ("cola", "rte") for n in (1, 2, 3)
+    ]
+    text = overrides_text(load("table_3"), overrides)
+    assert text == "tasks RTE, CoLA; methods vanilla; seeds 1-3; learning rates 2e-05"
+    assert overrides_text(load("table_3"), FULL) == ""
+    assert overrides_text(load("table_3"), replace(FULL, tasks=load("table_3").tasks)) == ""
+
+
+def test_another_model_in_the_place_of_a_papers_model_is_named():
+    overrides = replace(FULL, models={"base": "other/model", "base-mnli": "other/model-mnli", "large": None})
+    specs = specs_of("table_4", overrides)
+    paths = {(c.model, c.task): parse(list(c.argv)).model.model_name_or_path for c in specs[::12]}
+    assert paths["other/model for DeBERTa-base", "cola"] == "other/model"
+    assert paths["other/model for DeBERTa-base", "rte"] == "other/model-mnli"
+    assert paths["DeBERTa-large", "rte"] == "microsoft/deberta-large-mnli"
+    assert "model other/model for DeBERTa-base" in overrides_text(load("table_4"), overrides)
+    alone = specs_of("table_4", replace(FULL, models={"base": "other/model"}))
+    assert {parse(list(c.argv)).model.model_name_or_path for c in alone[::12]} == {"other/model"}
+
+
+def test_another_start_that_is_named_without_a_path_is_its_own():
+    overrides = replace(FULL, models={"base": "other/model", "base-mnli": None})
+    specs = specs_of("table_4", overrides)
+    paths = {c.task: c.argv[c.argv.index("--model_name_or_path") + 1] for c in specs}
+    assert (paths["cola"], paths["rte"]) == ("other/model", "microsoft/deberta-base-mnli")
+
+
+def test_at_most_so_many_training_examples_never_means_more():
+    overrides = replace(FULL, max_train_samples=8000)
+    specs = specs_of("table_7", overrides)
+    assert {parse(list(c.argv)).data.max_train_samples for c in specs[::12]} == {5000}
+    assert "at most the first 8,000 training examples" in overrides_text(load("table_7"), overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"tasks": ("wnli",)}, "--tasks wnli: not in this experiment; give 'stsb', 'cola'"),
+        ({"methods": ("mixout",)}, "--methods mixout: .*'vanilla, no dropout'"),
+        ({"models": {"gpt-2": "x"}}, "--models gpt-2: .*'bert-large'"),
+    ],
+)
+def test_unknown_names_are_refused_with_those_allowed(overrides, message):
+    with pytest.raises(InputError, match=message):
+        specs_of("table_1", replace(FULL, **overrides))
+
+
+def test_variants_leave_the_grid_points_named():
+    specs = specs_of("table_9", replace(FULL, variants=("hype_eps 1e-05",)))
+    assert {(spec.method, spec.variant) for spec in specs} == {
+        (VANILLA, ""), (CONTROL, ""), ("hype-n", "hype_eps 1e-05"), ("hype-n+dropout", "hype_eps 1e-05"),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="--variants hype_eps 2: not in this experiment; give 'hype_eps 1e-05'"):
+        specs_of("table_9", replace(FULL, variants=("hype_eps 2",)))
+
+
+@pytest.mark.parametrize("name", ["table_9", "table_18"])
+def test_another_scale_reaches_all_noise_and_nothing_else(name):
+    for spec in specs_of(name, replace(FULL, hype_eps=0.5)):
+        has_noise = spec.method not in (VANILLA, CONTROL)
+        assert has_noise == ("--hype_eps" in spec.argv)
+        assert not has_noise or spec.argv[spec.argv.index("--hype_eps") + 1] == "0.5"
+
+
+def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path):
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 6}')
+    overrides = replace(FULL, models={"bert-large": str(tmp_path)})
+    specs = {spec.method: spec.argv for spec in specs_of("table_18", overrides)}
+    half, quarter = specs["lower 12"], specs["higher 6"]
+    assert half[half.index("--hype_low_layers") + 1] == "3"
+    assert quarter[quarter.index("--hype_top_layers") + 1] == "2"  # 1.5, rounded
+    text = overrides_text(load("table_18"), overrides)
+    assert "numbers of layers scaled from 24 to 6" in text
+
+
+def test_an_nli_set_is_trained_on_from_the_nli_folder():
+    overrides = replace(FULL, data_dir="glue", nli_dir="nli")
+    folders = {c.task: parse(list(c.argv)).data.data_dir for c in specs_of("table_7", overrides)}
+    assert folders == {"mnli": "glue", "snli": "nli"}
+
+
+@pytest.mark.parametrize(("held", "is_found"), [("SNLI/snli_1.0_dev.jsonl", 1), ("RTE/dev.tsv", 0)])
+def test_without_a_folder_of_their_own_nli_sets_are_the_glue_folders_or_the_hubs(held, is_found, tmp_path):
+    (tmp_path / held).parent.mkdir()
+    (tmp_path / held).touch()
+    specs = specs_of("table_7", replace(FULL, data_dir=str(tmp_path)))
+    folders = {c.task: parse(list(c.argv)).data.data_dir for c in specs}
+    assert folders == {"mnli": str(tmp_path), "snli": str(tmp_path) if is_found else None}
+    from_the_hub = {c.folder for c in specs_of("table_7") if c.task == "snli"}
+    assert is_found or {c.folder for c in specs if c.task == "snli"} == from_the_hub
+
+
+def test_a_learning_rate_may_be_one_tasks_own():
+    line = ["table_1", "--tasks", "rte", "cola", "--learning_rates", "rte=1e-4", "cola=2e-4", "cola=3e-4"]
+    options = parser().parse_args(line)
+    options.flags = {}
+    overrides = overrides_of(options)
+    rates = {(spec.task, spec.learning_rate) for spec in specs_of("table_1", overrides)}
+    assert rates == {("rte", 1e-4), ("cola", 2e-4), ("cola", 3e-4)}
+    assert "learning rates RTE 0.0001, CoLA 0.0002, 0.0003" in overrides_text(load("table_1"), overrides)
+
+
+def test_further_flags_reach_every_run_and_name_it_if_they_can_change_its_result():
+    plain, fast, quiet = (
+        specs_of("table_3", replace(FULL, flags=flags))
+        for flags in ({}, {"tf32": "true"}, {"allow_pickle_weights": "true"})
+    )
+    assert all(spec.flags["tf32"] == "true" for spec in fast)
+    assert not {s.folder for s in fast} & {s.folder for s in plain} and [s.folder for s in quiet] == [
+        s.folder for s in plain
+    ]
+    assert "--tf32 true" in overrides_text(load("table_3"), replace(FULL, flags={"tf32": "true"}))
+
+
+def one_of(model, **changes) -> RunSpec:
+    (spec,) = specs_in(Path("results"), model, **{"methods": ("vanilla",), "seeds": (1,), **changes})
+    return spec
+
+
+def forget() -> None:
+    for read in (runs._hashes_of_model, runs._read_hashes, runs._parsed, runs._identity):
+        read.cache_clear()
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_model(tmp_path / "model")
+
+
+def test_a_folder_ends_in_the_run_id_of_its_identity(model):
+    spec = one_of(model)
+    arguments = parse(list(spec.argv))
+    splits = load_splits(arguments.data, ["train", "validation"])
+    hashes = {f"data.{name}": digest for name, digest in splits.fingerprint.items()}
+    assert spec.key == run_id(identity(arguments, hashes | model_fingerprints(arguments.model)))
+
+
+def test_rates_that_differ_in_the_seventh_digit_are_two_runs():
+    one, other = (one_of(Path("some/model"), learning_rates=(rate,)) for rate in (1e-5, 1.0000001e-5))
+    assert one.folder != other.folder
+
+
+def test_the_same_content_elsewhere_is_the_same_run_and_other_data_another(tmp_path, model):
+    first = one_of(model)
+    shutil.copytree(SAMPLE, tmp_path / "glue")
+    assert one_of(model, data_dir=str(tmp_path / "glue")).folder == first.folder
+    file = tmp_path / "glue" / "RTE" / "train.tsv"
+    file.write_text(file.read_text().replace("the", "a"))
+    forget()
+    assert one_of(model, data_dir=str(tmp_path / "glue")).folder != first.folder
+
+
+def test_another_tokenizer_is_another_run_whatever_else_is_in_the_folder(model):
+    before = one_of(model).folder
+    (model / "README.md").write_text("a card")
+    forget()
+    assert one_of(model).folder == before
+    path = model / "tokenizer.json"
+    path.write_text(path.read_text().replace('"a"', '"ä"'))
+    forget()
+    assert one_of(model).folder != before
+
+
+def test_a_repetition_has_a_folder_of_its_own_and_the_same_identity(model):
+    first, again = one_of(model), one_of(model, is_repeat=True)
+    assert again.key == f"{first.key}-again" and again.folder != first.folder
+
+
+def test_data_that_cannot_be_read_keep_no_other_task_from_its_runs(tmp_path, model):
+    (tmp_path / "RTE").mkdir()
+    (tmp_path / "RTE" / "train.tsv").write_text("no table")
+    assert one_of(model, data_dir=str(tmp_path)).folder
+
+
+@pytest.fixture
+def known(model):
+    arguments = parse(list(one_of(model).argv))
+    hashes = model_fingerprints(arguments.model)
+    own = load_splits(arguments.data, ["train", "validation"]).fingerprint
+    return Known(StudyModel("Tiny", "tiny", hashes["model"], hashes["tokenizer"], 3), {"rte, first 48": own})
+
+
+def test_a_study_names_its_runs_where_neither_model_nor_data_is(model, known, tmp_path):
+    absent = str(tmp_path / "absent")
+    assert one_of(Path(absent), known=known, data_dir=absent).key == one_of(model).key
+    assert one_of(model, known=known).key == one_of(model).key, "what is at hand is compared"
+
+
+def test_other_data_and_another_model_than_the_studys_are_refused_by_their_place(model, known, tmp_path):
+    with pytest.raises(InputError, match="rte: the study has no such data; it has rte, first 48"):
+        one_of(model, known=known, max_train_samples=None)
+    shutil.copytree(SAMPLE, tmp_path / "glue")
+    file = tmp_path / "glue" / "RTE" / "train.tsv"
+    file.write_text(file.read_text().replace("the", "a"))
+    with pytest.raises(InputError, match=r"glue, rte, first 48, train: not what the study was made with"):
+        one_of(model, known=known, data_dir=str(tmp_path / "glue"))
+    (model / "config.json").write_text("{}")
+    forget()
+    with pytest.raises(InputError, match=r"model, model: not what the study was made with"):
+        one_of(model, known=known)
