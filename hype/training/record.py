@@ -67,7 +67,8 @@ def settings(arguments: Arguments) -> dict:
     found = {}
     for name, values in arguments.as_dict().items():
         defaults = _defaults(type(getattr(arguments, name)))
-        found |= {key: value for key, value in values.items() if key not in ALIASES and value != defaults.get(key)}
+        known = {key: value for key, value in values.items() if key in defaults and key not in ALIASES}
+        found |= {key: value for key, value in known.items() if value != defaults[key]}
     found["output_dir"] = arguments.training.output_dir
     return json.loads(json.dumps(found, default=str))
 

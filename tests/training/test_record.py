@@ -128,3 +128,9 @@ def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
     (cached / "refs" / "main").write_text("abc123")
     assert records.hub_revision(parse(argv("do_train", model_name_or_path="someone/bert")).model) == "abc123"
     assert records.hub_revision(parse(argv("do_train")).model) is None
+
+
+def test_a_second_run_of_the_same_arguments_is_the_same_run(argv, tmp_path):
+    arguments = parse(argv("do_train", max_steps=1, hype_type="normal"))
+    first = finetune(arguments)
+    assert finetune(arguments) == first, "finished already"
