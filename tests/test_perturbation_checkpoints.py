@@ -171,6 +171,16 @@ def test_forwards_with_and_without_noise_before_a_backward_are_refused(stream):
         gradients(pattern, False, hype_stream=stream)
 
 
+def test_a_backward_after_the_next_step_has_begun_is_refused():
+    def pattern(loss, hype):
+        kept = loss()
+        hype.set_step(1)
+        kept.backward()
+
+    with pytest.raises(ValueError, match="checkpointing"):
+        gradients(pattern, False)
+
+
 def test_what_was_refused_does_not_disturb_the_next_step():
     model = CallsInCheckpoints(False).train()
     with HyPe(model, "normal", 0.5, hype_layers_path="layers") as hype:
