@@ -150,12 +150,13 @@ def architecture_of(model: nn.Module, layers_path: str | None = None) -> Archite
     found, body = _layer_lists(model), _body_of(model)
     if body is not None:
         architecture = ARCHITECTURES[_type_of(body)]
-        known = {layer for stack in architecture.stacks for layer in _follow(body, stack.path)}
-        if all(known.issuperset(layers) for layers in found.values()):
+        layers = [layer for stack in architecture.stacks for layer in _follow(body, stack.path)]
+        known = {part for layer in layers for part in layer.modules()}
+        if all(known.issuperset(others) for others in found.values()):
             return architecture
     elif len(found) == 1:
-        [(path, layers)] = found.items()
-        if all(map(_is_transformers_layer, layers)):
+        [(path, only)] = found.items()
+        if all(map(_is_transformers_layer, only)):
             return Architecture((Stack(path, ""),), (), ())
     name = _type_of(model) or type(model).__name__
     if not found:
