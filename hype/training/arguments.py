@@ -8,6 +8,7 @@ import math
 import os
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -191,6 +192,10 @@ class RunArguments(TrainingArguments):
                 f"--load_best_model_at_end needs --eval_strategy and --save_strategy to be both steps or both epoch; "
                 f"they are {kinds[0]} and {kinds[1]}",
             )
+        require(
+            not self.deepspeed or find_spec("deepspeed") is not None,
+            "--deepspeed: the package is not installed; pip install deepspeed, or leave the flag out",
+        )
         if not torch.accelerator.is_available():
             # Set explicitly: without it transformers ignores torchrun's processes on a machine without a GPU.
             self.use_cpu = True
@@ -363,6 +368,9 @@ def parse(argv: list[str]) -> Arguments:
         raise
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+    except json.JSONDecodeError as error:
+        place = next((f"--{name} " for name, value in vars(namespace).items() if value == error.doc), "")
+        raise InputError(f"{place}{error.doc}: not JSON ({error.msg})") from error
     except (ValueError, TypeError, ImportError) as error:
         raise InputError(" ".join(str(error).split())[:300]) from error
     given = {part.partition("=")[0].lstrip("-").replace("-", "_") for part in argv if part.startswith("--")}

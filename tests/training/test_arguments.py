@@ -89,6 +89,8 @@ def test_what_every_run_needs_is_asked_for_by_name(missing):
         ("--fp16 --bf16", "fp16"),
         ("--load_best_model_at_end", "--eval_strategy and --save_strategy .* they are no and steps"),
         ("--load_best_model_at_end --eval_strategy epoch", "they are epoch and steps"),
+        ("--lr_scheduler_kwargs {x}", "--lr_scheduler_kwargs {x}: not JSON"),
+        ("--accelerator_config no_such_file", "no_such_file: No such file"),
         ("--attn_implementation flash_attention_2", "--bf16"),
     ],
 )
