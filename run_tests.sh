@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Check style and types, then run all tests; arguments go to pytest (./run_tests.sh -m "not slow").
+# Check style and types, then run all tests, side by side on up to four cores; arguments go to pytest:
+#   ./run_tests.sh -m "not slow"      the everyday ones
+#   ./run_tests.sh -n 0 tests/test_cli.py
 set -eu
 cd -- "$(dirname -- "$0")"
 python=$(scripts/setup.sh requirements-dev.txt)
@@ -7,4 +9,4 @@ python=$(scripts/setup.sh requirements-dev.txt)
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 "$python" -m mypy
-exec "$python" -m pytest "$@"
+exec "$python" -m pytest -n auto --maxprocesses 4 "$@"

@@ -1,10 +1,12 @@
 """What `import hype` gives, and what it does not import for it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import hype
 
@@ -45,3 +47,25 @@ def test_every_public_name_is_there():
     assert all(hasattr(hype, name) for name in hype.__all__)
     with pytest.raises(AttributeError, match="Hype"):
         _ = hype.Hype
+
+
+def test_every_pinned_requirement_is_in_the_range_of_the_package_or_an_extra():
+    project = pytest.importorskip("tomllib").loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [Requirement(line) for lines in extras(project) for line in lines]
+    ranges = {requirement.name: requirement.specifier for requirement in declared}
+    lines = [line for path in ROOT.glob("requirements*.txt") for line in path.read_text().splitlines()]
+    pins = [Requirement(line.partition("#")[0]) for line in lines if re.match(r"\w", line)]
+    assert len(pins) > 20
+    for pin in pins:
+        (version,) = (specifier.version for specifier in pin.specifier)
+        assert version in ranges[pin.name], pin
+
+
+def test_the_library_needs_three_packages_and_each_extra_is_installed_whole():
+    project = pytest.importorskip("tomllib").loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [Requirement(line).name for line in project["dependencies"]] == ["torch", "transformers", "accelerate"]
+    assert set(project["optional-dependencies"]) == {"glue", "reproduction", "ray", "dev"}
+
+
+def extras(project):
+    return project["dependencies"], *project["optional-dependencies"].values()
