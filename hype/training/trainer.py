@@ -5,6 +5,7 @@ import math
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch.nn.utils import get_total_norm
@@ -23,7 +24,7 @@ from hype.training.arguments import GUIDED_SCHEDULES
 from hype.training.checkpoints import mark_complete
 from hype.training.length_order import in_given_order, lengths_of, longest_first
 
-STATE = "HyPeTrainer"  # where a checkpoint keeps the sums of the losses and the techniques' state
+STATE = "HyPeTrainer"  # where a checkpoint keeps sums of the losses and the techniques' state
 # Trainer's flags that are of training, but which it applies to evaluation, too. A score is of the whole set, in order.
 OF_TRAINING = {
     "dataloader_drop_last": False,
@@ -66,7 +67,8 @@ class HyPeTrainer(Trainer):
         self.optimizer_semantics, self.provenance = optimizer_semantics, provenance
         self.hype: HyPe | None = None
         self.noise: dict | None = None  # what `measure_noise` found
-        self.loss_sum = 0.0  # of all steps, those before a resumption too
+        # Of all steps, those before a resumption too, which Trainer forgets; pending: of those since the last log.
+        self.loss_total, self.loss_pending, self.logged_step = 0.0, 0.0, 0
         self._loss_technique = next((t for t in self.techniques if t.acts_on("loss")), None)
         self.add_callback(StepCallback(self))
 
@@ -172,14 +174,18 @@ class HyPeTrainer(Trainer):
         value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} at step {self.state.global_step + 1}")
-        self.loss_sum += value
+        self.loss_pending = float(np.float32(self.loss_pending) + np.float32(value))  # as Trainer, in float32
         return loss
 
     def log(self, logs, *args, **kwargs):
-        """Log as Trainer does; the training loss is the mean over all steps, those before a resumption too."""
-        if "train_loss" in logs:
-            sums = gather_object([self.loss_sum])
-            logs["train_loss"] = sum(sums) / len(sums) / max(self.state.global_step, 1)
+        """Log as Trainer does, but losses as if the training had never been interrupted."""
+        if "loss" in logs or "train_loss" in logs:
+            step, pending = self.state.global_step, np.mean(gather_object([np.float32(self.loss_pending)])).item()
+            if "loss" in logs:
+                logs["loss"] = pending / (step - self.logged_step)
+            self.loss_total, self.loss_pending, self.logged_step = self.loss_total + pending, 0.0, step
+            if "train_loss" in logs:
+                logs["train_loss"] = self.loss_total / max(step, 1)
         super().log(logs, *args, **kwargs)
 
     # Evaluation
@@ -242,13 +248,13 @@ class HyPeTrainer(Trainer):
         """Measure the noise on the first batch of the training set (see `diagnostics.measure_noise`)."""
         if self.hype_options is None:
             return None
-        count = min(self.args.train_batch_size, len(self.train_dataset))
-        with self._evaluating(self.train_dataset.select(range(count))), self._attached() as hype:
-            if not hype.hooks:
-                return None
-            batch = next(iter(self.get_test_dataloader(self.train_dataset.select(range(count)))))
-            with self.compute_loss_context_manager(), self.accelerator.autocast():
-                self.noise = measure_noise(self.model, hype, lambda: self.model(**batch).logits)
+        rows = self.train_dataset.select(range(min(self.args.train_batch_size, len(self.train_dataset))))
+        with self._evaluating(rows):
+            batch = next(iter(self.get_test_dataloader(rows)))
+        with self._attached() as hype:
+            if hype.hooks:
+                with self.compute_loss_context_manager(), self.accelerator.autocast():
+                    self.noise = measure_noise(self.model, hype, lambda: self.model(**batch).logits)
         return self.noise
 
     # Checkpoints
@@ -256,7 +262,9 @@ class HyPeTrainer(Trainer):
     def _save_checkpoint(self, model, trial):
         # A private method, since Trainer removes old checkpoints inside of it, before the new one is known to be whole.
         self.state.stateful_callbacks[STATE] = {
-            "loss_sums": gather_object([self.loss_sum]),  # of each process
+            "loss_total": self.loss_total,
+            "loss_pending": gather_object([self.loss_pending]),  # of each process
+            "logged_step": self.logged_step,
             "techniques": {technique.name: technique.state_dict() for technique in self.techniques},
         }
         limit, self.args.save_total_limit = self.args.save_total_limit, None
@@ -317,8 +325,10 @@ class StepCallback(TrainerCallback):
         if args.process_index > 0:
             torch.manual_seed(stream_seed("rank", args.seed, args.process_index))
         kept = state.stateful_callbacks.get(STATE, {})
-        sums = kept.get("loss_sums", [0.0])
-        self.trainer.loss_sum = sums[args.process_index] if len(sums) == args.world_size else sum(sums) / len(sums)
+        pending = kept.get("loss_pending", [0.0])
+        is_same_count = len(pending) == args.world_size
+        self.trainer.loss_pending = pending[args.process_index] if is_same_count else sum(pending) / len(pending)
+        self.trainer.loss_total, self.trainer.logged_step = kept.get("loss_total", 0.0), kept.get("logged_step", 0)
         for technique in self.trainer.techniques:
             technique.load_state_dict(kept.get("techniques", {}).get(technique.name, {}))
         # How often to log, evaluate and save: Trainer takes it from the checkpoint, but the flags of this run count.
