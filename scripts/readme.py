@@ -114,18 +114,13 @@ def dose() -> str:
     return markdown_table(columns, rows)
 
 
-def benchmark() -> str:
-    """Show what was measured beside its bound."""
-    return results.table(results.read(RESULTS / "benchmark.json"))
-
-
 def benchmark_page() -> str:
     """Show all that was measured."""
     return results.page(results.read(RESULTS / "benchmark.json"))
 
 
 PARTS = {
-    "README.md": {"quick_start": quick_start, "headline": headline, "controls": effects, "benchmark": benchmark},
+    "README.md": {"effects": effects, "quick_start": quick_start},
     "docs/benchmark.md": {"benchmark": benchmark_page},
     "docs/reproduction.md": {
         "scale": cost.table,
