@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--output", type=Path, metavar="FILE", help="record, instead of RUN_DIR/analysis/...json")
         command.add_argument("--batch_size", type=positive, default=32, help="examples per forward (default: 32)")
         command.add_argument("--max_eval_samples", type=positive, help="use the first n examples of each dev set")
-        command.add_argument("--cache_dir", help="where data of the hub and tokenised data are cached")
+        command.add_argument("--cache_dir", help="where data of the hub and tokenized data are cached")
         if name == "adversarial":
             command.add_argument("--adv_file", help="AdvGLUE's dev.json; unset: AI-Secure/adv_glue from the hub")
         else:

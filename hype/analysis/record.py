@@ -54,7 +54,7 @@ def analysed(
 ) -> dict:
     """Return the record of an analysis, computed unless it is on disk already, and write it.
 
-    target: name of the set. settings: whatever determines the results besides run and data. compute: from tokenised
+    target: name of the set. settings: whatever determines the results besides run and data. compute: from tokenized
     splits to results. Written to options.output, else to RUN_DIR/analysis/<analysis>-<target>-<id>.json.
 
     Raises:
@@ -69,7 +69,7 @@ def analysed(
     if path.exists():
         return _done(path, identity)
     started = time.perf_counter()
-    results = compute(run.tokenised(splits, options.cache_dir))
+    results = compute(run.tokenized(splits, options.cache_dir))
     record = {
         "schema": records.SCHEMA,
         "status": "finished",

@@ -31,7 +31,7 @@ class DataArguments:
     encoding: str = flag("utf-8", "Own data and GLUE folder: the encoding of text files.")
     max_seq_length: int = flag(128, "Inputs are cut to this number of tokens.")
     pad_to_max_length: bool = flag(False, "Pad every batch to max_seq_length (the release's way).")
-    overwrite_cache: bool = flag(False, "Tokenise again, whatever the cache holds.")
+    overwrite_cache: bool = flag(False, "Tokenize again, ignoring the cache.")
     max_train_samples: int | None = flag(None, "Use the first n training examples.")
     max_eval_samples: int | None = flag(None, "Use the first n validation examples.")
     max_predict_samples: int | None = flag(None, "Use the first n test examples.")

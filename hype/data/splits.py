@@ -1,4 +1,4 @@
-"""Splits of a task, ready to tokenise: read, cut to the subset asked for, fingerprinted, with notes on what is odd."""
+"""Splits of a task, ready to tokenize: read, cut to the subset asked for, fingerprinted, with notes on what is odd."""
 
 import hashlib
 import random

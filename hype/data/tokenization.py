@@ -25,7 +25,7 @@ RECORD = "record.json"
 VERSIONS = (datasets.__version__, tokenizers.__version__, transformers.__version__)
 
 
-def tokenise(
+def tokenize(
     splits: Splits,
     tokenizer: PreTrainedTokenizerBase,
     max_seq_length: int,
@@ -36,13 +36,13 @@ def tokenise(
     """Return each split as input_ids, attention_mask, token_type_ids (if the tokenizer gives them) and label.
 
     Inputs are cut to `max_seq_length` tokens; how many were cut is added to `splits.notes`.
-    Written to disk: a folder under `cache_dir`/hype_tokenised (unset: the cache of `datasets`); a damaged one is
+    Written to disk: a folder under `cache_dir`/hype_tokenized (unset: the cache of `datasets`); a damaged one is
     made anew. Where nothing can be written the result stays in memory, with a warning in the log.
     """
     length = _length(splits, tokenizer, max_seq_length, pad_to_max_length)
-    root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hype_tokenised"
+    root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hype_tokenized"
     settings = (*VERSIONS, _tokenizer_hash(tokenizer), length, pad_to_max_length)
-    tokenised = {}
+    tokenized = {}
     for name, dataset in splits.splits.items():
         columns = [column for column in TEXT_COLUMNS if column in dataset.column_names]
         digest = text_hash([dataset[column][:] for column in columns])
@@ -58,8 +58,8 @@ def tokenise(
             splits.notes.append(f"{name}: {share} cut to {length} tokens")
         if "label" in dataset.column_names:
             tokens = datasets.concatenate_datasets([tokens, dataset.select_columns("label")], axis=1)
-        tokenised[name] = tokens
-    return tokenised
+        tokenized[name] = tokens
+    return tokenized
 
 
 def _length(splits, tokenizer, max_seq_length, pad_to_max_length) -> int:
@@ -103,7 +103,7 @@ def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, key, name) -> 
         return {**encoding, "is_cut": is_cut}
 
     tokens = texts.map(
-        encode, batched=True, remove_columns=texts.column_names, new_fingerprint=key, desc=f"Tokenise {name}"
+        encode, batched=True, remove_columns=texts.column_names, new_fingerprint=key, desc=f"Tokenize {name}"
     )
     return tokens.remove_columns("is_cut"), sum(tokens["is_cut"][:])
 
@@ -115,7 +115,7 @@ def _cached(folder: Path, build: Callable[[], tuple[Dataset, int]], overwrite: b
             tokens = None if overwrite else _load(folder)
             return tokens or _save(folder, *build())
     except OSError as error:
-        logger.warning("tokenised data is not kept in %s: %s", folder.parent, error)
+        logger.warning("tokenized data is not kept in %s: %s", folder.parent, error)
         return build()
 
 

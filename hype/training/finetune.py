@@ -24,7 +24,7 @@ from hype.data.labels import checkpoint_labels, convert_label_ids, one_digit_eac
 from hype.data.splits import Splits, load_splits
 from hype.data.submission import write_submission
 from hype.data.tasks import Task
-from hype.data.tokenization import tokenise
+from hype.data.tokenization import tokenize
 from hype.errors import DivergedError, EnvironmentFault, InputError, RunError, as_input_error
 from hype.files import sync, weights_sha256, write_failure, write_json
 from hype.hub import hub_is_reachable
@@ -226,16 +226,16 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
 def build_trainer(
     arguments: Arguments, splits: Splits, config, label_names: list[str] | None, techniques: list[Technique]
 ) -> tuple[HyPeTrainer, dict[str, Dataset], list[str]]:
-    """Tokenise the data, load the model and build its Trainer.
+    """Tokenize the data, load the model and build its Trainer.
 
     Returns:
-        The Trainer, the tokenised splits (labels numbered as the model's head), and the names of the parameters that
+        The Trainer, the tokenized splits (labels numbered as the model's head), and the names of the parameters that
         the checkpoint does not have.
     """
     data, training = arguments.data, arguments.training
     tokenizer = modeling.load_tokenizer(arguments.model, config)
-    with training.main_process_first(desc="tokenising"):
-        tokens = tokenise(
+    with training.main_process_first(desc="tokenizing"):
+        tokens = tokenize(
             splits, tokenizer, data.max_seq_length, data.pad_to_max_length, data.overwrite_cache,
             arguments.model.cache_dir,
         )  # fmt: skip
@@ -469,7 +469,7 @@ def _as_run_errors(folder: Path):
 
 @contextmanager
 def _progress_bars(are_shown: bool):
-    """Hide the bars of tokenising, loading and saving, too, where those of training are hidden."""
+    """Hide the bars of tokenizing, loading and saving, too, where those of training are hidden."""
     bars = transformers.utils.logging
     hide_models, hide_data = bars.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
     if are_shown:

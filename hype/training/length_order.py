@@ -1,4 +1,4 @@
-"""Lengths of tokenised examples, and evaluation in their order: batches of like length hold little padding."""
+"""Lengths of tokenized examples, and evaluation in their order: batches of like length hold little padding."""
 
 import numpy as np
 import pyarrow.compute
@@ -12,7 +12,7 @@ def lengths_of(dataset: Dataset) -> np.ndarray:
 
 
 def longest_first(dataset) -> np.ndarray | None:
-    """Return the positions of a tokenised data set, the longest input first; None: its lengths are not known.
+    """Return the positions of a tokenized data set, the longest input first; None: its lengths are not known.
 
     The longest first, since too little memory then shows at once.
     """

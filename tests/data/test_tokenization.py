@@ -1,4 +1,4 @@
-"""Texts are tokenised once, as the tokenizer itself would, and a damaged cache is never trusted."""
+"""Texts are tokenized once, as the tokenizer itself would, and a damaged cache is never trusted."""
 
 import json
 import logging
@@ -8,10 +8,10 @@ import datasets
 import pytest
 from transformers import BertTokenizer
 
-from hype.data import tokenization as tokenisation
+from hype.data import tokenization
 from hype.data.splits import Splits
 from hype.data.tasks import TASKS
-from hype.data.tokenization import tokenise
+from hype.data.tokenization import tokenize
 from hype.errors import InputError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
@@ -28,16 +28,16 @@ def splits_of(columns, task="rte"):
 
 @pytest.fixture
 def call_count(monkeypatch):
-    """Count how often texts are really tokenised."""
+    """Count how often texts are really tokenized."""
     calls = []
-    encode = tokenisation._encode
-    monkeypatch.setattr(tokenisation, "_encode", lambda *arguments: calls.append(1) or encode(*arguments))
+    encode = tokenization._encode
+    monkeypatch.setattr(tokenization, "_encode", lambda *arguments: calls.append(1) or encode(*arguments))
     return lambda: len(calls)
 
 
 def test_pairs_become_what_the_tokenizer_gives_row_by_row(tmp_path):
     tokenizer = tokenizer_of()
-    rows = tokenise(splits_of(PAIRS), tokenizer, 7, cache_dir=str(tmp_path))["train"]
+    rows = tokenize(splits_of(PAIRS), tokenizer, 7, cache_dir=str(tmp_path))["train"]
     assert set(rows.column_names) == {"input_ids", "attention_mask", "token_type_ids", "label"}
     for i, row in enumerate(rows):
         alone = tokenizer(PAIRS["sentence1"][i], PAIRS["sentence2"][i], truncation=True, max_length=7)
@@ -46,7 +46,7 @@ def test_pairs_become_what_the_tokenizer_gives_row_by_row(tmp_path):
 
 def test_single_texts_without_labels_are_padded_on_request(tmp_path):
     splits = splits_of({"sentence1": PAIRS["sentence1"]}, "cola")
-    rows = tokenise(splits, tokenizer_of(), 8, pad_to_max_length=True, cache_dir=str(tmp_path))["train"]
+    rows = tokenize(splits, tokenizer_of(), 8, pad_to_max_length=True, cache_dir=str(tmp_path))["train"]
     assert "label" not in rows.column_names
     assert [len(ids) for ids in rows["input_ids"]] == [8, 8, 8]
     assert [sum(mask) for mask in rows["attention_mask"]] == [4, 7, 2]
@@ -57,22 +57,22 @@ def test_inputs_that_are_cut_are_counted_in_every_run(tmp_path, pad):
     # Lengths with [CLS] and two [SEP]: 6, 11, 6; an input of exactly 6 tokens is not cut.
     for _ in range(2):
         splits = splits_of(PAIRS)
-        tokenise(splits, tokenizer_of(), 6, pad_to_max_length=pad, cache_dir=str(tmp_path))
+        tokenize(splits, tokenizer_of(), 6, pad_to_max_length=pad, cache_dir=str(tmp_path))
         assert splits.notes == ["train: 1 of 3 inputs (33 %) cut to 6 tokens"]
 
 
-def test_the_same_texts_tokenizer_and_settings_are_tokenised_once(tmp_path, call_count):
-    first = tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]
+def test_the_same_texts_tokenizer_and_settings_are_tokenized_once(tmp_path, call_count):
+    first = tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]
     tokenizer = tokenizer_of()
     tokenizer("a b c", truncation=True, max_length=3, padding="max_length")  # leaves its mark in the tokenizer
-    second = tokenise(splits_of(PAIRS), tokenizer, 7, cache_dir=str(tmp_path))["train"]
+    second = tokenize(splits_of(PAIRS), tokenizer, 7, cache_dir=str(tmp_path))["train"]
     assert call_count() == 1
     assert second[:] == first[:]
 
 
 def test_labels_are_those_of_the_data_not_of_the_cache(tmp_path, call_count):
-    tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))
-    again = tokenise(splits_of({**PAIRS, "label": [0, 1, 0]}), tokenizer_of(), 7, cache_dir=str(tmp_path))
+    tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))
+    again = tokenize(splits_of({**PAIRS, "label": [0, 1, 0]}), tokenizer_of(), 7, cache_dir=str(tmp_path))
     assert call_count() == 1
     assert again["train"]["label"][:] == [0, 1, 0]
 
@@ -89,10 +89,10 @@ def test_labels_are_those_of_the_data_not_of_the_cache(tmp_path, call_count):
         {"splits": splits_of({"sentence1": PAIRS["sentence1"]})},
     ],
 )
-def test_whatever_changes_the_result_tokenises_anew(tmp_path, call_count, change):
+def test_what_changes_the_result_tokenizes_again(tmp_path, call_count, change):
     arguments = {"splits": splits_of(PAIRS), "tokenizer": tokenizer_of(), "max_seq_length": 7}
-    tokenise(**arguments, cache_dir=str(tmp_path))
-    tokenise(**{**arguments, **change}, cache_dir=str(tmp_path))
+    tokenize(**arguments, cache_dir=str(tmp_path))
+    tokenize(**{**arguments, **change}, cache_dir=str(tmp_path))
     assert call_count() == 2
 
 
@@ -111,13 +111,13 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("name", ["record.json", "*.arrow", "state.json"])
-def test_a_damaged_cache_is_made_anew(tmp_path, call_count, name, damage):
-    before = tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"][:]
-    path = next(path for path in (tmp_path / "hype_tokenised").rglob(name))
+def test_a_damaged_cache_is_rebuilt(tmp_path, call_count, name, damage):
+    before = tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"][:]
+    path = next(path for path in (tmp_path / "hype_tokenized").rglob(name))
     DAMAGE[damage](path)
-    assert tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"][:] == before
+    assert tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"][:] == before
     assert call_count() == 2
-    tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))
+    tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))
     assert call_count() == 2
 
 
@@ -125,33 +125,33 @@ def test_a_write_that_fails_leaves_no_folder_and_costs_only_the_cache(tmp_path, 
     def fail(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tokenisation.os, "replace", fail)
+    monkeypatch.setattr(tokenization.os, "replace", fail)
     with caplog.at_level(logging.WARNING):
-        rows = tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]
+        rows = tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]
     assert len(rows) == 3
     assert "No space left" in caplog.text
-    assert [path for path in (tmp_path / "hype_tokenised").iterdir() if path.is_dir()] == []
+    assert [path for path in (tmp_path / "hype_tokenized").iterdir() if path.is_dir()] == []
 
 
 def test_a_file_in_the_place_of_the_cache_costs_only_the_cache(tmp_path, caplog):
-    (tmp_path / "hype_tokenised").write_text("not a folder")
+    (tmp_path / "hype_tokenized").write_text("not a folder")
     with caplog.at_level(logging.WARNING):
-        assert len(tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]) == 3
+        assert len(tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]) == 3
     assert "not kept" in caplog.text
 
 
 def test_the_record_names_every_file(tmp_path):
-    tokenise(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))
-    record = next((tmp_path / "hype_tokenised").rglob("record.json"))
+    tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))
+    record = next((tmp_path / "hype_tokenized").rglob("record.json"))
     names = {path.name for path in record.parent.iterdir()} - {"record.json"}
     assert set(json.loads(record.read_text())["sha256"]) == names
 
 
 def test_lengths_that_cannot_be_are_refused_or_lowered(tmp_path):
     with pytest.raises(InputError, match="--max_seq_length 3: 3 special tokens leave no room"):
-        tokenise(splits_of(PAIRS), tokenizer_of(), 3, cache_dir=str(tmp_path))
+        tokenize(splits_of(PAIRS), tokenizer_of(), 3, cache_dir=str(tmp_path))
     splits = splits_of(PAIRS)
-    rows = tokenise(splits, tokenizer_of(model_max_length=7), 99, cache_dir=str(tmp_path))["train"]
+    rows = tokenize(splits, tokenizer_of(model_max_length=7), 99, cache_dir=str(tmp_path))["train"]
     assert max(map(len, rows["input_ids"])) == 7
     assert "inputs are cut to the 7 tokens that the model takes" in splits.notes
 
@@ -160,4 +160,4 @@ def test_padding_needs_a_padding_token(tmp_path):
     tokenizer = tokenizer_of()
     tokenizer.pad_token = None
     with pytest.raises(InputError, match="--pad_to_max_length"):
-        tokenise(splits_of(PAIRS), tokenizer, 7, pad_to_max_length=True, cache_dir=str(tmp_path))
+        tokenize(splits_of(PAIRS), tokenizer, 7, pad_to_max_length=True, cache_dir=str(tmp_path))
