@@ -9,7 +9,7 @@ import torch
 from hype import HyPe
 from hype.diagnostics import measure_noise
 from tests.by_hand import IDS, Recorded
-from tests.tiny import tiny_batch, tiny_model
+from tests.tiny import enable_checkpointing, tiny_batch, tiny_model
 
 WIDE = {"hidden_size": 128, "dropout": 0.0}
 MANY_IDS = tiny_batch(8, 30)["input_ids"]
@@ -133,7 +133,7 @@ def test_measuring_before_a_step_leaves_the_gradients_of_a_checkpointed_model():
     gradients = []
     for is_measured in (False, True):
         model = tiny_model("bert").train()
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        enable_checkpointing(model)
         torch.manual_seed(0)
         with HyPe(model, "normal", 0.5, hype_intermediate=True) as hype:
             if is_measured:

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hype import HyPe
 from hype.perturbation import in_backward
-from tests.tiny import CONFIGS, tiny_batch, tiny_model
+from tests.tiny import CONFIGS, HOOKS_ARE_OUTSIDE_CHECKPOINTS, enable_checkpointing, tiny_batch, tiny_model
 
 BATCH = tiny_batch()
 # A reference pass under no_grad has no gradient, and a reentrant checkpoint says so.
@@ -130,7 +130,7 @@ def gradients(pattern, use_reentrant, **options):
 def transformer_gradients(model_type, pattern, use_reentrant, **options):
     model = tiny_model(model_type).train()
     if use_reentrant is not None:
-        model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
+        enable_checkpointing(model, use_reentrant)
     torch.manual_seed(0)
     with HyPe(model, "normal", 0.5, **options) as hype:
         pattern(lambda: model(**BATCH).loss, hype)
@@ -210,7 +210,9 @@ def test_the_remedy_works_after_attention_too():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "options"), [(of_two_forwards, {}), (once, {"hype_intermediate": True})], ids=["input", "both"]
+    ("pattern", "options"),
+    [(of_two_forwards if HOOKS_ARE_OUTSIDE_CHECKPOINTS else once, {}), (once, {"hype_intermediate": True})],
+    ids=["input", "both"],
 )
 @pytest.mark.parametrize("model_type", [name for name in CONFIGS if name not in WITHOUT_CHECKPOINTING])
 def test_gradients_of_every_architecture_are_unchanged_by_checkpointing(model_type, pattern, options):
@@ -222,7 +224,7 @@ def test_gradients_of_every_architecture_are_unchanged_by_checkpointing(model_ty
 @pytest.mark.parametrize("model_type", WITHOUT_CHECKPOINTING)
 def test_transformers_offers_no_checkpointing_for_the_rest(model_type):
     with pytest.raises(ValueError, match="does not support"):
-        tiny_model(model_type).activation_checkpointing_enable()
+        enable_checkpointing(tiny_model(model_type))
 
 
 def albert_gradients(is_checkpointed, **options):
@@ -300,7 +302,7 @@ def cached_loss(tiny_folder, stream, is_checkpointed):
 
     model, draws = SentenceTransformer(str(tiny_folder), device="cpu").train(), []
     if is_checkpointed:
-        model[0].auto_model.activation_checkpointing_enable({"use_reentrant": False})
+        enable_checkpointing(model[0].auto_model)
     loss = CachedMultipleNegativesRankingLoss(model, mini_batch_size=2)
     features = [model.preprocess([f"{word} {i}" for i in range(4)]) for word in ("the man", "a woman")]
     with HyPe(model[0].auto_model, "normal", 0.5, hype_stream=stream, hype_intermediate=is_checkpointed) as hype:
@@ -324,10 +326,11 @@ def test_the_cached_loss_works_with_checkpoints_and_noise_after_attention(tiny_f
     draws = cached_loss(tiny_folder, "global", True)
     first = [noise for is_second, noise in draws if not is_second]
     second = [noise for is_second, noise in draws if is_second]
-    # Every mini-batch of the second pass: 2 layers with 2 draws, then the checkpoints repeat those after attention.
-    assert len(first) == 4 * 4 and len(second) == 4 * (4 + 2)
+    # Every mini-batch of the second pass: 2 layers with 2 draws, then the checkpoints repeat those inside of them.
+    count = 4 + (2 if HOOKS_ARE_OUTSIDE_CHECKPOINTS else 4)
+    assert len(first) == 4 * 4 and len(second) == 4 * count
     for i in range(4):
-        for a, b in zip(first[4 * i : 4 * i + 4], second[6 * i : 6 * i + 4], strict=True):
+        for a, b in zip(first[4 * i : 4 * i + 4], second[count * i : count * i + 4], strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hype import HyPe
 from tests.by_hand import IDS, Recorded
-from tests.tiny import tiny_batch, tiny_model
+from tests.tiny import enable_checkpointing, tiny_batch, tiny_model
 
 BATCH = tiny_batch()
 NEEDS_COMPILER = pytest.mark.skipif(which("g++") is None, reason="inductor needs a C++ compiler")
@@ -78,7 +78,7 @@ def gradient(model_type, is_compiled, use_reentrant=None):
     # With checkpointing, transformers logs that it switches a cache off, and a logger cannot be compiled.
     model = tiny_model(model_type, dropout=0.0, use_cache=False).train()
     if use_reentrant is not None:
-        model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
+        enable_checkpointing(model, use_reentrant)
     with HyPe(model, "normal", 0.5, hype_stream="global", hype_intermediate=True):
         forward = torch.compile(model, backend="aot_eager", fullgraph=True) if is_compiled else model
         torch.manual_seed(0)

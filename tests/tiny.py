@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+import transformers
+from packaging.version import Version
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample_glue"
 COMMON = {"vocab_size": 40, "num_labels": 3, "pad_token_id": 1}
@@ -44,6 +46,17 @@ CONFIGS = {
         **SEQ2SEQ_EOS,
     },
 }  # fmt: skip
+
+
+# Before transformers 5.23 a layer's hooks run inside its checkpoint, and checkpointing may have its old name.
+HOOKS_ARE_OUTSIDE_CHECKPOINTS = Version(transformers.__version__) >= Version("5.23")
+HAS_NEW_NAME = hasattr(PreTrainedModel, "activation_checkpointing_enable")
+CHECKPOINTING = "activation_checkpointing" if HAS_NEW_NAME else "gradient_checkpointing"
+
+
+def enable_checkpointing(model, use_reentrant: bool = False) -> None:
+    """Checkpoint the layers of a transformers model."""
+    getattr(model, f"{CHECKPOINTING}_enable")({"use_reentrant": use_reentrant})
 
 
 def tiny_config(model_type: str, dropout: float | None = None, **changes):

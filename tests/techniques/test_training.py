@@ -11,7 +11,7 @@ from hype.errors import InputError
 from hype.techniques import TECHNIQUES, TechniqueArguments, child_tuning, selected
 from hype.techniques.child_tuning import MASK_FILE
 from tests.techniques.runs import FLAGS, HYPE, assert_equal_weights, fixed_differences, trainer_of, weights_of
-from tests.tiny import tiny_model
+from tests.tiny import CHECKPOINTING, tiny_model
 
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 NOTHING_SAVED = {"save_strategy": "no"}
@@ -170,7 +170,7 @@ def test_bfloat16_autocast_trains(tmp_path, name, hype):
 @pytest.mark.parametrize("hype", [None, HYPE], ids=["alone", "with HyPe"])
 def test_activation_checkpointing_changes_nothing(tmp_path, name, hype):
     plain = trained(tmp_path / "plain", FLAGS[name], hype=hype)
-    checkpointed = trained(tmp_path / "checkpointed", FLAGS[name], hype=hype, activation_checkpointing=True)
+    checkpointed = trained(tmp_path / "checkpointed", FLAGS[name], hype=hype, **{CHECKPOINTING: True})
     for weight, other in zip(weights_of(plain).values(), weights_of(checkpointed).values(), strict=True):
         torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-6)
 
