@@ -3,25 +3,22 @@
 import hashlib
 import json
 import logging
-import os
-import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import datasets
+import pyarrow
 import tokenizers
 import transformers
 from datasets import Dataset
-from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
-from hype.data.splits import TEXT_COLUMNS, Splits, text_hash
+from hype.data.splits import Splits, text_hash
+from hype.data.tasks import SENTENCES
 from hype.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-RECORD = "record.json"
 VERSIONS = (datasets.__version__, tokenizers.__version__, transformers.__version__)
 
 
@@ -36,23 +33,28 @@ def tokenize(
     """Return each split as input_ids, attention_mask, token_type_ids (if the tokenizer gives them) and label.
 
     Inputs are cut to `max_seq_length` tokens; how many were cut is added to `splits.notes`.
-    Written to disk: a folder under `cache_dir`/hype_tokenized (unset: the cache of `datasets`); a damaged one is
-    made anew. Where nothing can be written the result stays in memory, with a warning in the log.
+    Written to disk: a file in `cache_dir`/hype_tokenized (unset: the cache of `datasets`). Where that is impossible the
+    result stays in memory, with a warning in the log.
     """
     length = _length(splits, tokenizer, max_seq_length, pad_to_max_length)
-    root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hype_tokenized"
-    settings = (*VERSIONS, _tokenizer_hash(tokenizer), length, pad_to_max_length)
+    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hype_tokenized"
+    determinants = (*VERSIONS, _tokenizer_hash(tokenizer), length, pad_to_max_length)
     tokenized = {}
     for name, dataset in splits.splits.items():
-        columns = [column for column in TEXT_COLUMNS if column in dataset.column_names]
+        columns = [column for column in SENTENCES if column in dataset.column_names]
         digest = text_hash([dataset[column][:] for column in columns])
-        digest.update(repr(settings).encode("utf-8"))
-        key = digest.hexdigest()[:32]
-
-        def build(dataset=dataset, columns=columns, key=key, name=name):
-            return _encode(dataset.select_columns(columns), tokenizer, length, pad_to_max_length, key, name)
-
-        tokens, cut_count = _cached(root / key, build, overwrite_cache)
+        digest.update(repr(determinants).encode("utf-8"))
+        path = folder / f"{digest.hexdigest()[:32]}.arrow"
+        work = (dataset.select_columns(columns), tokenizer, length, pad_to_max_length)
+        settings = {"new_fingerprint": path.stem, "desc": f"Tokenize {name}"}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tokens = _encode(*work, cache_file_name=str(path), load_from_cache_file=not overwrite_cache, **settings)
+        except (OSError, pyarrow.ArrowInvalid) as error:  # no room for the file, or a damaged one
+            logger.warning("tokenized data is not kept in %s: %s", path, error)
+            tokens = _encode(*work, keep_in_memory=True, **settings)
+        cut_count = sum(tokens["is_cut"][:])
+        tokens = tokens.remove_columns("is_cut")
         if cut_count:
             share = f"{cut_count} of {len(dataset)} inputs ({100 * cut_count / len(dataset):.2g} %)"
             splits.notes.append(f"{name}: {share} cut to {length} tokens")
@@ -89,7 +91,8 @@ def _tokenizer_hash(tokenizer) -> str:
     return digest.hexdigest()
 
 
-def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, key, name) -> tuple[Dataset, int]:
+def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, **cache) -> Dataset:
+    """Return the tokens of the texts, and in a column of booleans which of them were cut."""
     padding = "max_length" if pad_to_max_length else False
 
     def encode(batch):
@@ -102,46 +105,4 @@ def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, key, name) -> 
             is_cut[i] = len(input_ids) > length
         return {**encoding, "is_cut": is_cut}
 
-    tokens = texts.map(
-        encode, batched=True, remove_columns=texts.column_names, new_fingerprint=key, desc=f"Tokenize {name}"
-    )
-    return tokens.remove_columns("is_cut"), sum(tokens["is_cut"][:])
-
-
-def _cached(folder: Path, build: Callable[[], tuple[Dataset, int]], overwrite: bool) -> tuple[Dataset, int]:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            tokens = None if overwrite else _load(folder)
-            return tokens or _save(folder, *build())
-    except OSError as error:
-        logger.warning("tokenized data is not kept in %s: %s", folder.parent, error)
-        return build()
-
-
-def _file_hashes(folder: Path) -> dict[str, str]:
-    names = sorted(path.name for path in folder.iterdir() if path.name != RECORD)
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-
-
-def _save(folder: Path, tokens: Dataset, cut_count: int) -> tuple[Dataset, int]:
-    """Write to another name, then rename, so that a folder of this name is whole."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as staging:
-        staged = Path(staging) / "tokens"
-        tokens.save_to_disk(staged)
-        record = {"cut_count": cut_count, "sha256": _file_hashes(staged)}
-        (staged / RECORD).write_text(json.dumps(record), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(staged, folder)
-    return Dataset.load_from_disk(folder), cut_count
-
-
-def _load(folder: Path) -> tuple[Dataset, int] | None:
-    """Return what the folder holds, or None if it is absent or damaged."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if record["sha256"] != _file_hashes(folder):
-            return None
-        return Dataset.load_from_disk(folder), record["cut_count"]
-    except (OSError, ValueError, KeyError):
-        return None
+    return texts.map(encode, batched=True, remove_columns=texts.column_names, **cache)
