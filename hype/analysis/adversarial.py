@@ -9,9 +9,9 @@ from hype.analysis.finished import FinishedRun, confusion
 from hype.analysis.record import Options, analysed
 from hype.analysis.transfer import accuracy
 from hype.data.glue import read_hub
-from hype.data.splits import TEXT_COLUMNS, Splits, text_hash
+from hype.data.splits import Splits, text_hash
 from hype.data.tables import column, json_table, read_json, refuse, text_column
-from hype.data.tasks import ENTAILMENT, NLI, TASKS, SplitSource
+from hype.data.tasks import ENTAILMENT, NLI, SENTENCES, TASKS, SplitSource
 from hype.errors import InputError
 
 HUB_ID = "AI-Secure/adv_glue"
@@ -80,7 +80,7 @@ def read(target: str, options: Options) -> tuple[Splits, list[str]]:
     notes = []
     if len(gold) != adversarial.row_count:
         notes.append(f"AdvGLUE {target}: {len(gold)} rows of officially {adversarial.row_count}")
-    dataset = Dataset.from_dict(dict(zip(TEXT_COLUMNS, texts, strict=False)))
+    dataset = Dataset.from_dict(dict(zip(SENTENCES, texts, strict=False)))
     fingerprint = {"validation": text_hash([*texts, gold]).hexdigest()}
     return Splits(TASKS[adversarial.task], {"validation": dataset}, source, fingerprint, notes), gold
 
@@ -106,5 +106,5 @@ def _from_hub(adversarial: AdversarialSet, cache_dir: str | None) -> tuple[list[
     task = replace(plain, hub_id=HUB_ID, hub_config=adversarial.hub_config, sources={"validation": source})
     examples, name = read_hub(task, ["validation"], cache_dir, "AdvGLUE's dev.json by --adv_file")
     read = examples["validation"]
-    texts = [read[name].tolist() for name in TEXT_COLUMNS if name in read]
+    texts = [read[name].tolist() for name in SENTENCES if name in read]
     return texts, [plain.label_names[label] for label in read["label"]], name

@@ -14,6 +14,8 @@ from hype.data.tasks import NLI_NAMES, SENTENCES, SplitSource, Task, holds, task
 from hype.errors import InputError
 from hype.hub import from_hub
 
+# Those of the subset of SNLI, beside those of every other NLI file in JSON.
+SUBSET_COLUMNS = {"text_a": "sentence1", "text_b": "sentence2", "label": "gold_label"}
 GLUE_FOLDER = "a GLUE folder on this disk by --data_dir or GLUE_DIR"
 
 
@@ -48,7 +50,8 @@ def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list
     Raises:
         InputError: a file is missing, or is not what the table of tasks says.
     """
-    source, paths = _locate(task, split, folder)
+    source = task.sources[split]
+    paths = _locate(source, folder)
     table, malformed = _read(source, paths, encoding)
     if malformed:
         rows = ", ".join(map(str, malformed))
@@ -64,31 +67,22 @@ def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list
     return examples[is_labelled].assign(label=folder_labels(paths[-1], labels[is_labelled], task))
 
 
-def _locate(task: Task, split: str, folder: Path) -> tuple[SplitSource, list[Path]]:
-    published = task.sources[split]
-    for source in (published, published.instead):
-        for path in source.paths if source else ():
-            paths = [folder / file for file in source.files(path)]
-            if all(path.is_file() for path in paths):
-                return source, paths
-    places = " or ".join(published.paths)
-    raise InputError(f"{folder}: no {places}; give the folder that holds it by --data_dir or GLUE_DIR")
+def _locate(source: SplitSource, folder: Path) -> list[Path]:
+    for files in source.alternatives:
+        paths = [folder / file for file in files]
+        if all(path.is_file() for path in paths):
+            return paths
+    raise InputError(f"{folder}: no {source.paths[0]}; give the folder that holds it by --data_dir or GLUE_DIR")
 
 
 def _read(source: SplitSource, paths: list[Path], encoding: str) -> tuple[pandas.DataFrame, list[int]]:
-    if source.file_format == "json":
-        return read_json_table(paths[0], encoding), []
-    if source.file_format == "tsv":
-        keep = [*source.text_columns, *([source.label_column] if source.label_column else [])]
-        return read_delimited(
-            paths[0], encoding, header=source.header, keep=keep, malformed_limit=source.malformed_limit
-        )
-    names = [*source.text_columns, source.label_column]
-    tables = [read_delimited(path, encoding, header=[name])[0] for path, name in zip(paths, names, strict=True)]
-    if len({len(table) for table in tables}) > 1:
-        counts = ", ".join(f"{path.name} {len(table)}" for path, table in zip(paths, tables, strict=True))
-        raise InputError(f"{paths[0].parent}: parallel files with different numbers of lines ({counts})")
-    return pandas.concat(tables, axis=1), []
+    names = [*source.text_columns, *([source.label_column] if source.label_column else [])]
+    if len(paths) > 1:  # a file with fewer lines than the others leaves missing values, which are refused
+        tables = [read_delimited(path, encoding, header=[name])[0] for path, name in zip(paths, names, strict=True)]
+        return pandas.concat(tables, axis=1), []
+    if source.is_json:
+        return read_json_table(paths[0], encoding).rename(columns=SUBSET_COLUMNS), []
+    return read_delimited(paths[0], encoding, header=source.header, keep=names, malformed_limit=source.malformed_limit)
 
 
 def read_hub(

@@ -19,7 +19,6 @@ LOW_RESOURCE_SIZE = 1000  # paper, table 3
 # Our own: the released subset is gone (its file of indices is missing from the release).
 LOW_RESOURCE_SEED = 42
 MAX_SAMPLES_FLAGS = {"train": "max_train_samples", "validation": "max_eval_samples", "test": "max_predict_samples"}
-TEXT_COLUMNS = SENTENCES
 
 
 @dataclass
@@ -135,7 +134,7 @@ def _dataset(examples: pandas.DataFrame, task: Task) -> Dataset:
 
 
 def _text_columns(examples) -> list[str]:
-    return [name for name in TEXT_COLUMNS if name in examples]
+    return [name for name in SENTENCES if name in examples]
 
 
 def text_hash(columns: Iterable[Sequence[str]]):
@@ -184,4 +183,4 @@ def _overlap_notes(splits: dict[str, Dataset]) -> list[str]:
 
 
 def _rows(dataset: Dataset):
-    return zip(*(dataset[name][:] for name in TEXT_COLUMNS if name in dataset.column_names), strict=True)
+    return zip(*(dataset[name][:] for name in SENTENCES if name in dataset.column_names), strict=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HUB_ID = "nyu-mll/glue"
+PARALLEL = ("s1", "s2", "labels")
 
 
 @dataclass(frozen=True)
@@ -12,17 +13,16 @@ class SplitSource:
     """Where one split of a task is published, and what it holds officially.
 
     Args:
-        paths: Alternatives, relative to the data folder; the first that exists is read.
+        paths: Alternatives, relative to the data folder; the first that exists is read. `{}` stands for s1, s2 and
+            labels: three files with one text or label per line.
         text_columns: Names in the file's header.
         label_column: Name in the file's header; None if the split is published without labels.
         hub_split: Name of the split in the hub's data set.
         row_count: Official number of labelled rows (test: of all rows).
         header: Column names of a file that has no header row.
-        file_format: "tsv" (unquoted), "json" (objects), or "parallel" (three files whose names replace `{}` in the
-            path: s1, s2 and labels).
+        is_json: Whether the file holds JSON objects rather than unquoted tab-separated values.
         malformed_limit: This many rows of the wrong width are skipped, since the published file itself has some.
         submission: Name of the file that the GLUE server takes for this split.
-        instead: Where the rows are read if none of `paths` exists.
     """
 
     paths: tuple[str, ...]
@@ -31,14 +31,14 @@ class SplitSource:
     hub_split: str
     row_count: int
     header: tuple[str, ...] | None = None
-    file_format: str = "tsv"
+    is_json: bool = False
     malformed_limit: int = 0
     submission: str | None = None
-    instead: "SplitSource | None" = None
 
-    def files(self, path: str) -> list[str]:
-        """Return the files that one of `paths` stands for."""
-        return [path.format(part) for part in ("s1", "s2", "labels")] if self.file_format == "parallel" else [path]
+    @property
+    def alternatives(self) -> list[list[str]]:
+        """For each of `paths` the files that it stands for."""
+        return [[path.format(part) for part in PARALLEL] if "{}" in path else [path] for path in self.paths]
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,10 @@ _GLUE = (
 
 
 def _snli(split, name, row_count):
-    """Return SNLI 1.0 as its authors publish it; instead, the copies that the study's data folder holds."""
-    instead = SplitSource((f"SNLI/{name}_{{}}.txt",), SENTENCES, "labels", split, row_count, file_format="parallel")
-    if split == "train":  # text_a, text_b: the subset's own names
-        instead = SplitSource(
-            ("SNLI/train_subset.json",), ("text_a", "text_b"), "label", split, row_count, file_format="json"
-        )
-    paths = tuple(f"{folder}/snli_1.0_{name}.jsonl" for folder in ("SNLI", "snli_1.0"))
-    return SplitSource(paths, SENTENCES, "gold_label", split, row_count, file_format="json", instead=instead)
+    """Return SNLI 1.0 as its authors publish it, or the copies that the published study was run on."""
+    copy = "SNLI/train_subset.json" if split == "train" else f"SNLI/{name}_{{}}.txt"
+    paths = (f"SNLI/snli_1.0_{name}.jsonl", f"snli_1.0/snli_1.0_{name}.jsonl", copy)
+    return SplitSource(paths, SENTENCES, "gold_label", split, row_count, is_json=True)
 
 
 def _sick(split, name, row_count):
@@ -197,7 +193,7 @@ def _scitail(split, name, row_count):
     """Return SciTail 1.1 in its SNLI format, or as the Aristo leaderboard publishes dev and test."""
     return SplitSource(
         (f"SciTailV1.1/snli_format/scitail_1.0_{name}.txt", f"SciTail/{name}.jsonl"), SENTENCES, "gold_label",
-        split, row_count, file_format="json",
+        split, row_count, is_json=True,
     )  # fmt: skip
 
 
@@ -250,8 +246,7 @@ def task_files(task_name: str, splits: Iterable[str] | None = None) -> list[str]
     """Return all places in a data folder where the splits of a task (default: all) may be found."""
     sources = TASKS[task_name].sources
     wanted = [sources[split] for split in (sources if splits is None else splits) if split in sources]
-    forms = [form for source in wanted for form in (source, source.instead) if form is not None]
-    return [file for form in forms for path in form.paths for file in form.files(path)]
+    return [file for source in wanted for files in source.alternatives for file in files]
 
 
 def holds(folder: str | Path, task_name: str) -> bool:

@@ -10,8 +10,9 @@ from huggingface_hub import constants
 
 from hype.data.arguments import DataArguments
 from hype.data.splits import load_splits
-from hype.data.tasks import TASKS
+from hype.data.tasks import NLI_NAMES, TASKS
 from hype.errors import EnvironmentFault, InputError
+from hype.reproduction.experiments import load_study
 from tests.glue_files import NLI_ROWS, RTE_DEV, RTE_TRAIN, load, rte, snli_jsonl, write, write_rte
 
 REAL_NLI = Path(__file__).parents[2] / "../shared/nli_data"
@@ -142,7 +143,7 @@ def test_parallel_files_of_snli_are_read_line_by_line(tmp_path):
         ["A. ", "B. "], ["C. ", "D. "], [1, 0]
     )  # fmt: skip
     write(tmp_path, {"SNLI/dev_s2.txt": "C. \n"})
-    with pytest.raises(InputError, match=r"dev_s2\.txt 1"):
+    with pytest.raises(InputError, match=r"'sentence2'.*row 2: nan"):
         load(tmp_path, ["validation"], "snli")
     (tmp_path / "SNLI/dev_s2.txt").unlink()
     with pytest.raises(InputError, match=r"no SNLI/snli_1.0_dev\.jsonl"):
@@ -343,3 +344,12 @@ REAL_COUNTS = {
 def test_the_real_files_have_their_readmes_counts(task, split):
     counts = Counter(load(REAL_NLI, [split], task).splits[split]["label"][:])
     assert tuple(counts[i] for i in range(TASKS[task].label_count)) == REAL_COUNTS[task, split]
+
+
+@pytest.mark.skipif(not REAL_NLI.is_dir(), reason="needs the real NLI files in ../shared/nli_data")
+@pytest.mark.parametrize("name", ["snli, first 5000", *(f"{task}, dev first 1000" for task in NLI_NAMES)])
+def test_the_real_files_are_those_of_the_published_study(name):
+    expected = load_study("decisive").data[name]
+    task, limit = name.split(", ")
+    flag = "max_eval_samples" if limit.startswith("dev") else "max_train_samples"
+    assert load(REAL_NLI, expected, task, **{flag: int(limit.split()[-1])}).fingerprint == expected
