@@ -182,6 +182,18 @@ def test_a_task_script_trains_hype_n_with_the_papers_settings(task, project, act
     assert (found.hype.hype_type, found.hype.hype_eps, found.model.dropout_rate) == ("normal", 1e-5, 0)
 
 
+@pytest.mark.parametrize("task", sorted(set(GLUE_TASKS) - {"ax", "wnli"}))
+def test_a_task_script_expects_the_scores_that_the_paper_prints(task):
+    text = (ROOT / "scripts" / f"{task}.sh").read_text()
+    table = re.search(r"table (\d) prints", text)[1]
+    experiment = json.loads((ROOT / "hype" / "reproduction" / "experiments" / f"table_{table}.json").read_text())
+    stated = re.findall(r"^# {3}([\w-]+?)(?:-cased)? +vanilla (.+?) +HyPe-N (.+?) +HyPe-U (.+)$", text, re.MULTILINE)
+    assert stated
+    for model, *scores in stated:
+        rows = [experiment["printed"][model][method] for method in ("vanilla", "hype-n", "hype-u")]
+        assert scores == [f"{row['score'][task]:.2f} ± {row['std'][task]:.2f}" for row in rows]
+
+
 @pytest.mark.parametrize("variable", ["BATCHSIZE", "EPOCH", "LR"])
 def test_a_task_script_takes_the_variables(variable, project, active):
     argv = received(project / "scripts" / "rte.sh", env=active, MODEL="m", **{variable: "7"})["argv"]
