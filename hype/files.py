@@ -7,7 +7,6 @@ import os
 import re
 from pathlib import Path
 
-MASK_FILE = "child_tuning_mask.safetensors"  # beside the weights of such a run
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -71,8 +70,7 @@ def file_sha256(path: Path) -> str:
 def model_sha256(folder: Path) -> str:
     """Hash the weights and the configuration of a model's folder; other files of it do not count."""
     patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
-    found = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return joint_sha256([path for path in found if path.name != MASK_FILE])
+    return joint_sha256(sorted(path for pattern in patterns for path in folder.glob(pattern)))
 
 
 def weights_sha256(folder: Path) -> str | None:

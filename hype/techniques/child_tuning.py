@@ -4,17 +4,13 @@ Masks come between clipping and Adam, so that masked entries still decay and, in
 """
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
 from hype.errors import InputError
-from hype.files import MASK_FILE, temporary_path
 from hype.perturbation import stream_seed
 from hype.random_streams import forked_torch_streams
 from hype.techniques.base import Flag, Technique
@@ -88,9 +84,8 @@ class ChildTuningD(ChildTuning):
     """Task-driven: keep the gradients of the share p of the layers' weights with the largest Fisher information.
 
     Only parameters whose name contains `layer`, in small letters, are masked, as in the reference: on the paper's
-    architectures those inside the Transformer layers. All others train as usual. The masks are computed once, in one
-    pass over the training data (HyPe's noise is on, as in every training forward), and kept in the run's folder, where
-    a run resumed with the same p finds them.
+    architectures those inside the Transformer layers. All others train as usual. The masks are computed before training
+    in one pass over the training data (HyPe's noise is on, as in every training forward); a resumed run repeats it.
     """
 
     name = "Child-Tuning D"
@@ -103,12 +98,7 @@ class ChildTuningD(ChildTuning):
 
     def before_training(self, trainer) -> None:
         scored = scored_parameters(trainer.model)
-        path = Path(trainer.args.output_dir) / MASK_FILE
-        share = self.arguments.reserve_p
-        found = load_masks(path, scored, share) if trainer.is_resuming and path.is_file() else None
-        self.masks = found or masks_of_largest(fisher_information(trainer, scored), share)
-        if found is None and trainer.args.should_save:
-            save_masks(path, self.masks, share)
+        self.masks = masks_of_largest(fisher_information(trainer, scored), self.arguments.reserve_p)
         kept = sum(mask.sum().item() for mask in self.masks.values())
         self.kept_share = kept / sum(mask.numel() for mask in self.masks.values())
         logger.info("%s keeps %.4f of the gradients of %d tensors", self.name, self.kept_share, len(self.masks))
@@ -180,38 +170,3 @@ def masks_of_largest(information: dict[str, torch.Tensor], share: float) -> dict
     # numpy's, since torch.quantile refuses more than 2^24 entries
     threshold = np.quantile(entries, 1 - share, overwrite_input=True).item()
     return {name: tensor >= threshold for name, tensor in information.items()}
-
-
-def save_masks(path: Path, masks: dict[str, torch.Tensor], share: float) -> None:
-    """Write the boolean masks of a share, eight entries per byte, under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path)
-    packed = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
-    save_file(packed, temporary, metadata={"share": str(share)})
-    temporary.replace(path)
-
-
-def load_masks(path: Path, like: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor] | None:
-    """Read the masks of `like`, the parameters that they belong to; None if they are of another share.
-
-    Raises:
-        InputError: the file is damaged or belongs to another model.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("share") != str(share):
-                return None
-            packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-        if packed.keys() != like.keys():
-            raise ValueError("its names are not the model's")
-        return {name: unpacked(packed[name], parameter) for name, parameter in like.items()}
-    except (SafetensorError, ValueError) as error:
-        raise InputError(f"{path} cannot be used ({error}): delete it, and it is computed anew") from None
-
-
-def unpacked(bits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return the boolean mask of the shape of `like` that `bits` packs; ValueError where it does not fit."""
-    if len(bits) != -(-like.numel() // 8):
-        raise ValueError(f"{len(bits)} bytes for {like.numel()} entries")
-    mask = np.unpackbits(bits.numpy(), count=like.numel()).astype(bool)
-    return torch.from_numpy(mask).reshape(like.shape).to(like.device)

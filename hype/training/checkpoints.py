@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from hype.data.tasks import TASKS
 from hype.errors import EnvironmentFault, InputError, LockedError
-from hype.files import MASK_FILE, file_sha256, remove_temporary_files, sync, weights_sha256, write_json
+from hype.files import file_sha256, remove_temporary_files, sync, weights_sha256, write_json
 from hype.training.record import RECORD, DamagedRecordError, provenance, read_record
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ LOCK = ".lock"
 OWN_FILES = (
     RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
     "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
-    "eval_results.json", "low_resource_indices.json", MASK_FILE, "test_predictions.tsv",
+    "eval_results.json", "low_resource_indices.json", "test_predictions.tsv",
     *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
 )  # fmt: skip
 

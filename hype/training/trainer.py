@@ -76,7 +76,6 @@ class HyPeTrainer(Trainer):
 
     def train(self, resume_from_checkpoint=None, **kwargs):
         """Train as Trainer does, with the noise and the techniques attached for just as long."""
-        self.is_resuming = bool(resume_from_checkpoint)
         with ExitStack() as stack:
             if self.hype_options is not None:
                 self.hype = stack.enter_context(self._attached())

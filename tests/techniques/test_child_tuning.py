@@ -14,9 +14,7 @@ from hype.techniques.child_tuning import (
     ChildTuningD,
     ChildTuningF,
     fisher_information,
-    load_masks,
     masks_of_largest,
-    save_masks,
     scored_parameters,
 )
 from tests.techniques.conftest import assert_near, tensor
@@ -83,11 +81,9 @@ class ThreeMaps(nn.Module):
 def fisher_trainer(model, batches, max_grad_norm=1.0):
     return SimpleNamespace(
         model=model,
-        args=SimpleNamespace(seed=0, max_grad_norm=max_grad_norm, world_size=1),
+        args=SimpleNamespace(seed=0, max_grad_norm=max_grad_norm, world_size=1, disable_tqdm=True),
         accelerator=SimpleNamespace(reduce=lambda tensor: tensor),
         get_train_dataloader=lambda: batches,
-        is_world_process_zero=lambda: False,
-        _prepare_inputs=lambda batch: batch,
     )
 
 
@@ -144,29 +140,6 @@ def test_masks_keep_the_share_and_agree_with_numpy(share):
     masks = masks_of_largest({name: t.clone() for name, t in information.items()}, share)
     assert all(np.array_equal(masks[name], information[name].numpy() >= threshold) for name in masks)
     assert sum(mask.sum().item() for mask in masks.values()) == pytest.approx(share * 1030, abs=1)
-
-
-def test_saved_masks_come_back(tmp_path):
-    rng = torch.Generator().manual_seed(0)
-    masks = {name: torch.rand(shape, generator=rng) < 0.5 for name, shape in (("a", (3, 5)), ("b", (7,)))}
-    path = tmp_path / "folder" / "mask.safetensors"
-    save_masks(path, masks, 0.2)
-    like = {name: torch.zeros(mask.shape) for name, mask in masks.items()}
-    loaded = load_masks(path, like, 0.2)
-    assert load_masks(path, like, 0.3) is None
-    assert all(torch.equal(loaded[name], masks[name]) for name in masks)
-    assert [p.name for p in path.parent.iterdir()] == ["mask.safetensors"]
-
-
-@pytest.mark.parametrize("damage", ["truncated", "other names", "other shape"])
-def test_a_mask_file_that_does_not_fit_is_refused_by_name(tmp_path, damage):
-    path = tmp_path / "mask.safetensors"
-    save_masks(path, {"a": torch.ones(3, 5, dtype=torch.bool)}, 0.2)
-    like = {"other names": {"b": torch.zeros(3, 5)}, "other shape": {"a": torch.zeros(30, 5)}}
-    if damage == "truncated":
-        path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"mask\.safetensors .*delete it"):
-        load_masks(path, like.get(damage, {"a": torch.zeros(3, 5)}), 0.2)
 
 
 OUTSIDE = {

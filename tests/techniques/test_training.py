@@ -9,7 +9,6 @@ from transformers import TrainerCallback
 
 from hype.errors import InputError
 from hype.techniques import TECHNIQUES, TechniqueArguments, child_tuning, selected
-from hype.techniques.child_tuning import MASK_FILE
 from tests.techniques.runs import FLAGS, HYPE, assert_equal_weights, fixed_differences, trainer_of, weights_of
 from tests.tiny import CHECKPOINTING, tiny_model
 
@@ -53,46 +52,17 @@ def test_frozen_layers_stay_and_trained_ones_move(tmp_path):
         assert torch.equal(weight, start[name]) != name.startswith(top), name
 
 
-def test_masked_weights_of_child_tuning_d_move_by_decay_alone(tmp_path):
+def test_masked_weights_of_child_tuning_d_move_by_decay_alone(tmp_path, monkeypatch):
+    made = []
+    select = child_tuning.masks_of_largest
+    monkeypatch.setattr(child_tuning, "masks_of_largest", lambda *args: made.append(select(*args)) or made[0])
     trainer = trained(tmp_path, FLAGS["Child-Tuning D"], weight_decay=0.0)
-    start = tiny_model("bert").state_dict()
-    masks = child_tuning.load_masks(tmp_path / MASK_FILE, {n: start[n] for n in start if ".layer." in n}, 0.3)
+    start, masks = tiny_model("bert").state_dict(), made[0]
     for name, weight in weights_of(trainer).items():
         if name in masks:
             assert torch.equal(weight[~masks[name]], start[name][~masks[name]])
     moved = sum((weights_of(trainer)[n] != start[n]).sum().item() for n in masks)
     assert moved == pytest.approx(sum(mask.sum().item() for mask in masks.values()), rel=0.02)
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_child_tuning_d_resumes_with_its_saved_mask_or_computes_the_same(tmp_path, monkeypatch, is_there):
-    straight = trainer_of(tmp_path, FLAGS["Child-Tuning D"], hype=HYPE)
-    straight.train()
-    passes = []
-    original = child_tuning.fisher_information
-    monkeypatch.setattr(
-        "hype.techniques.child_tuning.fisher_information", lambda *args: passes.append(1) or original(*args)
-    )
-    if not is_there:
-        (tmp_path / MASK_FILE).unlink()
-    resumed = trainer_of(tmp_path, FLAGS["Child-Tuning D"], hype=HYPE)
-    resumed.is_resuming = True
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
-    assert_equal_weights(weights_of(straight), weights_of(resumed))
-    assert len(passes) == (0 if is_there else 1)
-
-
-def test_a_fresh_run_does_not_use_the_mask_of_an_older_one(tmp_path):
-    trained(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.1})
-    second = trained(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.9})
-    assert second.techniques[0].facts()["kept_share"] == pytest.approx(0.9, abs=0.01)
-
-
-def test_a_resumed_run_does_not_use_the_mask_of_another_share(tmp_path):
-    trainer_of(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.1}).train()
-    resumed = trainer_of(tmp_path, {"mode": "ChildTuning-D", "reserve_p": 0.9})
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
-    assert resumed.techniques[0].facts()["kept_share"] == pytest.approx(0.9, abs=0.01)
 
 
 def test_resumed_mixout_has_the_pretrained_target(tmp_path):
