@@ -124,7 +124,6 @@ PARTS = {
     "docs/benchmark.md": {"benchmark": benchmark_page},
     "docs/reproduction.md": {
         "scale": cost.table,
-        "models": cost.model_table,
         "headline": headline,
         "effects": effects,
         "dose": dose,

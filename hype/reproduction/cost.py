@@ -1,7 +1,5 @@
 """What runs cost: updates, arithmetic and memory, counted from the settings, not measured."""
 
-from collections import defaultdict
-
 from hype.data.tasks import TASKS
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.runs import Overrides, RunSpec, expand
@@ -92,7 +90,7 @@ def hours_text(specs: list[RunSpec]) -> str:
 def table() -> str:
     """Return a Markdown table: a line for each experiment at full scale."""
     columns = [
-        "experiment", "command", "runs", "updates", "10^18 operations", *(f"hours, {name}" for name in SPEEDS),
+        "experiment", "runs", "updates", "10^18 operations", *(f"hours, {name}" for name in SPEEDS),
         "memory of the largest run",
     ]  # fmt: skip
     rows = []
@@ -101,29 +99,6 @@ def table() -> str:
         total = sum(operations(spec) for spec in specs)
         hours = [f"{total / speed / SECONDS_PER_HOUR:,.0f}" for speed in SPEEDS.values()]
         updates = sum(updates_and_examples(spec)[0] for spec in specs)
-        texts = [
-            name,
-            f"`scripts/reproduce.sh {name} --run`",
-            f"{len(specs):,}",
-            f"{updates:,}",
-            f"{total / 1e18:,.0f}",
-            *hours,
-        ]
-        rows.append([*texts, f"{largest_memory_bytes(specs) / 1e9:.0f} GB"])
+        memory = f"{largest_memory_bytes(specs) / 1e9:.0f} GB"
+        rows.append([f"`{name}`", f"{len(specs):,}", f"{updates:,}", f"{total / 1e18:,.0f}", *hours, memory])
     return markdown_table(columns, rows)
-
-
-def model_table() -> str:
-    """Return a Markdown table: each model's size and the memory of its training."""
-    rows = []
-    counts: dict[str, int] = defaultdict(int)
-    folders = {spec.folder: spec.model for name in NAMES for spec in expand(load(name), Overrides(data_dir=None))}
-    for model in folders.values():
-        counts[model] += 1
-    for model, (layers, hidden, _) in MODELS.items():
-        if model not in counts:
-            continue
-        size = f"{layer_parameters(model) / 1e6:,.0f} M"
-        memory = f"{memory_bytes(model) / 1e9:.0f} GB"
-        rows.append([model, str(layers), str(hidden), size, memory, f"{counts[model]:,}"])
-    return markdown_table(["model", "layers", "hidden", "12 L h²", "memory at batch 16", "runs"], rows)

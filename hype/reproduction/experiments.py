@@ -70,10 +70,8 @@ class Experiment:
         family_flags: family -> task -> flags (table 11).
         layer_count: of the models that the flags' numbers of layers are meant for.
         printed: the paper's numbers, by model (unless there is one) and method.
-        printed_gains: method -> the printed gain over vanilla, or the key under which `printed` has it.
         analysis: what gives the printed numbers where they are not the runs' own dev scores.
         targets: trained task -> the sets that are analysed here, with the runs' models. Without: analysed elsewhere.
-        combinations: (technique, method alone, method with HyPe) of figure 2.
     """
 
     name: str
@@ -92,15 +90,27 @@ class Experiment:
     notes: tuple[str, ...] = ()
     common_notes: tuple[str, ...] = ()
     printed: dict = field(default_factory=dict)
-    printed_gains: dict = field(default_factory=dict)
     analysis: str | None = None
     targets: dict[str, list[str]] = field(default_factory=dict)
-    combinations: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def is_scored_elsewhere(self) -> bool:
         """Whether the scores shown are accuracies on other sets than those that grid points are selected on."""
         return self.analysis in ("adversarial", "transfer")
+
+    def printed_score(self, model: str, method: str, task: str, trained: str | None = None) -> str:
+        """Return a printed score with its standard deviation, "" where there is none; "?" where it is not legible.
+
+        trained: the training set, of which table 7 has a part each.
+        """
+        # A table of one model leaves its name out.
+        rows = self.printed.get(model, self.printed.get(f"train={trained}", self.printed))
+        row = rows.get(method, {})
+        scores = row.get("score", row)
+        if task not in scores:
+            return ""
+        score, std = scores[task], row.get("std", {}).get(task)
+        return "?" if score is None else f"{score:.2f}" + ("" if std is None else f" ± {std:.2f}")
 
 
 def load(name: str) -> Experiment:
@@ -134,10 +144,8 @@ def load(name: str) -> Experiment:
         notes=tuple(content.get("notes", ())),
         common_notes=tuple(defaults["notes"]),
         printed=content.get("printed", {}),
-        printed_gains=content.get("printed_gains", {}),
         analysis=content.get("analysis"),
         targets=content.get("targets", {}),
-        combinations=tuple(map(tuple, content.get("combinations", ()))),
     )
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 
 from hype.analysis.layer_plot import LAYER_LABELS, layer_plot
 from hype.drawing import INK, LINES, STYLE, Figure, finished, look_of, seeds_text
-from hype.reproduction.experiments import CONTROL, VANILLA, written
+from hype.reproduction.experiments import CONTROL, written
 from hype.reproduction.sections import Section
 from hype.reproduction.statistics import PAIR, Effect, estimate, paired, selected, summarised
 
@@ -152,8 +152,13 @@ def _seeds_figure(section: Section, runs: pd.DataFrame, model: str, title: str, 
     methods = [m for m in section.methods if m in set(runs["method"])]
     tasks = [t for t in section.tasks if t in set(runs["task"])]
     with matplotlib.rc_context(STYLE):
-        canvas, panels = _panels(len(tasks), 0.3 * len(methods) + 1.0, sharey=True)
-        for axes, task in zip(panels, tasks, strict=True):
+        columns = min(2, len(tasks))
+        rows = -(-len(tasks) // columns)
+        canvas = Canvas(figsize=(7.0, (0.3 * len(methods) + 1.0) * rows + 0.6), layout="constrained")
+        panels = list(canvas.subplots(rows, columns, squeeze=False, sharey=True).flat)
+        for spare in panels[len(tasks) :]:
+            spare.set_axis_off()
+        for axes, task in zip(panels, tasks, strict=False):
             of_task = runs[runs["task"] == task]
             for row, method in enumerate(methods):
                 _draw_runs(axes, of_task[of_task["method"] == method], row, look_of(method))
@@ -188,50 +193,6 @@ def _draw_runs(axes, runs: pd.DataFrame, row: int, look: dict) -> None:
     axes.scatter([scores.mean()], [row + 0.22], 36, **look)
 
 
-def combination_figures(section: Section, note: str) -> list[Figure]:
-    """Draw figure 2: per model, bars of each technique alone and with HyPe-N, error bars of one standard deviation."""
-    if not section.experiment.combinations or not section.runs["score"].notna().any():
-        return []
-    best = selected(summarised(section.runs)).set_index(["model", "task", "method"])
-    return [
-        _combination_figure(section, best.loc[model], model, note) for model in section.models if model in best.index
-    ]
-
-
-def _combination_figure(section: Section, best: pd.DataFrame, model: str, note: str) -> Figure:
-    title = f"{written(model)}: techniques alone and with HyPe-N"
-    with matplotlib.rc_context(STYLE):
-        canvas, panels = _panels(len(section.tasks), 2.6, sharey=False)
-        names = [name for name, *_ in section.experiment.combinations]
-        for axes, task in zip(panels, section.tasks, strict=True):
-            heights = []
-            for x, (_, *pair) in enumerate(section.experiment.combinations):
-                for side, method in enumerate(pair):
-                    if (task, method) not in best.index:
-                        axes.annotate(
-                            "-", (x + 0.4 * side - 0.2, 0.02), xycoords=("data", "axes fraction"), ha="center"
-                        )
-                        continue
-                    row, look = best.loc[task, method], look_of("hype-n" if side else VANILLA)
-                    sd = 0.0 if np.isnan(row["sd"]) else row["sd"]
-                    axes.bar(x + 0.4 * side - 0.2, row["mean"], 0.38, yerr=sd, ecolor=INK, capsize=3, edgecolor=INK,
-                             color=look["color"], label=("alone", "with HyPe-N")[side])  # fmt: skip
-                    heights += [row["mean"] - sd, row["mean"] + sd]
-            if heights:
-                room = 0.15 * (max(heights) - min(heights)) or 1.0
-                axes.set_ylim(min(heights) - 2 * room, max(heights) + room)
-            axes.set(title=written(task), ylabel="dev score x 100")
-            axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        marks = {label: bar for axes in panels for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-        canvas.legend(marks.values(), marks, loc="outside upper center", ncols=2)
-        counts = sorted(set(best["n"].astype(int)))
-        caption = (
-            f"{title}. Mean over {seeds_text(counts)}, error bars one standard deviation, selected on the dev set. The "
-            "axes do not start at 0."
-        )
-        return finished(f"{section.name}_bars_{model}", canvas, caption, note)
-
-
 def layer_figures(section: Section, note: str) -> list[Figure]:
     """Draw figures 3 and 4: per model and set, the selected runs' values by layer."""
     if section.layers.empty:
@@ -246,14 +207,3 @@ def layer_figures(section: Section, note: str) -> list[Figure]:
         )
         for (model, analysis, target), group in section.layers.groupby(["model", "analysis", "target"], sort=False)
     ]
-
-
-def _panels(count: int, height: float, **options) -> tuple[Canvas, list]:
-    """Make a canvas with two panels a row, `height` inches each."""
-    columns = min(2, count)
-    rows = -(-count // columns)
-    canvas = Canvas(figsize=(7.0, height * rows + 0.6), layout="constrained")
-    panels = list(canvas.subplots(rows, columns, squeeze=False, **options).flat)
-    for spare in panels[count:]:
-        spare.set_axis_off()
-    return canvas, panels[:count]

@@ -16,7 +16,6 @@ from hype.errors import EnvironmentFault
 from hype.files import write_text
 from hype.reproduction import figures
 from hype.reproduction.experiments import CONTROL, VANILLA, Question, Study, written
-from hype.reproduction.printed import claims, printed_score
 from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import (
     ALL_TASKS,
@@ -208,7 +207,7 @@ def grid_table(section: Section) -> Table:
 
 
 def printed_tables(section: Section) -> list[Table]:
-    """Show the paper's numbers, and those of them that do not follow from the others."""
+    """Show the paper's numbers."""
     experiment = section.experiment
     if not experiment.printed or section.overrides.hype_eps is not None:
         return []
@@ -216,21 +215,14 @@ def printed_tables(section: Section) -> list[Table]:
     for model in experiment.models:
         for trained in experiment.tasks if experiment.targets else (None,):
             tasks = experiment.targets[trained] if trained else list(experiment.tasks)
-            tasks = [t for t in tasks if any(printed_score(experiment, model.name, m.name, t, trained)
-                                             for m in experiment.methods)]  # fmt: skip
             rows = []
             for method in experiment.methods:
-                found = [printed_score(experiment, model.name, method.name, task, trained) for task in tasks]
+                found = [experiment.printed_score(model.name, method.name, task, trained) for task in tasks]
                 if any(found):
-                    rows.append([Entry(written(method.name)), *(Entry(pair or "-") for pair in found)])
-            if rows and tasks:
+                    rows.append([Entry(written(method.name)), *(Entry(score or "-") for score in found)])
+            if rows:
                 name = written(model.name) + (f", trained on {written(trained)}" if trained else "")
                 tables.append(Table(f"Printed in the paper: {name}", ["method", *map(written, tasks)], rows))
-    found = claims(experiment)
-    if found:
-        rows = [[Entry(text) for text in claim] for claim in found]
-        columns = ["model", "method", "what", "printed", "recomputed", "remark"]
-        tables.append(Table("Printed averages that do not follow from the printed scores", columns, rows))
     return tables
 
 
@@ -453,7 +445,7 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
 def _part(section: Section) -> dict:
     """Collect what the page shows of one section."""
     title, sample = f"{section.title}: {headline(section)}", section.sample
-    drawn = figures.layer_figures(section, sample) + figures.combination_figures(section, sample)
+    drawn = figures.layer_figures(section, sample)
     return {
         "section": section, "headline": headline(section), "texts": texts_of(section), "tables": main_tables(section),
         "figures": _embedded(drawn), "runs_figures": _embedded(figures.seeds_figures(section, title, sample)),

@@ -8,7 +8,7 @@ import pytest
 
 from hype.drawing import LOOKS, look_of
 from hype.reproduction.experiments import load
-from hype.reproduction.figures import combination_figures, dose_figure, effects_figure, layer_figures, seeds_figures
+from hype.reproduction.figures import dose_figure, effects_figure, layer_figures, seeds_figures
 from hype.reproduction.report import settings
 from hype.reproduction.statistics import another_seed
 from tests.reproduction.made_up_runs import CONTROL, run, runs_of, section, seeds
@@ -34,20 +34,18 @@ def dosed():
 def drawn() -> dict:
     runs = dosed()
     scores = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58]}
-    techniques = {"vanilla": [0.5, 0.6], "r-drop": [0.5, 0.6], "hype-n+r-drop": [0.55, 0.6]}
     return {
         "effects": effects_figure("effects", "A finding", settings(runs), NOTE),
         "dose": dose_figure("dose", "A finding", runs, another_seed(runs[runs["method"] == CONTROL]), NOTE),
         "runs": seeds_figures(section(scores), "A finding", NOTE)[0],
-        "bars": combination_figures(section(techniques, name="table_16"), NOTE)[0],
     }
 
 
-@pytest.mark.parametrize("kind", ["effects", "dose", "runs", "bars"])
+@pytest.mark.parametrize("kind", ["effects", "dose", "runs"])
 def test_a_figure_is_whole_names_its_finding_and_what_the_data_are(kind):
     figure = drawn()[kind]
     texts = " ".join("".join(element.itertext()) for element in ElementTree.fromstring(figure.svg).iter())
-    assert ("A finding" in texts or kind == "bars") and NOTE in texts.replace("\n", " ")
+    assert "A finding" in texts and NOTE in texts.replace("\n", " ")
     assert NOTE in figure.caption and f'aria-label="{figure.caption.split(".")[0]}' in figure.svg
     assert "currentColor" in figure.svg and "background: #fff" in figure.standalone
     assert drawn()[kind].svg == figure.svg, "the same runs, the same bytes"
