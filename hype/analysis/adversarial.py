@@ -62,8 +62,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
 
     def compute(tokens):
         predicted = run.predicted_labels(tokens["validation"], options.batch_size, f"AdvGLUE {target}")
-        same = {name: name for name in run.label_names}
-        return {"accuracy": accuracy(gold, predicted, same), "confusion": confusion(gold, predicted)}
+        return {"accuracy": accuracy(gold, predicted), "confusion": confusion(gold, predicted)}
 
     return analysed("adversarial", target, run, splits, {}, compute, options)
 

@@ -10,8 +10,6 @@ from tqdm import tqdm
 from transformers import DataCollatorWithPadding
 
 from hype.data.arguments import DataArguments
-from hype.data.splits import Splits
-from hype.data.tokenization import tokenize
 from hype.errors import InputError
 from hype.training import modeling
 from hype.training import record as records
@@ -57,10 +55,6 @@ class FinishedRun:
         """The classification model, in evaluation mode."""
         model, _ = modeling.load_model(self._arguments, self._config, self.tokenizer)
         return model.eval().to(self.device)
-
-    def tokenized(self, splits: Splits, cache_dir: str | None = None) -> dict[str, Dataset]:
-        """Tokenize as the run did; what was cut is added to `splits.notes`."""
-        return tokenize(splits, self.tokenizer, self.max_seq_length, cache_dir=cache_dir)
 
     def batches(self, tokens: Dataset, batch_size: int, title: str) -> Iterator[tuple[torch.Tensor, dict]]:
         """Yield the positions in `tokens` and the padded inputs of each batch, on the device of the model.

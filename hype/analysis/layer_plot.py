@@ -13,8 +13,7 @@ def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note
     """Draw a score over the layers, a line per method: mean and range over seeds (figures 3 and 4).
 
     Args:
-        data: columns layer (0: embeddings), score, method, seed, and look (see `drawing.look_of`) where that is not
-            the method.
+        data: columns layer (0: embeddings), score, method, seed and look (see `drawing.look_of`).
         score_label: the vertical axis with its unit.
         note: model, narrowing and data, below the plot and in the caption.
     """
@@ -23,7 +22,7 @@ def layer_plot(data: pd.DataFrame, name: str, title: str, score_label: str, note
         axes = canvas.subplots()
         for place, (method, group) in enumerate(data.groupby("method", sort=False)):
             layers = group.groupby("layer")["score"].agg(["mean", "min", "max"])
-            look = look_of(group["look"].iloc[0] if "look" in group else str(method))
+            look = look_of(group["look"].iloc[0])
             style = {"linestyle": LINES[place % len(LINES)], "markersize": 4, **look}
             axes.plot(layers.index, layers["mean"], label=str(method), **style)
             axes.fill_between(layers.index, layers["min"], layers["max"], color=look["color"], alpha=0.2, linewidth=0)

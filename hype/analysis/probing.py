@@ -8,9 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from hype.analysis.finished import FinishedRun, require_finite
-from hype.analysis.record import Options, analysed
-from hype.data.tasks import TASKS, Task
-from hype.errors import InputError
+from hype.analysis.record import Options, analysed, with_dev_set
+from hype.data.tasks import Task
 from hype.training import metrics
 
 TASK_NAMES = ("mrpc", "stsb", "rte", "cola")
@@ -20,10 +19,7 @@ SETTINGS = {"learning_rate": 1e-3, "epochs": 3, "batch_size": 16, "optimizer": "
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
     """Return the tasks to probe: those asked for, else the paper's four."""
-    unknown = [name for name in names or () if "validation" not in getattr(TASKS.get(name), "sources", ())]
-    if unknown:
-        raise InputError(f"--tasks {unknown[0]}: give tasks with a dev set, such as {', '.join(TASK_NAMES)}")
-    return list(names or TASK_NAMES)
+    return with_dev_set(names or TASK_NAMES)
 
 
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from datasets import Dataset
 from hype.analysis.finished import FinishedRun
 from hype.data.arguments import DataArguments
 from hype.data.splits import Splits, load_splits
-from hype.data.tasks import NLI_NAMES, nli_folder
+from hype.data.tasks import NLI_NAMES, TASKS, nli_folder
+from hype.data.tokenization import tokenize
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
 from hype.training import record as records
@@ -25,7 +26,7 @@ FOLDER = "analysis"
 
 @dataclass(frozen=True)
 class Options:
-    """What to analyse on, besides runs and sets. The batch size moves no more than the last bits of a result."""
+    """What to analyse on, besides runs and sets. The batch size changes at most the last bits of a result."""
 
     data_dir: str | None = None
     nli_dir: str | None = None
@@ -43,6 +44,15 @@ class Options:
         return load_splits(DataArguments(task_name, folder, **limits), names, self.cache_dir)
 
 
+def with_dev_set(names: Iterable[str]) -> list[str]:
+    """Return the names of tasks. Raises InputError for an unknown one and for one without a dev set."""
+    known = [name for name, task in TASKS.items() if "validation" in task.sources]
+    for name in names:
+        if name not in known:
+            raise InputError(f"--tasks {name}: give tasks with a dev set: {', '.join(known)}")
+    return list(names)
+
+
 def analysed(
     analysis: str,
     target: str,
@@ -58,7 +68,7 @@ def analysed(
     splits to results. Written to options.output, else to RUN_DIR/analysis/<analysis>-<target>-<id>.json.
 
     Raises:
-        InputError: --output holds another analysis. EnvironmentFault: it cannot be written.
+        EnvironmentFault: the record cannot be written.
     """
     identity = {"analysis": analysis, "target": target, "run_id": run.record["run_id"], "model": run.fingerprint}
     identity |= {"max_seq_length": run.max_seq_length, **settings}
@@ -67,9 +77,10 @@ def analysed(
     analysis_id = records.run_id(identity)
     path = options.output or run.folder / FOLDER / f"{analysis}-{target}-{analysis_id[:8]}.json"
     if path.exists():
-        return _done(path, identity)
+        logger.warning("%s is done already: nothing is computed again", path)
+        return read_record(path, "delete it and run the command again")
     started = time.perf_counter()
-    results = compute(run.tokenized(splits, options.cache_dir))
+    results = compute(tokenize(splits, run.tokenizer, run.max_seq_length, cache_dir=options.cache_dir))
     record = {
         "schema": records.SCHEMA,
         "status": "finished",
@@ -86,21 +97,9 @@ def analysed(
     }
     for note in splits.notes:
         logger.warning("%s", note)
-    _write(path, record)
-    return record
-
-
-def _write(path: Path, record: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
     except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror}; choose a place you can write by --output") from error
-
-
-def _done(path: Path, identity: dict) -> dict:
-    record = read_record(path, "choose another file by --output")
-    if record["identity"] != identity:
-        raise InputError(f"--output {path} holds another analysis: choose another file")
-    logger.warning("%s is done already: nothing is computed again", path)
+        raise EnvironmentFault(f"{path}: {error.strerror}") from error
     return record

@@ -5,8 +5,7 @@ from datasets import Dataset
 from torch.nn import functional
 
 from hype.analysis.finished import FinishedRun, require_finite
-from hype.analysis.record import Options, analysed
-from hype.data.tasks import TASKS
+from hype.analysis.record import Options, analysed, with_dev_set
 from hype.errors import InputError
 
 # The paper names no split. Special tokens are tokens, padding is none.
@@ -15,11 +14,7 @@ SETTINGS = {"split": "validation", "tokens": "all but padding"}
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
     """Return the tasks whose texts are read: those asked for, else the run's own."""
-    names = list(names or [run.record["task"]])
-    unknown = [name for name in names if "validation" not in getattr(TASKS.get(name), "sources", ())]
-    if unknown:
-        raise InputError(f"--tasks {unknown[0]}: give tasks with a dev set: {', '.join(TASKS)}")
-    return names
+    return with_dev_set(names or [run.record["task"]])
 
 
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:

@@ -20,7 +20,6 @@ LABEL_MAPS = {
     "scitail": {"entailment": "entailment", "neutral": "neutral", "contradiction": "neutral"},
     "qqp": {"entailment": "duplicate", "neutral": "not_duplicate", "contradiction": "not_duplicate"},
 }
-SAME = {name: name for name in NLI}
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
@@ -37,16 +36,17 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     """Score a run on the dev set of `target`, by accuracy."""
     task_name, split = TARGETS[target]
     splits = options.splits(task_name, [split])
-    label_map = LABEL_MAPS.get(target, SAME)
+    label_map = LABEL_MAPS.get(target, {name: name for name in NLI})
     gold = [TASKS[task_name].label_names[i] for i in splits.splits[split]["label"]]
 
     def compute(tokens):
         predicted = run.predicted_labels(tokens[split], options.batch_size, target)
-        return {"accuracy": accuracy(gold, predicted, label_map), "confusion": confusion(gold, predicted)}
+        renamed = [label_map[name] for name in predicted]
+        return {"accuracy": accuracy(gold, renamed), "confusion": confusion(gold, predicted)}
 
     return analysed("transfer", target, run, splits, {"label_map": label_map}, compute, options)
 
 
-def accuracy(gold: list[str], predicted: list[str], label_map: dict[str, str]) -> float:
-    """Return the share of predictions that are the gold label once renamed by `label_map`."""
-    return sum(label_map[name] == label for name, label in zip(predicted, gold, strict=True)) / len(gold)
+def accuracy(gold: list[str], predicted: list[str]) -> float:
+    """Return the share of predictions that are the gold label."""
+    return sum(label == name for label, name in zip(gold, predicted, strict=True)) / len(gold)

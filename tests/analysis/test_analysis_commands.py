@@ -1,4 +1,4 @@
-"""The command line: records, what is not computed twice, pictures, exit codes."""
+"""The command line: records, what is not computed twice, exit codes."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_record_says_what_was_measured_on_what(analysis, folder, capsys):
     assert (record["status"], record["run_id"], record["label"]) == ("finished", f"{0:016x}", "vanilla")
     assert record["data"]["rows"]["validation"] == 10
     assert record["identity"]["data.validation"] == record["data"]["fingerprint"]["validation"]
-    assert {"torch", "transformers"} < record["versions"].keys()
+    assert {"torch", "transformers"} < record["machine"]["versions"].keys()
     assert record["timings"]["total_s"] > 0
     assert list(layer_table([record])["layer"]) == [0, 1, 2, 3]
     out = capsys.readouterr().out
@@ -75,28 +75,6 @@ def test_retrained_weights_are_another_analysis(folder):
     assert len(records_of(folder)) == 2
 
 
-def test_several_runs_make_one_picture_for_each_set(tmp_path, folder):
-    other = write_run(tmp_path / "other", task="rte", seed=1, label="HyPe-N 1e-05, dropout 0")
-    pictures = tmp_path / "pictures"
-    runs = [str(folder), str(other)]
-    assert main(["similarity", *runs, "--tasks", "rte", "cola", *LIMITS, "--figure_dir", str(pictures)]) == 0
-    assert sorted(path.name for path in pictures.iterdir()) == ["similarity-cola.svg", "similarity-rte.svg"]
-    picture = (pictures / "similarity-rte.svg").read_text(encoding="utf-8")
-    name = json.loads((folder / "run.json").read_text())["model"]["name"]
-    assert "HyPe-N 1e-05, dropout 0" in picture and f"rte: {name}" in picture
-    assert "figure 4" not in picture, "whatever runs these are, they are not the paper's"
-
-
-def test_one_file_takes_one_record(tmp_path, folder, capsys):
-    output = ["--output", str(tmp_path / "own.json")]
-    assert main(["similarity", str(folder), "--tasks", "rte", "cola", *LIMITS, *output]) == 2
-    assert "2 records and one file" in capsys.readouterr().err
-    assert main(["similarity", str(folder), "--tasks", "rte", *LIMITS, *output]) == 0
-    assert not (folder / "analysis").exists()
-    assert main(["similarity", str(folder), "--tasks", "cola", *LIMITS, *output]) == 2
-    assert "another analysis" in capsys.readouterr().err
-
-
 def test_accuracies_stand_in_one_table(tmp_path, capsys):
     folder = write_run(tmp_path / "run")
     data = str(nli_folder(tmp_path / "data"))
@@ -125,7 +103,10 @@ BAD_RUNS = {
     "not finished": (lambda folder: write_run(folder, task="rte", status="failed"), "its status is failed"),
     "no model": (lambda folder: (folder / "config.json").unlink(), "do the run with --do_train"),
     "damaged weights": (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "cannot load"),
-    "no record": (lambda folder: (folder / "run.json").write_text(json.dumps({"status": "finished"})), "no record"),
+    "no record": (
+        lambda folder: (folder / "run.json").write_text(json.dumps({"status": "finished"})),
+        "not the record",
+    ),
 }
 
 

@@ -33,13 +33,6 @@ def test_it_is_the_double_loop_over_real_tokens(side):
     assert mean_cosine(states, mask).tolist() == pytest.approx(expected, abs=1e-12)
 
 
-def test_equal_directions_give_one_and_orthogonal_ones_zero():
-    everywhere = torch.ones(1, 4, dtype=torch.bool)
-    lengths = torch.tensor([1.0, 2.0, 0.5, 8.0])[None, :, None]
-    assert mean_cosine(lengths * torch.ones(1, 4, 4), everywhere).item() == pytest.approx(1)
-    assert mean_cosine(lengths * torch.eye(4)[None], everywhere).item() == pytest.approx(0)
-
-
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_every_layer_of_a_model_is_the_mean_over_texts(model_type, make_run):
     run = make_run(model_type=model_type)
