@@ -16,7 +16,7 @@ def layer_table(records: list[dict]) -> pd.DataFrame:
 def result_table(records: list[dict]) -> str:
     """Return a line for each record: its accuracy x 100, or its value in every layer (probing: x 100).
 
-    What is said of sample data stands below.
+    Remarks on sample data follow below the table.
     """
     rows = []
     for record in records:

@@ -13,7 +13,7 @@ from hype.data.tasks import Task
 from hype.training import metrics
 
 TASK_NAMES = ("mrpc", "stsb", "rte", "cola")
-# Appendix C.2. The optimizer and its schedule are ours, the paper names none: Adam's defaults, a constant rate.
+# Appendix C.2. The paper names neither optimizer nor schedule; ours are Adam's defaults, a constant rate.
 SETTINGS = {"learning_rate": 1e-3, "epochs": 3, "batch_size": 16, "optimizer": "Adam", "loss": "of the task"}
 
 
@@ -68,7 +68,7 @@ def stacks(run: FinishedRun) -> dict[str, int]:
 
 
 def special_token(run: FinishedRun) -> dict:
-    """Say which token a head reads: the [CLS] of the family where it stands first, else the last token.
+    """Return which token a head reads: the family's [CLS] where it comes first, else the last token.
 
     Last is XLNet's <cls>, the end-of-text token of BART and T5 (in the decoder, what its head reads too), and for
     GPT-2, Llama and others without special tokens the last token of the text (`name` is None).
@@ -87,7 +87,7 @@ def special_token_states(run: FinishedRun, tokens: Dataset, batch_size: int, tit
     is_first = special_token(run)["position"] == "first"
     states = None
     for positions, batch in run.batches(tokens, batch_size, title):
-        # Padding may stand on either side, so the first and last real token are looked up in the mask.
+        # Padding may be on either side, so the first and last real token are looked up in the mask.
         places = torch.arange(batch["attention_mask"].shape[1], device=run.device)
         mask = batch["attention_mask"].bool()
         place = torch.where(mask, places, len(places)).amin(1) if is_first else torch.where(mask, places, -1).amax(1)

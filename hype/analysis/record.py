@@ -64,7 +64,7 @@ def analysed(
 ) -> dict:
     """Return the record of an analysis, computed unless it is on disk already, and write it.
 
-    target: name of the set. settings: whatever determines the results besides run and data. compute: from tokenized
+    target: name of the set. settings: what else determines the results. compute: from tokenized
     splits to results. Written to options.output, else to RUN_DIR/analysis/<analysis>-<target>-<id>.json.
 
     Raises:

@@ -8,7 +8,7 @@ from hype.analysis.finished import FinishedRun, require_finite
 from hype.analysis.record import Options, analysed, with_dev_set
 from hype.errors import InputError
 
-# The paper names no split. Special tokens are tokens, padding is none.
+# The paper names no split. Special tokens count as tokens, padding does not.
 SETTINGS = {"split": "validation", "tokens": "all but padding"}
 
 

@@ -1,4 +1,4 @@
-"""Measure HyPe and this project side by side with what one would run instead; each figure stands beside its bound."""
+"""Measure HyPe and this project side by side with what one would run instead; each figure is shown with its bound."""
 
 import argparse
 import contextlib
@@ -26,7 +26,7 @@ BENCHMARKS = {
         benchmarks.start, benchmarks.techniques, benchmarks.grid,
     )
 }  # fmt: skip
-RANDOM_WEIGHTS = ("overhead", "memory")  # measured on BERTs of their own
+RANDOM_WEIGHTS = ("overhead", "memory")  # measured on randomly initialized BERTs
 CLOCKS = {"memory": "none", "start": "wall time"}
 
 
@@ -79,7 +79,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run the benchmarks named, each in a process of its own. A bound that is exceeded is a result, not an error."""
+    """Run the benchmarks named, each in its own process. A bound that is exceeded is a result, not an error."""
     options = parser().parse_args(argv)
     names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
     results.require_writable(options.output)  # before hours of work

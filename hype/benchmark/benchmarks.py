@@ -69,7 +69,7 @@ def noise_seconds(trainer, options: dict) -> float:
 
 
 def memory(settings: Settings) -> Found:
-    """Compare the peak memory of trainings with and without noise, each in a process of its own."""
+    """Compare the peak memory of trainings with and without noise, each in its own process."""
     figures, raw = [], {}
     for size in sides.SIZES:
         bert = sides.with_random_bert(settings, size)

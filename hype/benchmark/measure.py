@@ -1,4 +1,4 @@
-"""The one way to measure: the sides of a comparison take turns, so that whatever disturbs one of them disturbs all."""
+"""The one way to measure: the sides of a comparison take turns, so that a disturbance affects all of them."""
 
 import ctypes
 import json
@@ -84,7 +84,7 @@ class StepClock(TrainerCallback):
 
 
 def run_module(module: str, argv: list[str], variables: dict[str, str] | None = None) -> None:
-    """Run `python -m module argv` in a process of its own that prints to stderr, with these environment variables.
+    """Run `python -m module argv` in its own process, which prints to stderr, with these environment variables.
 
     Raises:
         InputError, EnvironmentFault: the process failed; the former if it says that its input is wrong.
@@ -97,7 +97,7 @@ def run_module(module: str, argv: list[str], variables: dict[str, str] | None = 
 
 
 def peak_mebibytes(argv: list[str]) -> float:
-    """Do a run in a process of its own; return the peak memory from its record: the allocator's on CUDA."""
+    """Do a run in its own process; return the peak memory from its record: the allocator's on CUDA."""
     run_module("hype", argv, EXACT_MEMORY)
     record = json.loads((Path(argv[argv.index("--output_dir") + 1]) / RECORD).read_text(encoding="utf-8"))
     return record["peak_memory_bytes"] / 2**20

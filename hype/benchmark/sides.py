@@ -1,4 +1,4 @@
-"""The sides of the comparisons: runs of ours, run_glue.py's way, and a bare PyTorch loop."""
+"""The sides of the comparisons: this project's runs, run_glue.py's way, and a bare PyTorch loop."""
 
 import random
 import tempfile
@@ -53,13 +53,13 @@ class Settings:
     device: torch.device
 
     def argv(self, task: str, flags: str) -> list[str]:
-        """Write the command line of a run of ours in a folder of its own."""
+        """Return the command line of a run of this project in its own folder."""
         data = ["--data_dir", self.data_dir] if self.data_dir else []
         places = ["--output_dir", tempfile.mkdtemp(dir=self.folder), "--cache_dir", str(self.folder / "cache"), *data]
         return [*COMMON.split(), "--model_name_or_path", self.model, "--task_name", task, *places, *flags.split()]
 
     def trainer(self, task: str, flags: str):
-        """Make the Trainer of a run of ours, ready to train."""
+        """Build the Trainer of a run of this project, ready to train."""
         arguments = parse(self.argv(task, flags))
         techniques = selected(arguments.techniques, hype_is_on=arguments.hype.hype_type != "none")
         splits, config, label_names, _ = load_data(arguments)

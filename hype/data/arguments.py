@@ -35,7 +35,7 @@ class DataArguments:
     max_train_samples: int | None = flag(None, "Use the first n training examples.")
     max_eval_samples: int | None = flag(None, "Use the first n validation examples.")
     max_predict_samples: int | None = flag(None, "Use the first n test examples.")
-    low_resource: bool = flag(False, "Train on 1,000 examples drawn from a fixed seed, whatever --seed is.")
+    low_resource: bool = flag(False, "Train on 1,000 examples drawn from a fixed seed, independent of --seed.")
 
     def __post_init__(self):
         files = [name for name in FILE_FLAGS.values() if getattr(self, name) is not None]

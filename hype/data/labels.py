@@ -32,7 +32,7 @@ def folder_labels(path, values: pandas.Series, task: Task) -> list[int] | list[f
 
 
 def scores(path, values: pandas.Series, limits: tuple[float, float] | None = None) -> list[float]:
-    """Return labels as numbers. Raises InputError for what is no finite number or outside of the limits."""
+    """Return labels as numbers. Raises InputError for anything but finite numbers within the limits."""
     is_number = [kind in (WHOLE, DECIMAL) for kind in kinds_of(values)]
     bad = [not (number and math.isfinite(float(value))) for value, number in zip(values, is_number, strict=True)]
     if any(bad):
@@ -96,7 +96,7 @@ def class_names(path, values: pandas.Series) -> tuple[str, ...]:
 
 
 def class_notes(values: pandas.Series, names: Sequence[str]) -> list[str]:
-    """Say which classes there are, and what suggests that they are none."""
+    """Say which classes there are, and what suggests that the column holds something else."""
     has_spaces = any(name != name.strip() for name in names)
     shown = [repr(name) if has_spaces else name for name in names]
     notes = [f"{len(names)} classes: {', '.join(shown[:SHOWN_CLASSES])}{' ...' if len(names) > SHOWN_CLASSES else ''}"]
@@ -107,7 +107,7 @@ def class_notes(values: pandas.Series, names: Sequence[str]) -> list[str]:
         alike.setdefault(name.strip().casefold(), []).append(text)
     groups = [" and ".join(group) for group in alike.values() if len(group) > 1]
     if groups:
-        notes.append(f"classes that differ in case or spaces alone: {', '.join(groups[:SHOWN_CLASSES])}")
+        notes.append(f"classes that differ only in case or spaces: {', '.join(groups[:SHOWN_CLASSES])}")
     if len(names) > 2 and len(names) > len(values) / 2:
         notes.append(f"{len(names)} classes in {len(values)} rows: is {values.name!r} the column of the labels?")
     return notes

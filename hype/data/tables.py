@@ -1,7 +1,7 @@
 """Table files as pandas frames of unchanged values, indexed by row number; what is not a clean table is refused.
 
 Rows come from the standard library's `csv` and `json`: pandas fills up rows that are too short and pyarrow takes an
-unclosed quote for the rest of the file, both without a word.
+unclosed quote for the rest of the file, both silently.
 """
 
 import csv
@@ -33,7 +33,7 @@ def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None 
     with a header counted.
 
     Raises:
-        InputError: the file is no clean table; the message names file, row and remedy.
+        InputError: the file is not a clean table; the message names file, row and remedy.
     """
     path, extension = str(path), Path(path).suffix.lower()
     if extension == ".parquet":
@@ -58,17 +58,17 @@ def read_delimited(
     """Read separated values; return them and the numbers of the malformed rows, which are skipped.
 
     Args:
-        path: The file. Blank lines at its end are no rows.
+        path: The file. Blank lines at its end are ignored.
         encoding: Of the file; a byte order mark is accepted.
         delimiter: One character. Defaults to a comma (quoted) or a tab (unquoted).
         is_quoted: Whether values are quoted as in RFC 4180, where one may span lines. GLUE's tsv files are not.
         header: Column names of a file that has no header row.
         keep: Columns to hold in memory. Defaults to all.
-        malformed_limit: Number of rows of the wrong width that are skipped, not refused.
+        malformed_limit: Number of rows of the wrong width that are skipped rather than refused.
     """
     text = decode(path, encoding).rstrip("\r\n")
     first_row = 1
-    if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # Excel's own way to name the delimiter
+    if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # how Excel names the delimiter
         delimiter, text, first_row = match[1], text[match.end() :], 2
     delimiter = delimiter or ("," if is_quoted else "\t")
     rows = _quoted_rows(path, text, delimiter) if is_quoted else _unquoted_rows(text, delimiter)
@@ -147,7 +147,7 @@ def json_table(path: str | Path, records) -> pandas.DataFrame:
 def _load_json(path, text, first_line=1):
     try:
         value = json.loads(text, object_pairs_hook=_unique_keys)
-        if "\\u" in text:  # an escape may be half a surrogate pair, which is no text
+        if "\\u" in text:  # an escape may be half a surrogate pair, which is not text
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except json.JSONDecodeError as error:
@@ -181,11 +181,11 @@ def _read_parquet(path) -> pandas.DataFrame:
 
 
 def decode(path: str | Path, encoding: str) -> str:
-    """Return the text of a file without its byte order mark. Raises InputError with the offset of what is no text."""
+    """Return the text of a file without its byte order mark. Raises InputError with the offset of a bad byte."""
     content = _read_bytes(path)
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
-        text.encode("utf-8")  # utf-7 and others let half a surrogate pair pass, which is no text
+        text.encode("utf-8")  # utf-7 and others accept half a surrogate pair, which is not text
     except UnicodeError as error:
         place = f"at byte offset {error.start}" if isinstance(error, UnicodeDecodeError) else f"({error})"
         raise InputError(f"{path}: not {encoding} {place}; give its --encoding") from error
@@ -230,7 +230,7 @@ def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | Non
 
 
 def text_column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | None = None) -> pandas.Series:
-    """Return a column of texts. Raises InputError as `column`, and for values that are no texts."""
+    """Return a column of texts. Raises InputError as `column`, and for values that are not texts."""
     values = column(path, table, name, flag)
     bad = [not isinstance(value, str) for value in values]
     if any(bad):
@@ -257,7 +257,7 @@ def _delimiter_hint(header: Sequence[str]) -> str:
 
 
 def refuse(path: str | Path, values: pandas.Series, problem: str) -> NoReturn:
-    """Raise InputError for these values of a column: the first five with their rows, and their number."""
+    """Raise InputError for these values of a column: the first five with their rows, and how many there are."""
     shown = ", ".join(f"row {number}: {_shown(value)}" for number, value in values.iloc[:SHOWN_ROWS].items())
     total = f" ({len(values)} rows in all)" if len(values) > SHOWN_ROWS else ""
     raise InputError(f"{path}, column {values.name!r}: {problem}: {shown}{total}")

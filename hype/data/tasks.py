@@ -262,6 +262,6 @@ def nli_folder(nli_dir: str | None, data_dir: str | None) -> str | None:
 
 
 def sample_text(folder: str | Path) -> str | None:
-    """Return the text of a folder's file SAMPLE, which says that its data is no benchmark's. None if there is none."""
+    """Return the text of a folder's SAMPLE file, which marks data that is no benchmark; None without such a file."""
     marker = Path(folder, "SAMPLE")
     return marker.read_text(encoding="utf-8").strip() if marker.is_file() else None

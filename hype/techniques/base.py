@@ -47,7 +47,7 @@ class Flags:
     """Base of `TechniqueArguments`, whose fields are the flags of all techniques."""
 
     def is_set(self, name: str) -> bool:
-        """Say whether the flag differs from its default."""
+        """Return whether the flag differs from its default."""
         defaults = {f.name: f.default for f in fields(self)}
         return getattr(self, name) != defaults[name]
 
@@ -74,7 +74,7 @@ class Technique:
 
     @classmethod
     def is_on(cls, arguments: Flags) -> bool:
-        """Say whether the flags switch the technique on."""
+        """Return whether the flags switch the technique on."""
         name = cls.flags[0].name
         return arguments.is_set(name) and cls.switch_value in (None, getattr(arguments, name))
 
@@ -84,14 +84,14 @@ class Technique:
 
     @classmethod
     def acts_on(cls, place: str) -> bool:
-        """Say whether the technique overrides the method named `place`."""
+        """Return whether the technique overrides the method named `place`."""
         return getattr(cls, place) is not getattr(Technique, place)
 
     def before_training(self, trainer) -> None:
-        """Act once on the pre-trained body and the fresh head, before an optimiser exists or a checkpoint is loaded."""
+        """Act once on the pre-trained body and the fresh head, before an optimizer exists or a checkpoint is loaded."""
 
     def optimizer(self, trainer) -> tuple[type, dict[str, Any]] | None:
-        """Return the class and arguments of an optimiser, whose parameter groups are Trainer's; None: the run's own."""
+        """Return the class and arguments of an optimizer, whose parameter groups are Trainer's; None: the run's own."""
         return None
 
     def loss(self, trainer, model, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
@@ -100,7 +100,7 @@ class Technique:
         return outputs.loss, outputs
 
     def before_update(self, trainer) -> None:
-        """Act on the gradients of one optimiser step: accumulated, unscaled and clipped."""
+        """Act on the gradients of one optimizer step: accumulated, unscaled and clipped."""
 
     def after_training(self, trainer) -> None:
         """Leave a plain model behind; called also after an exception."""

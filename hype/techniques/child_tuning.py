@@ -1,6 +1,6 @@
 """Child-Tuning (Xu et al., EMNLP 2021): update a part of the weights only, by masks on the clipped gradients.
 
-Masks come between clipping and Adam, so that masked entries still decay and, in F, still move by their momentum.
+Masks are applied between clipping and Adam, so masked entries still decay and, in F, still move by their momentum.
 """
 
 import logging
@@ -43,7 +43,7 @@ class ChildTuning(Technique):
 class ChildTuningF(ChildTuning):
     """Task-free: at every step keep each entry of every gradient with probability p, and divide it by p.
 
-    The masks come from a stream of (seed, optimiser step), equal on all ranks.
+    The masks come from a stream of (seed, optimizer step), equal on all ranks.
     """
 
     name = "Child-Tuning F"

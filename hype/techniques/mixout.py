@@ -119,7 +119,7 @@ class Mixout(Technique):
             module.targets = {name: own_parameter(module, name).detach().clone() for name in module.INPUT_AXES}
         self.module_count = len(chosen)
         if any(isinstance(module, nn.Dropout) and module.p > 0 for part in parts for module in part.modules()):
-            logger.warning("Mixout stands in for dropout, which its authors switch off (--all_dropout_rate 0)")
+            logger.warning("Mixout replaces dropout, which its authors switch off (--all_dropout_rate 0)")
 
     def after_training(self, trainer) -> None:
         for module in trainer.model.modules():

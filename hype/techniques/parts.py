@@ -1,4 +1,4 @@
-"""The parts of a model that techniques treat apart: its layers, and what stands above them."""
+"""The parts of a model that techniques treat separately: its layers, and everything above them."""
 
 from torch import nn
 
@@ -18,7 +18,7 @@ def layers(model: nn.Module) -> list[nn.Module]:
     except ValueError as error:
         raise InputError(str(error)) from None
     if calls != len(modules):
-        raise InputError(f"{type(model).__name__} calls {len(modules)} shared layers {calls} times: none can be apart")
+        raise InputError(f"{type(model).__name__} shares weights between its layers: none of them can be singled out")
     return modules
 
 

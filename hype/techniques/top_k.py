@@ -1,4 +1,4 @@
-"""Top-K Tuning: train the K highest layers and what stands above them. No reference code exists."""
+"""Top-K Tuning: train the K highest layers and everything above them. No reference code exists."""
 
 from hype.errors import InputError
 from hype.techniques.base import Flag, Technique

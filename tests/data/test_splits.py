@@ -147,7 +147,7 @@ class TestRealFiles:
                 position = header.index(theirs.encode())
                 assert [text.encode() for text in dataset[ours][:]] == [line[position] for line in lines]
 
-    def test_the_first_row_of_mrpc_keeps_its_label_behind_the_mark(self):
+    def test_the_first_row_of_mrpc_keeps_its_label_after_the_mark(self):
         row = load(SHARED, ["train"], "mrpc").splits["train"][0]
         assert row["label"] == 1
         assert row["sentence1"].startswith('Amrozi accused his brother , whom he called " the witness " ,')

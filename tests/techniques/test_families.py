@@ -1,5 +1,7 @@
 """Every technique, alone and with HyPe, on the paper's five families: trains, resumes, saves, loads, evaluates."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,6 +23,8 @@ def test_technique_trains_resumes_exactly_saves_loads_and_evaluates(tmp_path, mo
     start = weights_of(straight)
     straight.train()
     trained = weights_of(straight)
+    facts = straight.techniques[0].facts()
+    assert facts and json.loads(json.dumps(facts)) == facts
     assert any(not torch.equal(start[key], trained[key]) for key in start)
     assert all(torch.isfinite(weight).all() for weight in trained.values())
 

@@ -87,7 +87,7 @@ def test_response_equals_a_run_from_the_noised_layer_on(model_type, monkeypatch)
     torch.testing.assert_close(loss, outputs.loss + technique.mean)
 
 
-def test_the_random_stream_goes_on_behind_the_first_forward_and_the_draw():
+def test_the_random_stream_continues_after_the_first_forward_and_the_draw():
     model = tiny_model("bert").train()
     loss_of(model)
     after = torch.get_rng_state()
@@ -97,7 +97,7 @@ def test_the_random_stream_goes_on_behind_the_first_forward_and_the_draw():
     assert torch.equal(torch.get_rng_state(), after)
 
 
-def test_hype_goes_on_counting_its_draws():
+def test_hype_continues_counting_its_draws():
     model = tiny_model("bert").train()
     with HyPe(model, "normal", 0.1) as hype:
         model(**tiny_batch())
@@ -112,7 +112,7 @@ def test_hype_goes_on_counting_its_draws():
     [
         ("bert", {"num_hidden_layers": 1}, "has 1 in all"),
         ("bart", {}, "not BartFor"),
-        ("albert", {}, "shared layers"),
+        ("albert", {}, "shares weights"),
     ],
 )
 def test_what_cannot_work_is_refused(model_type, changes, message):

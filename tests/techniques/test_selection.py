@@ -100,8 +100,3 @@ def test_noise_of_r3f_beside_hype_is_refused_as_without_effect(option):
     assert names(False, r3f_lambda=1.0, **option) == ["R3F"]
     with pytest.raises(InputError, match=r"D\.2"):
         names(True, r3f_lambda=1.0, **option)
-
-
-def test_two_losses_are_refused_with_their_flags():
-    with pytest.raises(InputError, match="--r3f_lambda and --rdrop_alpha exclude each other"):
-        names(rdrop_alpha=0.5, r3f_lambda=0.5)

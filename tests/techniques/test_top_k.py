@@ -79,7 +79,7 @@ def test_all_layers_still_freezes_the_embeddings_and_the_end_of_training_thaws_t
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(("model_type", "k", "message"), [("bert", 4, "give 0 to 3"), ("albert", 1, "shared layers")])
+@pytest.mark.parametrize(("model_type", "k", "message"), [("bert", 4, "give 0 to 3"), ("albert", 1, "shares weights")])
 def test_what_cannot_work_is_refused(model_type, k, message):
     with pytest.raises(ValueError, match=message):
         tuned(tiny_model(model_type), k)
