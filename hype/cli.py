@@ -43,7 +43,9 @@ def _finetune(argv):
             print(help_text("--help_all" in argv))
             return
         arguments = parse(argv)  # before the imports below: a wrong flag needs none of them
-        from hype.training.finetune import finetune, leave_process_group, summary
+        from hype.training.finetune import finetune
+        from hype.training.machine import leave_process_group
+        from hype.training.summary import summary
     finally:
         gc.freeze()  # what is imported stays: Trainer, which collects at every start, need not look there
         gc.enable()

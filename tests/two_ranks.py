@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from hype.training.finetune import leave_process_group
+from hype.training.machine import leave_process_group
 from tests.small_training import padded, rows_of_lengths, weights
 from tests.training.test_distributed import LENGTHS, TRAININGS, build
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from scipy.stats import gmean
 from torch.utils.data import DataLoader
@@ -24,7 +25,7 @@ from hype.errors import EnvironmentFault
 from hype.perturbation import HyPe
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
-from hype.training.length_order import lengths_of, longest_first
+from hype.training.length_order import lengths_of
 
 STEPS = 2  # that count, of a side in each of its two turns of a repeat
 NOISES = {
@@ -117,11 +118,14 @@ def evaluation(settings: Settings) -> Found:
     found, raw = [], {}
     for task in TASKS:
         ours, theirs = settings.trainer(task, "--do_train --do_eval"), sides.run_glue_trainer(settings, task)
-        order = longest_first(ours.eval_dataset).tolist()
-        count = min(EVALUATED, len(order))
-        rows = [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]  # lengths spread as those of all
+        total = len(ours.eval_dataset)
+        count = min(EVALUATED, total)
+        rows = [(2 * i + 1) * total // (2 * count) for i in range(count)]  # lengths spread as those of all
+        # Ours are sorted by length, theirs are padded to one.
+        lengths = np.sum(theirs.eval_dataset["attention_mask"][:], axis=1)
+        ours.eval_dataset = ours.eval_dataset.select(rows)
+        theirs.eval_dataset = theirs.eval_dataset.select(np.argsort(-lengths, kind="stable")[rows])
         for trainer in (ours, theirs):
-            trainer.eval_dataset = trainer.eval_dataset.select(sorted(rows))
             trainer.compute_metrics = lambda output: {}  # both gather predictions
         turns = {"run_glue.py": theirs, "ours": ours}
         raw[task] = seconds = take_turns(
@@ -189,7 +193,7 @@ def grid(settings: Settings) -> Found:
     """Compare runs in one process, as a grid does them, to training and evaluating by hand."""
     flags = "--do_train --do_eval --max_train_samples 160 --num_train_epochs 3 --hype_type normal --dropout_rate 0"
     ours = settings.trainer("cola", flags)
-    validation = sides.plain(ours.eval_dataset.select(longest_first(ours.eval_dataset)))
+    validation = sides.plain(ours.eval_dataset)
 
     def run(repeat: int) -> float:
         arguments = parse(settings.argv("cola", flags))

@@ -62,7 +62,7 @@ class Settings:
         """Build the Trainer of a run of this project, ready to train."""
         arguments = parse(self.argv(task, flags))
         techniques = selected(arguments.techniques, hype_is_on=arguments.hype.hype_type != "none")
-        splits, config, label_names, _ = load_data(arguments)
+        splits, config, label_names = load_data(arguments)
         trainer, _, _ = build_trainer(arguments, splits, config, label_names, techniques)
         return trainer
 

@@ -15,12 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
+from torch import nn
 
 from hype.data.tasks import TASKS
-from hype.errors import EnvironmentFault, InputError, LockedError
+from hype.errors import EnvironmentFault, InputError, LockedError, RunError
 from hype.files import file_sha256, remove_temporary_files, sync, weights_sha256, write_json
-from hype.training.record import RECORD, DamagedRecordError, provenance, read_record
+from hype.training.arguments import Arguments, RunArguments
+from hype.training.record import RECORD, DamagedRecordError, environment, provenance, read_record
 
 logger = logging.getLogger(__name__)
 MARKER = "complete.json"
@@ -182,6 +185,33 @@ def decide_resume(
     return Decision()
 
 
+def decide_on_first_process(arguments: Arguments, folder: Path, record: dict) -> Decision:
+    """Decide on the first process, for all of them."""
+    training, outcome = arguments.training, [None]
+    if training.process_index == 0:
+        try:
+            if training.overwrite_output_dir:
+                names = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
+                require_outside(folder, {name: getattr(arguments.model, name) for name in names})
+            outcome = [
+                decide_resume(
+                    folder,
+                    record["identity"],
+                    environment(record),
+                    training.resume_from_checkpoint,
+                    training.overwrite_output_dir,
+                    training.allow_changed,
+                )
+            ]
+        except RunError as error:
+            outcome = [error]
+    if training.world_size > 1:
+        broadcast_object_list(outcome)
+    if isinstance(outcome[0], RunError):
+        raise outcome[0]
+    return outcome[0]
+
+
 def _record_in(folder: Path, newest: Path | None) -> dict | None:
     """Read the folder's record; None if there is none, or a damaged one that whole checkpoints make up for."""
     path = folder / RECORD
@@ -279,17 +309,20 @@ def has_weights(folder: Path) -> bool:
     return any(folder.glob("model*.safetensors"))
 
 
-def require_space(folder: Path, byte_count: int) -> None:
-    """Refuse a run that the disk cannot hold, before it trains.
+def require_space(folder: Path, model: nn.Module, training: RunArguments, has_checkpoint: bool) -> None:
+    """Refuse a training that the disk cannot hold: the new checkpoint and the one that it replaces, and the model.
 
     Raises:
-        EnvironmentFault: fewer bytes are free.
+        EnvironmentFault: too few bytes are free.
     """
-    free = shutil.disk_usage(folder).free
-    if free < byte_count:
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    checkpoint = weights * (3 if "adam" in training.optim and not training.save_only_model else 1)
+    checkpoint_count = 0 if training.save_strategy == "no" else 2 - has_checkpoint
+    needed, free = checkpoint_count * checkpoint + training.save_model * weights, shutil.disk_usage(folder).free
+    if free < needed:
         raise EnvironmentFault(
-            f"--output_dir {folder}: {free:,} bytes are free, checkpoints and model need about {byte_count:,}; make "
-            "room, choose another folder, or pass --save_strategy no"
+            f"--output_dir {folder}: {free:,} bytes are free, checkpoints and model need about {needed:,}; make room, "
+            "choose another folder, or pass --save_strategy no"
         )
 
 

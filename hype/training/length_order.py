@@ -11,22 +11,18 @@ def lengths_of(dataset: Dataset) -> np.ndarray:
     return pyarrow.compute.list_value_length(token_ids).to_numpy()
 
 
-def longest_first(dataset) -> np.ndarray | None:
-    """Return the positions of a tokenized data set, the longest input first; None: its lengths are not known.
+def longest_first(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
+    """Sort a tokenized data set, the longest first, so that too little memory shows at once.
 
-    The longest first, since too little memory then shows at once.
+    Returns:
+        The sorted rows and their order: row i was row order[i].
     """
-    if not isinstance(dataset, Dataset) or "input_ids" not in dataset.column_names:
-        return None
-    return np.argsort(-lengths_of(dataset), kind="stable")
+    order = np.argsort(-lengths_of(dataset), kind="stable")
+    return dataset.select(order), order
 
 
-def in_given_order(values, order: np.ndarray):
-    """Bring arrays (or tuples of arrays, or None) whose row i is example order[i] back into the examples' order."""
-    if values is None:
-        return None
-    if isinstance(values, tuple | list):
-        return type(values)(in_given_order(value, order) for value in values)
+def in_given_order(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Undo `longest_first` for values of the sorted rows."""
     restored = np.empty_like(values)
     restored[order] = values
     return restored

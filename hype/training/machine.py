@@ -1,6 +1,7 @@
 """The machine that a run is done on: its device, versions, commit and memory."""
 
 import contextlib
+import gc
 import importlib.metadata
 import platform
 import re
@@ -74,3 +75,14 @@ def peak_memory_bytes(device: torch.device) -> int:
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def leave_process_group() -> None:
+    """Leave the process group of torchrun once a finished run is written; without one do nothing.
+
+    The Trainer's cycles hold the group, and with it gloo's threads, beyond its end: a thread that lets go of its last
+    tensor while the interpreter shuts down aborts the process, and a finished run ends in SIGABRT.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()

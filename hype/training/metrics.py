@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
+from transformers import EvalPrediction
 
+from hype.data.labels import convert_label_ids, one_digit_each
 from hype.data.tasks import Task
+from hype.errors import DivergedError
+from hype.training.length_order import in_given_order
 
 
 def _f1(labels, predictions) -> float:
@@ -50,6 +54,49 @@ def majority_score(task: Task, labels: Sequence) -> float | None:
     classes, counts = np.unique(np.asarray(labels), return_counts=True)
     predictions = np.full(len(labels), classes[counts.argmax()])
     return score(task, compute(task, predictions, labels))
+
+
+def require_finite(scores: dict) -> None:
+    """Raise DivergedError if an evaluation's loss or score is not finite; in `scores` it becomes None."""
+    bad = [name for name, value in scores.items() if isinstance(value, float) and not math.isfinite(value)]
+    if bad:
+        message = f"the evaluation's {bad[0]} is {scores[bad[0]]}: the model has diverged"
+        scores.update(dict.fromkeys(bad))  # JSON has no NaN
+        raise DivergedError(message)
+
+
+class Scorer:
+    """Compute a task's metrics from the model's outputs, and keep predictions and remarks of the last call.
+
+    Args:
+        order: the outputs' row i is example order[i] of the data.
+    """
+
+    def __init__(self, task: Task, label_names: list[str] | None, order: np.ndarray | None):
+        self.task, self.label_names, self.order = task, label_names, order
+        self.predictions, self.remarks = None, {}
+
+    def __call__(self, output: EvalPrediction) -> dict[str, float | None]:
+        """Return the metrics."""
+        labels, outputs = (in_given_order(part, self.order) for part in (output.label_ids, output.predictions))
+        predictions = predicted_labels(outputs, self.task, self.label_names)
+        if self.label_names is not None:
+            labels = convert_label_ids(labels, self.label_names, self.task.label_names)
+            # Two runs can be compared example by example; scores need no comparing.
+            self.predictions = one_digit_each(predictions, len(self.label_names))
+        self.remarks = remarks(self.task, predictions, labels)
+        return compute(self.task, predictions, labels)
+
+
+def predicted_labels(outputs: np.ndarray, task: Task, label_names: list[str] | None) -> np.ndarray:
+    """Turn the model's outputs into the task's label ids, or scores.
+
+    Args:
+        outputs: (examples, labels), the labels in the order of `label_names`; None: (examples, 1), regression.
+    """
+    if label_names is None:
+        return outputs.squeeze(-1)
+    return convert_label_ids(outputs.argmax(-1), label_names, task.label_names)
 
 
 def _evaluated(task, predictions, labels) -> dict[str, tuple[float | None, str | None]]:

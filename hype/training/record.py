@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
+from torch import nn
 from transformers import PretrainedConfig
 
 from hype.data.splits import Splits
-from hype.errors import InputError
-from hype.files import file_sha256, model_sha256, tokenizer_sha256
+from hype.errors import DivergedError, InputError
+from hype.files import file_sha256, model_sha256, tokenizer_sha256, write_json
 from hype.training.arguments import GUIDED_SCHEDULES, Arguments, ModelArguments, RunArguments
 from hype.training.machine import describe_machine
 
@@ -46,7 +48,7 @@ NEUTRAL = {
     "dataloader_num_workers", "dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
     "ddp_timeout", "local_rank", "parallelism_config", "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu",
     # permissions and reports
-    "allow_changed", "allow_vanishing_noise", "debug_traceback",
+    "allow_changed", "allow_vanishing_noise",
     *ALIASES,
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
@@ -182,6 +184,13 @@ def new_record(
     return {**dict.fromkeys(FIELDS), **known}
 
 
+def add_model(record: dict, model: nn.Module, untrained: list[str]) -> None:
+    """Add what is known once the model is loaded: its size, its dtype, and its parameters that nobody has trained."""
+    record["model"]["parameter_count"] = sum(parameter.numel() for parameter in model.parameters())
+    record["model"]["untrained"] = untrained
+    record["dtype"] = str(model.dtype).removeprefix("torch.")
+
+
 def provenance(record: dict) -> dict:
     """Return the part of a record that decides whether its run may be resumed; checkpoints hold it, too."""
     names = ("identity", "changed", "resumed_from")
@@ -211,6 +220,29 @@ def method_label(arguments: Arguments, technique_names: list[str]) -> str:
         names.append(f"label smoothing {training.label_smoothing_factor:g}")
     dropout = model.dropout_rate if model.all_dropout_rate is None else model.all_dropout_rate
     return (" + ".join(names) or "vanilla") + f", dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"
+
+
+@contextmanager
+def recorded(record: dict, folder: Path | None):
+    """Keep the record of the run that the block does in `folder` (None: not the first process)."""
+
+    def write(**changes):
+        record.update(changes)
+        if folder is not None:
+            write_json(folder / RECORD, record)
+
+    write(status="running")
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        status = "diverged" if isinstance(error, DivergedError) else "interrupted" if interrupted else "failed"
+        try:
+            write(status=status, error=f"{type(error).__name__}: {error}")
+        except RuntimeError:  # torch raises the death of a loader process from a signal handler too, once, anywhere
+            write()
+        raise
+    write(status="finished")
 
 
 class DamagedRecordError(InputError):

@@ -1,30 +1,24 @@
 """transformers' Trainer with HyPe, the compared techniques, and what a reproducible training needs."""
 
-import inspect
 import math
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch.nn.utils import get_total_norm
-from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import EvalPrediction, PredictionOutput, rotate_checkpoints
+from transformers.trainer_utils import rotate_checkpoints
 
 from hype.diagnostics import measure_noise
-from hype.errors import DivergedError, InputError, as_input_error
+from hype.errors import DivergedError, as_input_error
 from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
 from hype.random_streams import forked_streams
 from hype.techniques import Technique
-from hype.training.arguments import GUIDED_SCHEDULES
 from hype.training.checkpoints import mark_complete
-from hype.training.length_order import in_given_order, lengths_of, longest_first
 
-STATE = "HyPeTrainer"  # where a checkpoint keeps sums of the losses and the techniques' state
+STATE = "techniques"  # where a checkpoint keeps what the techniques have learned so far
 # Trainer's flags that are of training, but which it applies to evaluation, too. A score is of the whole set, in order.
 OF_TRAINING = {
     "dataloader_drop_last": False,
@@ -37,8 +31,8 @@ class HyPeTrainer(Trainer):
     """Fine-tune with HyPe and with compared techniques.
 
     Besides what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random
-    streams alone and batches examples of like length (what it returns is in the data's order), ranks differ in dropout
-    and noise, a checkpoint counts once it is whole, and a loss or gradient that is not finite ends the training.
+    streams alone, ranks differ in dropout and noise, a checkpoint counts once it is whole, and a loss or gradient that
+    is not finite ends the training.
 
     Args:
         hype_options: keyword arguments of `HyPe`; None: no noise.
@@ -67,8 +61,6 @@ class HyPeTrainer(Trainer):
         self.optimizer_semantics, self.provenance = optimizer_semantics, provenance
         self.hype: HyPe | None = None
         self.noise: dict | None = None  # what `measure_noise` found
-        # Of all steps, those before a resumption too, which Trainer forgets; pending: of those since the last log.
-        self.loss_total, self.loss_pending, self.logged_step = 0.0, 0.0, 0
         self._loss_technique = next((t for t in self.techniques if t.acts_on("loss")), None)
         self.add_callback(StepCallback(self))
 
@@ -115,26 +107,6 @@ class HyPeTrainer(Trainer):
         with as_input_error("--lr_scheduler_type, --lr_scheduler_kwargs"):
             return super().create_scheduler(num_training_steps, optimizer)
 
-    def get_train_dataloader(self):
-        """Return Trainer's batches; where they are grouped by length, seed and epoch alone determine their order."""
-        args, rows = self.args, self.train_dataset
-        if args.train_sampling_strategy != "group_by_length" or "input_ids" not in getattr(rows, "column_names", ()):
-            return super().get_train_dataloader()
-        taken = {*inspect.signature(self.model.forward).parameters, "label", "label_ids"}
-        return self.accelerator.prepare(
-            DataLoader(
-                rows.select_columns([name for name in rows.column_names if name in taken]),
-                batch_size=args.train_batch_size,
-                sampler=LengthSampler(self, lengths_of(rows).tolist()),
-                collate_fn=self.data_collator,
-                drop_last=args.dataloader_drop_last,
-                num_workers=args.dataloader_num_workers,
-                pin_memory=args.dataloader_pin_memory,
-                persistent_workers=args.dataloader_persistent_workers,
-                prefetch_factor=args.dataloader_prefetch_factor,
-            )
-        )
-
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Fetch the batches of one update and count their examples on all processes."""
         if self.state.global_step >= self.state.max_steps:
@@ -173,82 +145,41 @@ class HyPeTrainer(Trainer):
         value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} at step {self.state.global_step + 1}")
-        self.loss_pending = float(np.float32(self.loss_pending) + np.float32(value))  # as Trainer, in float32
         return loss
-
-    def log(self, logs, *args, **kwargs):
-        """Log as Trainer does, but losses as if the training had never been interrupted."""
-        if "loss" in logs or "train_loss" in logs:
-            step, pending = self.state.global_step, np.mean(gather_object([np.float32(self.loss_pending)])).item()
-            if "loss" in logs:
-                logs["loss"] = pending / (step - self.logged_step)
-            self.loss_total, self.loss_pending, self.logged_step = self.loss_total + pending, 0.0, step
-            if "train_loss" in logs:
-                logs["train_loss"] = self.loss_total / max(step, 1)
-        super().log(logs, *args, **kwargs)
 
     # Evaluation
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """Evaluate as Trainer does, longest examples first, without moving any random stream.
-
-        `compute_metrics` sees the examples in the data's order.
-        """
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        rows = self.eval_dataset[rows] if isinstance(rows, str) else rows
-        if isinstance(rows, dict):  # Trainer calls this method for each of them
-            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        with self._evaluating(rows) as (rows, _):
-            scores = super().evaluate(rows, ignore_keys, metric_key_prefix)
-        best, schedule = self.args.metric_for_best_model, self.args.lr_scheduler_type
+    def evaluate(self, *args, **kwargs):
+        """Evaluate as Trainer does, without moving any random stream."""
+        with self._evaluating():
+            scores = super().evaluate(*args, **kwargs)
+        best = self.args.metric_for_best_model
         key = f"eval_{best.removeprefix('eval_')}" if best else None
         if self.is_in_train and scores.get(key, 0) is None:
-            if schedule in GUIDED_SCHEDULES:
-                raise InputError(
-                    f"--metric_for_best_model {best} is undefined at step {self.state.global_step}, and "
-                    f"--lr_scheduler_type {schedule.value} follows it: choose another"
-                )
             scores = {**scores, key: math.nan}  # which is better than nothing, while Trainer cannot compare None
         return scores
 
-    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test"):
-        """Predict as Trainer does, longest examples first, without moving any random stream.
-
-        Predictions are in the data's order.
-        """
-        with self._evaluating(test_dataset) as (rows, order):
-            output = super().predict(rows, ignore_keys, metric_key_prefix)
-        if order is None:
-            return output
-        predictions, labels = in_given_order(output.predictions, order), in_given_order(output.label_ids, order)
-        return PredictionOutput(predictions, labels, output.metrics)
+    def predict(self, *args, **kwargs):
+        """Predict as Trainer does, without moving any random stream."""
+        with self._evaluating():
+            return super().predict(*args, **kwargs)
 
     @contextmanager
-    def _evaluating(self, rows):
-        """Give the rows, longest first, and their order (None: as they are), with Trainer set up for evaluation."""
-        # Predictions in portions could not be brought back into the data's order.
-        is_whole = self.args.eval_do_concat_batches and not self.args.batch_eval_metrics
-        order = longest_first(rows) if is_whole else None
+    def _evaluating(self):
         flags = {name: getattr(self.args, name) for name in OF_TRAINING}
-        compute_metrics = self.compute_metrics
-        if order is not None:
-            rows = rows.select(order)
-            if compute_metrics is not None:
-                self.compute_metrics = lambda output: compute_metrics(_in_given_order(output, order))
         vars(self.args).update(OF_TRAINING)
         try:
             with forked_streams():
-                yield rows, order
+                yield
         finally:
             vars(self.args).update(flags)
-            self.compute_metrics = compute_metrics
 
     def measure_noise(self) -> dict | None:
         """Measure the noise on the first batch of the training set (see `diagnostics.measure_noise`)."""
         if self.hype_options is None:
             return None
         rows = self.train_dataset.select(range(min(self.args.train_batch_size, len(self.train_dataset))))
-        with self._evaluating(rows):
+        with self._evaluating():
             batch = next(iter(self.get_test_dataloader(rows)))
         with self._attached() as hype:
             if hype.hooks:
@@ -260,12 +191,7 @@ class HyPeTrainer(Trainer):
 
     def _save_checkpoint(self, model, trial):
         # A private method, since Trainer removes old checkpoints inside of it, before the new one is known to be whole.
-        self.state.stateful_callbacks[STATE] = {
-            "loss_total": self.loss_total,
-            "loss_pending": gather_object([self.loss_pending]),  # of each process
-            "logged_step": self.logged_step,
-            "techniques": {technique.name: technique.state_dict() for technique in self.techniques},
-        }
+        self.state.stateful_callbacks[STATE] = {t.name: t.state_dict() for t in self.techniques}
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
@@ -289,32 +215,8 @@ def _example_count(batch: dict) -> int:
     return len(next(iter(batch.values())))
 
 
-def _in_given_order(output: EvalPrediction, order) -> EvalPrediction:
-    fields = ("predictions", "label_ids", "inputs", "losses")
-    return EvalPrediction(*(in_given_order(getattr(output, field), order) for field in fields))
-
-
-class LengthSampler(LengthGroupedSampler):
-    """Group examples by length, in training in an order that depends on seed and epoch alone.
-
-    transformers' own draws from torch's stream, which dropout moves, resuming restores too late and ranks do not share.
-    """
-
-    def __init__(self, trainer: HyPeTrainer, lengths: list[int]):
-        super().__init__(trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps, lengths=lengths)
-        self.trainer = trainer
-
-    def __iter__(self):
-        """Iterate over the positions of one epoch."""
-        args, state = self.trainer.args, self.trainer.state
-        if self.trainer.is_in_train:
-            seed, epoch = args.seed if args.data_seed is None else args.data_seed, int(state.epoch or 0)
-            self.generator = torch.Generator().manual_seed(stream_seed("lengths", seed, epoch))
-        return super().__iter__()
-
-
 class StepCallback(TrainerCallback):
-    """Tell the noise its step, and the techniques when the gradients are ready."""
+    """Tell the noise its step and the techniques when the gradients are ready; seed what must not depend on dropout."""
 
     def __init__(self, trainer: HyPeTrainer):
         self.trainer = trainer
@@ -324,16 +226,21 @@ class StepCallback(TrainerCallback):
         if args.process_index > 0:
             torch.manual_seed(stream_seed("rank", args.seed, args.process_index))
         kept = state.stateful_callbacks.get(STATE, {})
-        pending = kept.get("loss_pending", [0.0])
-        is_same_count = len(pending) == args.world_size
-        self.trainer.loss_pending = pending[args.process_index] if is_same_count else sum(pending) / len(pending)
-        self.trainer.loss_total, self.trainer.logged_step = kept.get("loss_total", 0.0), kept.get("logged_step", 0)
         for technique in self.trainer.techniques:
-            technique.load_state_dict(kept.get("techniques", {}).get(technique.name, {}))
+            technique.load_state_dict(kept.get(technique.name, {}))
         # How often to log, evaluate and save: Trainer takes it from the checkpoint, but the flags of this run count.
         state.compute_steps(args, state.max_steps)
         if args.report_to and self.trainer.noise is not None:
             self.trainer.log({f"noise_{name}": value for name, value in _figures(self.trainer.noise).items()})
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        # Batches grouped by length: Trainer draws them from torch's stream, which dropout moves, a resumption restores
+        # too late, and ranks do not share.
+        batches = train_dataloader.batch_sampler
+        sampler = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)  # inside accelerate's shard
+        if isinstance(sampler, LengthGroupedSampler):
+            seed = args.seed if args.data_seed is None else args.data_seed
+            sampler.generator = torch.Generator().manual_seed(stream_seed("lengths", seed, int(state.epoch or 0)))
 
     def on_step_begin(self, args, state, control, **kwargs):
         if self.trainer.hype is not None:

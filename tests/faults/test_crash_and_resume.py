@@ -56,7 +56,7 @@ def exit_before_the_record_is_finished():
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [exit_after_training, exit_before_the_record_is_finished])
 def test_a_crash_behind_the_last_checkpoint_costs_no_training_and_changes_nothing(argv, tmp_path, straight, fault):
-    """Trainer took one more step here, beyond max_steps, and forgot the losses before the checkpoint."""
+    """Trainer took one more step here, beyond max_steps."""
     command, log = argv(*ALL, **SHORT), tmp_path / "log"
     assert Running(command, log, fault).wait() == [9]
     assert "training" not in finish(command, log)

@@ -10,7 +10,7 @@ from transformers import DataCollatorWithPadding
 
 import main
 from hype.files import write_failure
-from hype.training import finetune as run_module
+from hype.training import record as records
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.trainer import HyPeTrainer
@@ -34,7 +34,7 @@ def test_a_run_on_local_files_opens_no_connection(argv, monkeypatch):
 
 
 def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(argv, tmp_path, monkeypatch):
-    write, raised = run_module.write_json, []
+    write, raised = records.write_json, []
 
     def interrupted(path, content):
         if content["status"] == "failed" and not raised:
@@ -42,7 +42,7 @@ def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(ar
             raise RuntimeError(raised[0])
         write(path, content)
 
-    monkeypatch.setattr(run_module, "write_json", interrupted)
+    monkeypatch.setattr(records, "write_json", interrupted)
     monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         finetune(parse(argv("do_train")))

@@ -67,14 +67,14 @@ def killed(argv, log: Path, moment, world_size: int = 1) -> bool:
 
 
 def outcome(folder: Path) -> dict:
-    """Return what a finished run leaves, without times."""
+    """Return what a finished run leaves, without times and the mean loss, which a resumed run does not know."""
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished"
     metrics = {
         f"{part} {name}": value
         for part, values in record["metrics"].items()
         for name, value in values.items()
-        if not name.endswith(("runtime", "per_second"))
+        if not name.endswith(("runtime", "per_second", "train_loss"))
     }
     files = {name: file_sha256(folder / name) for name in ("model.safetensors", "RTE.tsv", "config.json")}
     return {**files, **metrics, "score": record["score"], "steps": record["steps"]}

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from hype.training.finetune import leave_process_group
+from hype.training.machine import leave_process_group
 from tests.techniques.runs import weights_of
 from tests.techniques.test_two_processes import COMPARED, DRAWING, MASKED, run
 

@@ -15,7 +15,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.errors import DivergedError, InputError
 from hype.training.arguments import parse
-from hype.training.finetune import finetune, leave_process_group, summary
+from hype.training.finetune import finetune
+from hype.training.machine import leave_process_group
+from hype.training.summary import summary
 from hype.training.trainer import HyPeTrainer
 from tests.tiny import SAMPLE
 
