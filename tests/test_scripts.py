@@ -372,12 +372,15 @@ def test_no_argument_compares_hype_with_vanilla_with_and_without_dropout(active,
     result = run(ROOT / "run_glue.sh", env=active, cwd=tmp_path, timeout=300, **variables)
     assert result.returncode == 0, result.stderr
     folders = [tmp_path / "outputs" / "quick_start-seed42" / name for name in ("hype", "vanilla", "vanilla_no_dropout")]
-    arguments = [json.loads((folder / "run.json").read_text())["arguments"] for folder in folders]
-    settings = [(each["hype"]["hype_type"], each["model"]["dropout_rate"]) for each in arguments]
-    assert settings == [("normal", 0.0), ("none", None), ("none", 0.0)]
-    assert all(each["data"]["task_name"] == "sst2" for each in arguments)
-    methods = [line.split(",")[0] for line in result.stdout.splitlines()[1:4]]
-    assert methods == ["HyPe-N 1e-05", "vanilla", "vanilla"]
+    settings = [json.loads((folder / "run.json").read_text())["settings"] for folder in folders]
+    methods = [(each.get("hype_type", "none"), each.get("dropout_rate")) for each in settings]
+    assert methods == [("normal", 0.0), ("none", None), ("none", 0.0)]
+    assert all(each["task_name"] == "sst2" for each in settings)
+    assert [line.split(",")[0].split()[-1] for line in result.stdout.splitlines()[1:4]] == [
+        "1e-05",
+        "vanilla",
+        "vanilla",
+    ]
     assert (ROOT / "examples" / "sample_glue" / "SAMPLE").read_text().strip() in result.stdout
 
 
