@@ -10,7 +10,7 @@ from hype.analysis.record import Options, analysed
 from hype.analysis.transfer import accuracy
 from hype.data.glue import read_hub
 from hype.data.splits import Splits, text_hash
-from hype.data.tables import column, json_table, read_json, refuse, text_column
+from hype.data.tables import column, json_table, read_json, refuse_any, text_column
 from hype.data.tasks import ENTAILMENT, NLI, SENTENCES, TASKS, SplitSource
 from hype.errors import InputError
 
@@ -92,8 +92,7 @@ def _from_file(target: str, path: Path) -> tuple[list[list[str]], list[str]]:
     table, names = json_table(path, tables[target]), SETS[target].label_names
     labels = column(path, table, "label")
     bad = [type(label) is not int or not 0 <= label < len(names) for label in labels]
-    if any(bad):
-        refuse(path, labels[bad], f"give ids from 0 to {len(names) - 1}, not")
+    refuse_any(path, labels[bad], f"give ids from 0 to {len(names) - 1}, not")
     texts = [text_column(path, table, name).tolist() for name in TASKS[SETS[target].task].text_columns]
     return texts, [names[label] for label in labels]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import pandas
 
 from hype.data.arguments import FILE_FLAGS, DataArguments
-from hype.data.labels import NUMBER, are_scores, class_names, class_notes, is_unlabelled, own_labels, scores
-from hype.data.tables import column, read_table, refuse, text_column
+from hype.data.labels import NUMBER, are_scores, class_names, class_notes, own_labels, require_labels, scores
+from hype.data.tables import column, read_table, text_column
 from hype.data.tasks import SENTENCES, Task, own_task
 from hype.errors import InputError
 
@@ -92,8 +92,7 @@ def _labels(split: str, path, table: pandas.DataFrame, name: str) -> pandas.Seri
     values = column(path, table, name, "label_column")
     if split == "test" and {str(value) for value in values} <= UNLABELLED:
         return None
-    if is_unlabelled(path, values):
-        refuse(path, values, "the label is missing")
+    require_labels(path, values)
     return values
 
 

@@ -1,19 +1,18 @@
 """From the labels that files hold to label ids, and from one order of the labels to another."""
 
-import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas
 
-from hype.data.tables import refuse
+from hype.data.tables import refuse_any
 from hype.data.tasks import Task
 from hype.errors import InputError
 
 WHOLE, DECIMAL, WORD = "whole numbers", "numbers with a decimal point or an exponent", "words"
 MISSING, UNFIT = "missing", "unfit"
+NUMBERS = (WHOLE, DECIMAL)
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
@@ -33,26 +32,20 @@ def folder_labels(path, values: pandas.Series, task: Task) -> list[int] | list[f
 
 def scores(path, values: pandas.Series, limits: tuple[float, float] | None = None) -> list[float]:
     """Return labels as numbers. Raises InputError for anything but finite numbers within the limits."""
-    is_number = [kind in (WHOLE, DECIMAL) for kind in kinds_of(values)]
-    bad = [not (number and math.isfinite(float(value))) for value, number in zip(values, is_number, strict=True)]
-    if any(bad):
-        refuse(path, values[bad], "give a number, not")
-    low, high = limits or (-math.inf, math.inf)
-    outside = [not low <= float(value) <= high for value in values]
-    if any(outside):
-        refuse(path, values[outside], f"give a number from {low:g} to {high:g}, not")
-    return [float(value) for value in values]
+    refuse_any(path, values[~values.map(kind_of).isin(NUMBERS)], "give a number, not")
+    numbers = values.map(float)
+    refuse_any(path, values[~np.isfinite(numbers)], "give a number, not")
+    if limits is not None:
+        low, high = limits
+        refuse_any(path, values[~numbers.between(low, high)], f"give a number from {low:g} to {high:g}, not")
+    return numbers.tolist()
 
 
-def is_unlabelled(path, values: pandas.Series) -> bool:
-    """Return whether no row of an own file has a label. Raises InputError if some have, and for unfit labels."""
-    kinds = kinds_of(values)
-    if UNFIT in kinds:
-        refuse(path, values[_where(kinds, UNFIT)], "give words or numbers as labels, not")
-    missing = _where(kinds, MISSING)
-    if any(missing) and not all(missing):
-        refuse(path, values[missing], "the label is missing")
-    return all(missing)
+def require_labels(path, values: pandas.Series) -> None:
+    """Raise InputError for missing labels of an own file and for those that are neither words nor numbers."""
+    kinds = values.map(kind_of)
+    refuse_any(path, values[kinds == UNFIT], "give words or numbers as labels, not")
+    refuse_any(path, values[kinds == MISSING], "the label is missing")
 
 
 def are_scores(path, values: pandas.Series) -> bool:
@@ -61,35 +54,31 @@ def are_scores(path, values: pandas.Series) -> bool:
     They are if all are numbers, of which some have a decimal point or an exponent. Raises InputError for a mixture of
     words and numbers, and for one of 0, 1 and 1.0, which could be either.
     """
-    kinds = kinds_of(values)
-    numbers = [kind in (WHOLE, DECIMAL) for kind in kinds]
-    if any(numbers) and not all(numbers):
-        mostly_numbers = sum(numbers) * 2 >= len(numbers)
-        rare = [is_number != mostly_numbers for is_number in numbers]
-        refuse(path, values[rare], f"labels are {'numbers' if mostly_numbers else 'words'} in other rows, not")
-    if not all(numbers) or DECIMAL not in kinds:
+    kinds = values.map(kind_of)
+    is_number = kinds.isin(NUMBERS)
+    if not is_number.all():
+        mostly_numbers = is_number.mean() >= 0.5
+        common = "numbers" if mostly_numbers else "words"
+        refuse_any(path, values[is_number != mostly_numbers], f"labels are {common} in other rows, not")
         return False
-    fraction_count = sum(float(value) % 1 != 0 for value in values)
-    if WHOLE in kinds and fraction_count < max(1, COMMON * len(values)):
-        common = Counter(kinds).most_common(1)[0][0]
-        rare = [kind != common for kind in kinds]
+    fraction_count = (values.map(float) % 1 != 0).sum()
+    if set(kinds) == {WHOLE, DECIMAL} and fraction_count < max(1, COMMON * len(values)):
+        common = WHOLE if (kinds == WHOLE).mean() >= 0.5 else DECIMAL
         remedy = "write all alike, or pass --do_regression true (scores) or false (classes)"
-        refuse(path, values[rare], f"labels are {common} in other rows; {remedy}")
-    return True
+        refuse_any(path, values[kinds != common], f"labels are {common} in other rows; {remedy}")
+    return DECIMAL in set(kinds)
 
 
 def class_names(path, values: pandas.Series) -> tuple[str, ...]:
     """Return the classes of an own file in the order of their ids: sorted, numbers by value."""
-    kinds = set(kinds_of(values))
+    words, kinds = values.map(str), set(values.map(kind_of))
     if kinds == {WHOLE}:
-        unlabelled = [int(value) == -1 for value in values]
-        if any(unlabelled):
-            refuse(path, values[unlabelled], "-1 marks a row without a label; remove the row or write labels as words")
-        spellings: dict[int, str] = {}
-        other = [spellings.setdefault(int(value), str(value)) != str(value) for value in values]
-        if any(other):
-            refuse(path, values[other], "the same number is written in another way in other rows than")
-    names = sorted({str(value) for value in values}, key=float if kinds <= {WHOLE, DECIMAL} else str)
+        numbers = values.map(int)
+        problem = "-1 marks a row without a label; remove the row or write labels as words"
+        refuse_any(path, values[numbers == -1], problem)
+        first = words.groupby(numbers).transform("first")
+        refuse_any(path, values[words != first], "the same number is written in another way in other rows than")
+    names = sorted(set(words), key=float if kinds <= set(NUMBERS) else str)
     if len(names) < 2:
         raise InputError(f"{path}, column {values.name!r}: all labels are {names[0]!r}; give two or more classes")
     return tuple(names)
@@ -100,7 +89,7 @@ def class_notes(values: pandas.Series, names: Sequence[str]) -> list[str]:
     has_spaces = any(name != name.strip() for name in names)
     shown = [repr(name) if has_spaces else name for name in names]
     notes = [f"{len(names)} classes: {', '.join(shown[:SHOWN_CLASSES])}{' ...' if len(names) > SHOWN_CLASSES else ''}"]
-    if set(kinds_of(values)) == {WHOLE}:
+    if set(values.map(kind_of)) == {WHOLE}:
         notes[0] += " (whole numbers are taken for classes; for scores pass --do_regression true)"
     alike: dict[str, list[str]] = {}
     for name, text in zip(names, shown, strict=True):
@@ -120,11 +109,9 @@ def own_labels(path, values: pandas.Series, names: Sequence[str]) -> list[int]:
 
 
 def _ids_of(path, values, ids, problem) -> list[int]:
-    words = [str(value) for value in values]
-    bad = [word not in ids for word in words]
-    if any(bad):
-        refuse(path, values[bad], problem)
-    return [ids[word] for word in words]
+    words = values.map(str)
+    refuse_any(path, values[~words.isin(list(ids))], problem)
+    return words.map(ids).tolist()
 
 
 def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
@@ -167,15 +154,13 @@ def one_digit_each(ids, class_count: int) -> str | list[int]:
     return "".join(map(str, ids)) if class_count <= 10 else [int(i) for i in ids]
 
 
-KINDS_OF_TYPES = {bool: WORD, int: WHOLE, float: DECIMAL, type(None): MISSING}
+KINDS_OF_TYPES = {bool: WORD, float: DECIMAL, type(None): MISSING}
 
 
-def kinds_of(values: Iterable) -> list[str]:
-    """Return WHOLE, DECIMAL, WORD, MISSING or UNFIT for each label."""
-    return [_kind(value) for value in values]
-
-
-def _kind(value) -> str:
+def kind_of(value) -> str:
+    """Return WHOLE, DECIMAL, WORD, MISSING or UNFIT for a label."""
+    if type(value) is int:
+        value = str(value)
     if not isinstance(value, str):
         if value != value:  # the NaN by which pandas marks a missing value in parquet
             return MISSING
@@ -187,7 +172,3 @@ def _kind(value) -> str:
     if WHOLE_NUMBER.fullmatch(value):
         return WHOLE
     return DECIMAL if NUMBER.fullmatch(value) else WORD
-
-
-def _where(kinds, kind) -> list[bool]:
-    return [other == kind for other in kinds]

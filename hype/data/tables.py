@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import pandas
 import pyarrow
@@ -232,9 +231,7 @@ def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | Non
 def text_column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | None = None) -> pandas.Series:
     """Return a column of texts. Raises InputError as `column`, and for values that are not texts."""
     values = column(path, table, name, flag)
-    bad = [not isinstance(value, str) for value in values]
-    if any(bad):
-        refuse(path, values[bad], "give texts, not")
+    refuse_any(path, values[[not isinstance(value, str) for value in values]], "give texts, not")
     return values
 
 
@@ -256,8 +253,10 @@ def _delimiter_hint(header: Sequence[str]) -> str:
     return f"; are the columns separated by {found[0]}? Then pass --delimiter {found[0]}" if found else ""
 
 
-def refuse(path: str | Path, values: pandas.Series, problem: str) -> NoReturn:
-    """Raise InputError for these values of a column: the first five with their rows, and how many there are."""
+def refuse_any(path: str | Path, values: pandas.Series, problem: str) -> None:
+    """Raise InputError for these values of a column, if any: the first five with their rows, and their number."""
+    if values.empty:
+        return
     shown = ", ".join(f"row {number}: {_shown(value)}" for number, value in values.iloc[:SHOWN_ROWS].items())
     total = f" ({len(values)} rows in all)" if len(values) > SHOWN_ROWS else ""
     raise InputError(f"{path}, column {values.name!r}: {problem}: {shown}{total}")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hype.data.tables import column, read_delimited, read_table, refuse
+from hype.data.tables import column, read_delimited, read_table, refuse_any
 from hype.errors import InputError
 
 TSV = "text\tlabel\none\t0\n„two“\t1\n"
@@ -258,7 +258,7 @@ def test_a_web_address_is_not_a_file():
 def test_many_bad_rows_are_counted_and_five_shown(tmp_path):
     path = write(tmp_path, "a.tsv", "a\n" + "x\n" * 9)
     with pytest.raises(InputError) as caught:
-        refuse(path, read_table(path)["a"].iloc[2:9], "give one of y, not")
+        refuse_any(path, read_table(path)["a"].iloc[2:9], "give one of y, not")
     assert str(caught.value).endswith(
         "a.tsv, column 'a': give one of y, not: "
         "row 4: 'x', row 5: 'x', row 6: 'x', row 7: 'x', row 8: 'x' (7 rows in all)"
