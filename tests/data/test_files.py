@@ -77,9 +77,7 @@ def test_classes_come_from_the_training_file_and_others_are_refused(tmp_path):
 
 SCORES = {
     "decimal points": ("a.csv", "t,label\na,0.0\nb,1.5\n", [0.0, 1.5]),
-    "scientific": ("a.csv", "text,label\na dull start,0.5\nit works,1e-05\nnot bad,0.25\n", [0.5, 1e-05, 0.25]),
-    "large": ("a.csv", "text,label\na,1e+16\nb,2.5E16\n", [1e16, 2.5e16]),
-    "mixed": ("a.csv", "sentence1,sentence2,label\na,b,3.5\nc,d,4\ne,f,2.0\n", [3.5, 4.0, 2.0]),
+    "scientific": ("a.csv", "text,label\na dull start,0.5\nit works,1e-05\nnot bad,2.5E16\n", [0.5, 1e-05, 2.5e16]),
     "mixed, typed": ("a.jsonl", '{"t":"a","label":3.5}\n{"t":"b","label":4}\n{"t":"c","label":2.0}\n', [3.5, 4, 2]),
 }
 
@@ -112,12 +110,6 @@ def test_scores_are_classes_if_the_flag_says_so(tmp_path):
 def test_words_cannot_be_made_scores(tmp_path):
     with pytest.raises(InputError, match="give a number, not: row 3: 'good'"):
         train_on(tmp_path, "a.csv", "t,label\na,1\nb,good\n", do_regression=True)
-
-
-def test_a_rare_fraction_among_whole_numbers_is_taken_for_a_mistake(tmp_path):
-    rows = "".join(f"text {i},{i % 2}\n" for i in range(30))
-    with pytest.raises(InputError, match=r"row 32: '0\.5'.*|--do_regression true .*row 32"):
-        train_on(tmp_path, "a.csv", f"t,label\n{rows}odd,0.5\n")
 
 
 def write_parquet(folder, **columns):
@@ -227,7 +219,6 @@ def test_only_without_training_file_the_checkpoint_names_the_classes(tmp_path):
     [
         ("t,label\na,0\nb,1.0\n", ["row 3: '1.0'", "whole numbers", "--do_regression"]),
         ("t,label\na,0\nb,\n", ["row 3: ''", "missing"]),
-        ("t,label\na,\nb,\n", ["row 2: ''", "missing"]),
         ("t,label\na,0\nb,-1\n", ["row 3: '-1'"]),
         ("t,gold\na,0\nb,1\n", ["no column 'label'", "t, gold"]),
         ("text,label,label\na,0,0\nb,1,1\n", ["'label' more than once"]),
