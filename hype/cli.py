@@ -58,7 +58,7 @@ def _finetune(argv):
 
 
 def help_text(has_all: bool = False) -> str:
-    """Return the help of main.py: every flag of ours in groups, transformers' too if `has_all`."""
+    """Return the help of main.py: our flags in groups, and transformers' if `has_all`."""
     from hype.training.arguments import described_flags
 
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
@@ -83,22 +83,3 @@ def _flag_lines(name, default, text, width):
     return textwrap.wrap(
         text, width, initial_indent=head, subsequent_indent=" " * NAME_WIDTH, break_on_hyphens=False
     ) or [head]  # some of transformers' flags have no text
-
-
-def options_page() -> str:
-    """Return docs/options.md: the flags of --help as tables."""
-    from hype.text_tables import markdown_table
-    from hype.training.arguments import described_flags
-
-    groups = described_flags()
-    groups.pop(list(groups)[-1])
-    parts = [
-        "# Options of main.py",
-        "Every flag of transformers' `TrainingArguments` works as well; the few that are refused say why. Flags of the "
-        "transformers of the paper's time (`--evaluation_strategy`, `--no_cuda` ...) are taken as their successors, "
-        "with a warning. Made by `python scripts/options.py` from the help texts.",
-    ]
-    for title, flags in groups.items():
-        rows = [[f"`--{name}`", default and f"`{default}`", text] for name, default, text in flags]
-        parts += [f"**{title}**", markdown_table(["flag", "default", ""], rows)]
-    return "\n\n".join(parts) + "\n"

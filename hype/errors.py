@@ -78,7 +78,7 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int
         return print_error(error)
     except ModuleNotFoundError as error:
         package = (error.name or "hype").partition(".")[0]
-        if package == "hype":  # a module of ours: a bug
+        if package == "hype":  # our own module: a bug
             raise
         remedy = "pip install '.[reproduction]' in the project's folder installs everything"
         return print_error(InputError(f"the package {package} is not installed; {remedy}"))

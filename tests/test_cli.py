@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from hype.cli import main, options_page
+from hype.cli import main
 from hype.training.checkpoints import locked
+from scripts.options import options_page
 from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[1]

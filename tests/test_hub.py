@@ -3,7 +3,6 @@
 import http.server
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,14 +28,6 @@ def session(monkeypatch):
 def test_any_answer_but_a_gateways_failure_is_the_hub(session, status, reachable):
     session(lambda url, timeout: SimpleNamespace(status_code=status))
     assert hub.hub_is_reachable() is reachable
-
-
-def test_the_endpoint_is_asked_with_the_timeout(session, monkeypatch):
-    asked = []
-    session(lambda url, timeout: asked.append((url, timeout)) or SimpleNamespace(status_code=200))
-    monkeypatch.setattr(constants, "ENDPOINT", "https://mirror.example")
-    hub.hub_is_reachable(2.5)
-    assert asked == [("https://mirror.example", 2.5)]
 
 
 def test_a_name_server_that_hangs_does_not_hold_the_run(session):
@@ -96,12 +87,6 @@ def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch):
 def test_the_cache_alone_is_used_where_the_hub_does_not_answer(monkeypatch, reachable):
     monkeypatch.setattr(hub, "hub_is_reachable", lambda: reachable)
     assert hub.from_hub("x", "y", lambda local_files_only: local_files_only) is not reachable
-
-
-def test_nothing_in_the_cache_and_no_hub_is_a_fault_of_the_environment(monkeypatch):
-    monkeypatch.setattr(hub, "hub_is_reachable", lambda: False)
-    with pytest.raises(EnvironmentFault, match=r"model x: .* cannot be reached .* give a folder instead"):
-        hub.from_hub("model x", "a folder", lambda local_files_only: Path("/nonexistent/file").read_bytes())
 
 
 def test_a_name_that_the_hub_does_not_know_is_wrong_input(monkeypatch):

@@ -37,7 +37,7 @@ OWN_FILES = (
 )  # fmt: skip
 
 
-def mark_complete(checkpoint: Path, run: dict | None = None) -> None:
+def mark_complete(checkpoint: Path, run: dict) -> None:
     """Mark a checkpoint as whole, with size and hash of every file, and on the disk.
 
     Args:
@@ -157,10 +157,10 @@ def decide_resume(
         return Decision(is_to_clear=True)
     newest = last_complete(folder)
     record = _record_in(folder, newest)
+    here = {**identity, **environment}
     is_finished = record is not None and record["status"] == "finished"
     if record is not None:
-        here = {**identity} if is_finished else {**identity, **environment}
-        changed = _differences(provenance(record), here)
+        changed = _differences(provenance(record), identity if is_finished else here)
         # A run that ended before its first checkpoint (a flag was wrong) leaves nothing that could be mixed up.
         is_nothing_left = newest is None and not is_finished
         if changed and not allow_changed and not is_nothing_left:
@@ -172,14 +172,14 @@ def decide_resume(
             require_weights(folder, record)
             return Decision(finished=record)
     if resume:
-        return _resume_named(folder, resume, newest, record, {**identity, **environment}, allow_changed)
+        return _resume(folder, _named_checkpoint(folder, resume, newest), record, here, allow_changed)
     if is_finished:
         raise InputError(
             f"--output_dir {folder} holds a finished run, of which nothing is left to resume ({_shown(changed)}): "
             "choose another folder, name a checkpoint by --resume_from_checkpoint, or pass --overwrite_output_dir"
         )
     if newest is not None:
-        return _resume(folder, newest, record, {**identity, **environment}, allow_changed)
+        return _resume(folder, newest, record, here, allow_changed)
     if record is None:
         _refuse_foreign_files(folder)
     return Decision()
@@ -251,7 +251,7 @@ def _value(value) -> str:
     return "default" if value is None else str(value)
 
 
-def _resume_named(folder: Path, resume: str, newest: Path | None, record, here: dict, allow_changed: bool) -> Decision:
+def _named_checkpoint(folder: Path, resume: str, newest: Path | None) -> Path:
     checkpoint = newest if resume.lower() == "true" else Path(resume).expanduser()
     if checkpoint is None:
         raise InputError(f"--resume_from_checkpoint: {folder} holds no whole checkpoint; leave the flag out to start")
@@ -259,7 +259,7 @@ def _resume_named(folder: Path, resume: str, newest: Path | None, record, here: 
         raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
     if checkpoint.resolve().parent != folder.resolve():
         _refuse_foreign_checkpoints(folder)
-    return _resume(folder, checkpoint, record, here, allow_changed)
+    return checkpoint
 
 
 def _resume(folder: Path, checkpoint: Path, record: dict | None, here: dict, allow_changed: bool) -> Decision:
@@ -269,22 +269,16 @@ def _resume(folder: Path, checkpoint: Path, record: dict | None, here: dict, all
         run = provenance(record)
     else:
         run = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
-    if run is None and not allow_changed:
-        raise InputError(
-            f"{checkpoint} does not say which run it is of: name another by --resume_from_checkpoint, or pass "
-            "--allow_changed to resume from it"
-        )
-    changed = _differences(run, here) if run else {}
+    changed = _differences(run, here)
     if changed and not allow_changed:
         raise InputError(
             f"{checkpoint} is of another run ({_shown(changed)}): name one of this run by --resume_from_checkpoint, or "
             "pass --allow_changed to resume with the new settings"
         )
-    before = run or {}
     return Decision(
         checkpoint=checkpoint,
-        changed={**(before.get("changed") or {}), **changed} or None,
-        resumed_from=before.get("resumed_from") if is_own and run else str(checkpoint),
+        changed={**(run["changed"] or {}), **changed} or None,
+        resumed_from=run["resumed_from"] if is_own else str(checkpoint),
     )
 
 

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 from hype.data.splits import Splits
 from hype.errors import DivergedError, InputError
 from hype.files import file_sha256, model_sha256, tokenizer_sha256, write_json
-from hype.training.arguments import GUIDED_SCHEDULES, Arguments, ModelArguments, RunArguments
+from hype.training.arguments import Arguments, ModelArguments, RunArguments
 from hype.training.machine import describe_machine
 
 RECORD = "run.json"
@@ -55,6 +55,7 @@ NEUTRAL_PREFIXES = ("hub_", "trackio_")
 # Flags that can change a result where evaluations choose the weights that are kept, or the learning rate.
 EVALUATION = ("eval_delay", "eval_steps", "eval_strategy")
 SAVING = ("save_steps", "save_strategy")
+GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")  # learning rates that follow the evaluations
 
 
 @cache

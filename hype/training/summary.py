@@ -29,19 +29,14 @@ def describe_run(arguments: Arguments, record: dict, config: PretrainedConfig) -
     rates = {getattr(config, name) for name in (architecture.hidden_dropouts if architecture else ())}
     dropout = " and ".join(f"{rate:g}" for rate in sorted(rates)) or "of the checkpoint"
     is_vanilla = training.do_train and arguments.hype.hype_type == "none"
+    method = record["label"].rpartition(", ")[0] + " (--hype_type normal adds HyPe)" * is_vanilla
     labels = record["label_names"]
+    kind = "regression" if labels is None else f"{len(labels)} classes"
+    examples = ", ".join(f"{count:,} {split}" for split, count in rows.items())
     steps = f"{step_count(training, rows['train'])} steps" if training.do_train else "no training"
-    return ", ".join(
-        (
-            record["label"].rpartition(", ")[0] + " (--hype_type normal adds HyPe)" * is_vanilla,
-            f"hidden dropout {dropout}",
-            Path(record["model"]["name"]).name,
-            f"{record['task']} ({'regression' if labels is None else f'{len(labels)} classes'}, "
-            + ", ".join(f"{count:,} {split}" for split, count in rows.items())
-            + " examples)",
-            steps,
-            record["machine"]["device"]["type"],
-        )
+    return (
+        f"{method}, hidden dropout {dropout}, {Path(record['model']['name']).name}, "
+        f"{record['task']} ({kind}, {examples} examples), {steps}, {record['machine']['device']['type']}"
     )
 
 

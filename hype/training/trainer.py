@@ -38,10 +38,8 @@ class HyPeTrainer(Trainer):
         hype_options: keyword arguments of `HyPe`; None: no noise.
         techniques: see `hype.techniques`.
         optimizer_semantics: "torch", or "release" for the AdamW of transformers 4.7.
-        provenance: kept in each checkpoint, see `mark_complete`.
 
     Raises:
-        ValueError: a `model_init` is given.
         DivergedError: from `train`, at the step whose loss or gradient is not finite.
     """
 
@@ -51,14 +49,12 @@ class HyPeTrainer(Trainer):
         hype_options: dict | None = None,
         techniques: list[Technique] | None = None,
         optimizer_semantics: str = "torch",
-        provenance: dict | None = None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        if self.model_init is not None:
-            raise ValueError("HyPeTrainer takes a model, not model_init: Trainer would exchange the perturbed model")
         self.hype_options, self.techniques = hype_options, list(techniques or ())
-        self.optimizer_semantics, self.provenance = optimizer_semantics, provenance
+        self.optimizer_semantics = optimizer_semantics
+        self.provenance = {}  # which run it is, for the checkpoints; see `mark_complete`
         self.hype: HyPe | None = None
         self.noise: dict | None = None  # what `measure_noise` found
         self._loss_technique = next((t for t in self.techniques if t.acts_on("loss")), None)
@@ -85,7 +81,7 @@ class HyPeTrainer(Trainer):
     def _after_training(self) -> None:
         for callback in self.callback_handler.callbacks:
             if bar := getattr(callback, "training_bar", None):
-                bar.close()  # or an error's line would stand behind it
+                bar.close()  # or an error would be printed on its line
         for technique in self.techniques:
             technique.after_training(self)
 

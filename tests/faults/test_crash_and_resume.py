@@ -22,7 +22,7 @@ from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import Running, finish
 from tests.faults.test_kills import NOISE, SETTINGS, outcome
-from tests.training.test_checkpoints import FILES, flip_a_bit, trainer_of
+from tests.training.test_checkpoints import flip_a_bit, trainer_of
 
 ALL = ("do_train", "do_eval", "do_predict")
 # A training that ends in the middle of an epoch; a learning rate of 0 would hide a step too many.
@@ -136,19 +136,6 @@ def test_without_checkpoints_a_signal_ends_the_run_after_the_step(tmp_path):
     with pytest.raises(SystemExit), stopping_on_signals(stop):
         trainer.train()
     assert trainer.state.global_step == 1 and list(tmp_path.iterdir()) == []
-
-
-def test_whatever_part_of_a_checkpoint_is_written_the_one_before_is_taken(tmp_path):
-    trainer_of(tmp_path).train()
-    whole = shutil.copytree(tmp_path / "checkpoint-4", tmp_path / "whole")
-    written = sorted(whole.iterdir(), key=lambda path: (path.name == "complete.json", path.stat().st_mtime_ns))
-    for count in range(len(FILES)):
-        shutil.rmtree(tmp_path / "checkpoint-4")
-        (tmp_path / "checkpoint-4").mkdir()
-        for path in written[:count]:
-            shutil.copy(path, tmp_path / "checkpoint-4")
-        (tmp_path / "checkpoint-4" / written[count].name).write_bytes(b"half")
-        assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
 
 
 def test_a_checkpoint_without_optimizer_is_never_gone_on_from(tmp_path):

@@ -89,7 +89,7 @@ def test_code_in_a_checkpoint_is_refused_or_never_read(argv, capsys, tmp_path, t
     checkpoint = tmp_path / "run" / "checkpoint-2"
     shutil.rmtree(tmp_path / "run" / "checkpoint-3")
     torch.save({"payload": Payload(trace)}, checkpoint / name)
-    mark_complete(checkpoint)  # as one would who wants it to be loaded
+    mark_complete(checkpoint, {})  # as an attacker would
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "status": "running"}))
     if name == "training_args.bin":
         assert main.main(argv("do_train", **flags)) == 0

@@ -223,10 +223,10 @@ def test_what_torchrun_has_left_in_the_environment_is_named(monkeypatch, variabl
         parse(REQUIRED)
 
 
-@pytest.mark.parametrize(("name", "part"), [("wandb", "pip install wandb"), ("nobody", "give one of none, azure_ml")])
-def test_a_reporter_that_is_not_there_is_named_with_what_to_do(monkeypatch, name, part):
-    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", lambda: [])
-    with pytest.raises(InputError, match=f"--report_to {name}: .*{part}"):
+@pytest.mark.parametrize("name", ["wandb", "nobody"])
+def test_a_reporter_that_is_not_there_is_named_with_what_to_do(monkeypatch, name):
+    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", lambda: ["mlflow"])
+    with pytest.raises(InputError, match=f"--report_to {name}: .*install its package, or give none, mlflow"):
         parse_with("--report_to", name)
 
 

@@ -22,7 +22,7 @@ HERE = {"device": "cpu", "world_size": 1, "revision": None}
 def folder_of(path, identity=None, steps=(), marked=None, status="failed", **fields):
     """Make a folder with whole checkpoints (of the run `marked`) and, given an identity, the record of a run."""
     path.mkdir()
-    run = marked and {"identity": marked, "environment": HERE, "changed": None, "resumed_from": None}
+    run = {"identity": marked or identity, "environment": HERE, "changed": None, "resumed_from": None}
     for step in steps:
         checkpoint = path / f"checkpoint-{step}"
         checkpoint.mkdir()
@@ -55,14 +55,6 @@ def test_a_checkpoint_of_the_same_settings_in_another_folder_is_taken_and_record
     checkpoint = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6"
     found = decided(folder_of(tmp_path / "run"), resume=checkpoint)
     assert (found.checkpoint, found.changed, found.resumed_from) == (checkpoint, None, str(checkpoint))
-
-
-def test_a_checkpoint_that_does_not_say_which_run_it_is_of_is_refused_or_recorded(tmp_path):
-    folder = folder_of(tmp_path / "run", steps=[6])
-    for resume in (None, "true", folder / "checkpoint-6"):
-        with pytest.raises(InputError, match=r"checkpoint-6 does not say.*--allow_changed"):
-            decided(folder, resume=resume)
-    assert decided(folder, resume="true", allow_changed=True).resumed_from == str(folder / "checkpoint-6")
 
 
 def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):

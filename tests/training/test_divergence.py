@@ -88,8 +88,3 @@ def test_an_evaluation_loss_that_is_not_finite_does_not_end_the_training(tmp_pat
     trainer.train()
     assert math.isnan(trainer.state.log_history[1]["eval_loss"])
     assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
-
-
-def test_a_model_that_trainer_would_exchange_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="model_init"):
-        HyPeTrainer(model_init=lambda: tiny_model("bert"), args=arguments(tmp_path))

@@ -1,10 +1,7 @@
 """What a record says of its run, and of the code that made it."""
 
-import json
-
 import pytest
 
-from hype.errors import InputError
 from hype.training import record as records
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
@@ -104,21 +101,6 @@ def test_every_record_has_every_field_in_one_order(argv, tmp_path):
         assert tuple(record) == records.FIELDS
 
 
-@pytest.mark.parametrize("schema", [1, 3])
-def test_a_record_of_another_schema_is_refused_by_name(tmp_path, schema):
-    path = tmp_path / "run.json"
-    path.write_text(json.dumps({"schema": schema, "status": "finished", "identity": {}}))
-    with pytest.raises(InputError, match=rf"run\.json.*schema {schema}.*another folder"):
-        records.read_record(path)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 2}', '{"schema": 2, "identity": []}'])
-def test_a_damaged_record_is_told_from_one_of_another_schema(tmp_path, content):
-    (tmp_path / "run.json").write_text(content)
-    with pytest.raises(records.DamagedRecordError, match=r"damaged.*the remedy"):
-        records.read_record(tmp_path / "run.json", remedy="the remedy")
-
-
 def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
     """With transformers 5.23 it was null."""
     cached = tmp_path / "cache" / "models--someone--bert"
@@ -128,9 +110,3 @@ def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
     (cached / "refs" / "main").write_text("abc123")
     assert records.hub_revision(parse(argv("do_train", model_name_or_path="someone/bert")).model) == "abc123"
     assert records.hub_revision(parse(argv("do_train")).model) is None
-
-
-def test_a_second_run_of_the_same_arguments_is_the_same_run(argv, tmp_path):
-    arguments = parse(argv("do_train", max_steps=1, hype_type="normal"))
-    first = finetune(arguments)
-    assert finetune(arguments) == first, "finished already"
