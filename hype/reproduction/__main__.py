@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from hype.errors import EnvironmentFault, InputError, run_command
+from hype.errors import InputError, run_command
 from hype.flags import LineParser, positive
 from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
 
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
     actions = line.add_argument_group("what to do (at least one; they happen in this order)")
     actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")
-    actions.add_argument("--commands", action="store_true", help="Print one shell line per run, finished or not.")
+    actions.add_argument("--commands", action="store_true", help="Print one shell line per run without a score.")
     actions.add_argument("--run", action="store_true", help="Do what is missing, then show the table.")
     actions.add_argument("--publish", action="store_true",
                          help="Add finished runs of a clean tree to runs.jsonl in RESULTS_DIR.")  # fmt: skip
@@ -40,31 +40,36 @@ def parser() -> argparse.ArgumentParser:
                          help="Print the tables from the runs that are there: a summary, or all.")  # fmt: skip
     actions.add_argument("--report", action="store_true", help="Write report.html and report.md to RESULTS_DIR.")
     settings = line.add_argument_group("other settings than the experiment's: the report says so")
-    settings.add_argument("--models", nargs="+", metavar="NAME[=PATH_OR_HUB_NAME]",
+    settings.add_argument("--models", nargs="+", type=_model, metavar="NAME[=PATH_OR_HUB_NAME]",
                           help="These models; NAME=PATH puts another checkpoint in the place of one.")  # fmt: skip
     settings.add_argument("--tasks", nargs="+", help="These tasks.")
     settings.add_argument("--methods", nargs="+", help="These methods.")
     settings.add_argument("--variants", nargs="+", help="These points of the methods' grids, such as 'hype_eps 1e-05'.")
-    settings.add_argument("--hype_eps", type=float, help="This scale for all noise.")
-    settings.add_argument("--seeds", nargs="+", type=int, help="These seeds.")
-    settings.add_argument("--learning_rates", nargs="+", type=_rate, metavar="[TASK=]RATE",
-                          help="These rates; of one task, or of all.")  # fmt: skip
+    settings.add_argument("--hype_eps", type=_number(1e-30, math.inf, "a positive number, such as 0.1"),
+                          help="This scale for all noise.")  # fmt: skip
+    settings.add_argument("--seeds", nargs="+", type=_number(0, 2**32, "whole numbers from 0 to below 2^32", int),
+                          help="These seeds.")  # fmt: skip
+    settings.add_argument("--learning_rates", nargs="+", type=_number(1e-30, 1, "positive rates such as 2e-5"),
+                          help="These learning rates.")  # fmt: skip
     settings.add_argument("--max_train_samples", type=positive, help="At most so many training examples.")
     settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most so many of each dev set.")
     settings.add_argument("--sections", nargs="+", help="Of a study: these sections.")
     places = line.add_argument_group("data")
-    places.add_argument("--data_dir", help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")
-    places.add_argument("--nli_dir", help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: that of "
-                        "--data_dir if it holds SNLI/, else the hub; a study knows no hub).")  # fmt: skip
-    places.add_argument("--adv_file", help="Table 6: AdvGLUE's dev.json (default: the hub; a study knows no hub).")
+    places.add_argument("--data_dir", type=_folder, default=os.environ.get("GLUE_DIR") or None,
+                        help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")  # fmt: skip
+    places.add_argument("--nli_dir", type=_folder, help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: "
+                        "that of --data_dir if it holds SNLI/, else the hub; a study knows no hub).")  # fmt: skip
+    places.add_argument("--adv_file", type=_file,
+                        help="Table 6: AdvGLUE's dev.json (default: the hub; a study knows no hub).")  # fmt: skip
     how = line.add_argument_group("how to run")
     how.add_argument("--results_dir", type=Path, help="Where runs, published records and reports are (default: runs in "
                      "outputs, the others in results/EXPERIMENT).")  # fmt: skip
     how.add_argument("--keep_models", action="store_true", help="Keep the fine-tuned model of each run.")
     how.add_argument("--retry_failed", action="store_true", help="Do again what failed, diverged or is damaged.")
     how.add_argument("--executor", choices=("sequential", "ray"), default="sequential", help="Default: sequential.")
-    how.add_argument("--cpus_per_run", type=_amount, default=1, help="Asked of Ray (default: 1).")
-    how.add_argument("--gpus_per_run", type=_amount, help="Asked of Ray (default: 1 where the cluster has any).")
+    amount = _number(0, 1e4, "0, 0.5, 1, 2 ...")
+    how.add_argument("--cpus_per_run", type=amount, default=1, help="Asked of Ray (default: 1).")
+    how.add_argument("--gpus_per_run", type=amount, help="Asked of Ray (default: 1 where the cluster has any).")
     return line
 
 
@@ -79,23 +84,12 @@ def _main(argv: list[str]) -> int:
     options.flags = _run_flags(passed)
     if not any(getattr(options, action) for action in ACTIONS):
         raise InputError("say what to do: --run, --show, --commands, --dry_run, --publish or --report")
-    if options.report or options.show or options.run:
-        _require_report_packages()
     return _act(options)
 
 
-def _require_report_packages() -> None:
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-        import scipy  # noqa: F401
-    except ImportError as error:
-        raise EnvironmentFault(
-            f"{error.name} is not installed; pip install '.[reproduction]' brings what reports need"
-        ) from None
-
-
 def _act(options: argparse.Namespace) -> int:
+    if options.run or options.show or options.report:
+        from hype.reproduction.report import show, write_report  # before the runs: a package may be missing
     sections = sections_of(options)
     exit_code = 0
     if options.dry_run:
@@ -109,14 +103,10 @@ def _act(options: argparse.Namespace) -> int:
     if options.run or options.publish:
         sections = sections_of(options, is_to_run=False)
     if options.run or options.show:
-        from hype.reproduction.report import show
-
         print(show(sections, _study(options), options.show == "full"))
     if options.report:
         if options.sections:
             raise InputError("--report --sections: a part does not replace the whole report; leave out one of the two")
-        from hype.reproduction.report import write_report
-
         print("\n".join(map(str, write_report(sections, _study(options), _results_dir(options)))))
     return exit_code
 
@@ -139,11 +129,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
     from hype.reproduction.status import PUBLISHED, read_published
 
     is_to_run = (options.run or options.commands) if is_to_run is None else is_to_run
-    places = {name: getattr(options, name) for name in PLACES}
     study = _study(options)
-    # A study is shown by the hashes of its data, wherever these are.
-    if not study or is_to_run or options.dry_run:
-        asked.require_existing(places)
     folder = options.results_dir or Path("outputs")
     for place in (folder, folder / "runs"):
         try:
@@ -161,42 +147,23 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
     given = [name for name in SETTINGS[1:] if getattr(options, name) is not None]
     if given:
         raise InputError(f"--{given[0]}: {study.name} has its own; reproduce an experiment to change it")
-    models = _models(options.models) if options.models else {}
+    models = dict(options.models or ())
     unknown = [name for name, path in models.items() if name not in study.models or path is None]
     if unknown:
         raise InputError(f"--models {unknown[0]}: {study.name} has {', '.join(f'{m}=PATH' for m in study.models)}")
-    found = asked.study_sections(
-        study, folder, published, options.sections, asked.places_of(study, places) if is_to_run else None, models,
-        options.keep_models, options.flags,
-    )  # fmt: skip
-    if is_to_run:
-        asked.require_places(study, found, options.retry_failed, options.commands)
-    return found
+    places = {name: getattr(options, name) for name in PLACES} if is_to_run else None
+    return asked.study_sections(
+        study, folder, published, options.sections, places, models, options.keep_models, options.flags
+    )
 
 
 def overrides_of(options: argparse.Namespace):
-    """Collect the settings that are asked for in the place of an experiment's.
-
-    Raises:
-        InputError: a number out of range, a model that is named twice or not there.
-    """
+    """Collect the settings that are asked for in the place of an experiment's."""
     from hype.reproduction.runs import Overrides
 
-    models = options.models and _models(options.models)
-    rates = options.learning_rates and _rates(options.learning_rates, options.tasks)
-    bad = [seed for seed in options.seeds or () if not 0 <= seed < 2**32]
-    if bad:
-        raise InputError(f"--seeds {bad[0]}: give whole numbers from 0 to below 2^32")
-    if options.hype_eps is not None and not 0 < options.hype_eps < float("inf"):
-        raise InputError(f"--hype_eps {options.hype_eps:g}: give a positive number, such as 0.1")
-    as_they_are = ("max_train_samples", "max_analysis_samples", "hype_eps", "nli_dir", "adv_file", "flags")
-    given = {name: getattr(options, name) for name in as_they_are}
-    for name in ("tasks", "methods", "variants", "seeds"):
-        values = getattr(options, name)
-        given[name] = None if values is None else tuple(dict.fromkeys(values))
-    if options.data_dir is not None:
-        given["data_dir"] = options.data_dir
-    return Overrides(models=models, learning_rates=rates, **given)
+    given = {name: getattr(options, name) for name in (*SETTINGS, *PLACES, "flags")}
+    given = {name: [*dict.fromkeys(value)] if isinstance(value, list) else value for name, value in given.items()}
+    return Overrides(**given | {"models": options.models and dict(options.models)})
 
 
 def _run_flags(argv: list[str]) -> dict[str, str]:
@@ -225,23 +192,20 @@ def _run_flags(argv: list[str]) -> dict[str, str]:
 
 
 def print_commands(sections: list) -> None:
-    """Print a line per run and, on stderr, what these lines leave to --run."""
+    """Print a line per run that has no score and, on stderr, what these lines leave to --run."""
     from hype.reproduction.sections import runs_of
 
     runs = runs_of(sections)
     analyses = dict.fromkeys(spec.analysis.name for spec, _ in runs if spec.analysis)
-    lost = {spec.folder for spec, state in runs if state.lacks == "model"}
     if analyses:
         names = ", ".join(analyses)
         print(f"note: these lines make the runs, not their analyses ({names}); use --run afterwards", file=sys.stderr)
-    if lost:
-        print(f"note: {len(lost)} finished runs lack their model, and their lines do nothing; --run trains it again",
-              file=sys.stderr)  # fmt: skip
     for section in sections:
         if section.waits_for:
             print(f"note: {section.name} waits for {section.waits_for}", file=sys.stderr)
     # A run may stand here once for each of its analyses.
-    print("\n".join({spec.folder: spec.absolute_command for spec, _ in runs}.values()))
+    for command in dict.fromkeys(spec.absolute_command for spec, state in runs if state.record is None):
+        print(command)
 
 
 def plan_text(section) -> str:
@@ -288,12 +252,10 @@ def _run_once(options: argparse.Namespace, sections: list) -> int:
     # Imported here: the other actions do without torch.
     from hype.reproduction.executors import Outcome, drive, line_of, on_ray, sequential
     from hype.reproduction.sections import runs_of
-    from hype.reproduction.status import PUBLISHED, read_published, state_of
+    from hype.reproduction.status import FINISHED, PUBLISHED, read_published, state_of
 
     runs, published = runs_of(sections), read_published(_results_dir(options) / PUBLISHED)
-    wanted = [
-        (spec, state) for spec, state in runs if state.is_open or (options.retry_failed and not state.is_complete)
-    ]
+    wanted = [(spec, state) for spec, state in runs if state.is_to_do(options.retry_failed)]
     # Interrupted runs first: their checkpoints take room. Then seed by seed: what is done by any time can be paired.
     wanted.sort(key=lambda pair: (pair[1].status != "interrupted", pair[0].seed))
     specs = [spec for spec, _ in wanted]
@@ -306,13 +268,13 @@ def _run_once(options: argparse.Namespace, sections: list) -> int:
     ended = drive(options.experiment, specs, start)
     states = {spec: state_of(spec, published) for spec, _ in runs}
     for spec, state in states.items():  # what had failed before and was left alone
-        if not state.is_complete and spec not in ended:
+        if state.status != FINISHED and spec not in ended:
             print(line_of(spec, Outcome(state.status, state.error)), file=sys.stderr)
     counts = Counter(state.status for state in states.values())
     advice = "; --retry_failed tries again" if {"failed", "diverged", "damaged"} & set(counts) else ""
     shown = ", ".join(f"{count} {status}" for status, count in counts.items())
     print(f"{options.experiment}: {len(runs)} runs: {shown}{advice}", file=sys.stderr)
-    return 0 if all(state.is_complete for state in states.values()) else 1
+    return 0 if set(counts) <= {FINISHED} else 1
 
 
 def _publish(options: argparse.Namespace, sections: list) -> None:
@@ -325,56 +287,42 @@ def _publish(options: argparse.Namespace, sections: list) -> None:
     print(f"{path}: {count} runs")
 
 
-def _models(given: list[str]) -> dict[str, str | None]:
-    """Collect NAME[=PATH_OR_HUB_NAME]; what looks like a path is one, as for main.py."""
-    models = {}
-    for text in given:
-        name, _, path = text.partition("=")
-        folder = os.path.expanduser(path)
-        if name in models:
-            raise InputError(f"--models {text}: {name} is given twice; give each name once")
-        if os.path.isfile(folder):
-            raise InputError(f"--models {text}: a file; give the folder of a model, or a hub name")
-        if not os.path.isdir(folder) and (path.startswith((".", "/", "~")) or path.count("/") > 1):
-            raise InputError(f"--models {text}: no such folder; give the folder of a model, or a hub name")
-        models[name] = folder if os.path.isdir(folder) else path or None
-    return models
+def _model(text: str) -> tuple[str, str | None]:
+    """Split NAME[=PATH_OR_HUB_NAME]; what looks like a path is one, as for main.py."""
+    name, _, path = text.partition("=")
+    folder = os.path.expanduser(path)
+    if os.path.isdir(folder):
+        return name, folder
+    if os.path.isfile(folder) or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        raise argparse.ArgumentTypeError(f"{text}: no such folder; give the folder of a model, or a hub name")
+    return name, path or None
 
 
-def _rate(text: str) -> tuple[str, float]:
-    """Split [TASK=]RATE."""
-    task, _, rate = text.rpartition("=")
-    try:
-        return task, float(rate)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: give numbers such as 2e-5, or TASK=2e-5") from None
+def _folder(text: str) -> str:
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text}: no such folder; give one that is there, or leave it out")
+    return text
 
 
-def _rates(given: list[tuple[str, float]], tasks: list[str] | None) -> tuple[float, ...] | dict[str, tuple[float, ...]]:
-    """Collect learning rates: those of all tasks, or of each."""
-    bad = [rate for _, rate in given if not 0 < rate < 1]
-    if bad:
-        raise InputError(f"--learning_rates {bad[0]:g}: give positive numbers below 1, such as 2e-5")
-    of_task: dict[str, list[float]] = {}
-    for task, rate in dict.fromkeys(given):
-        of_task.setdefault(task, []).append(rate)
-    if set(of_task) == {""}:
-        return tuple(of_task[""])
-    if "" in of_task or set(of_task) != set(tasks or ()):
-        wanted = " ".join(f"{task}=RATE" for task in tasks or ("TASK",))
-        raise InputError(f"--learning_rates {', '.join(map(repr, of_task))}: name every task of --tasks: {wanted}")
-    return {task: tuple(rates) for task, rates in of_task.items()}
+def _file(text: str) -> str:
+    if not os.path.isfile(text):
+        raise argparse.ArgumentTypeError(f"{text}: no such file; give one that is there, or leave it out")
+    return text
 
 
-def _amount(text: str) -> float:
-    """Read how many CPUs or GPUs a run asks of Ray, which shares one, not several, and counts in steps of 0.0001."""
-    try:
-        amount = float(text)
-        if (0 <= amount <= 1 and round(amount, 4) == amount) or (amount.is_integer() and 0 <= amount < math.inf):
-            return amount
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text}: give 0, 0.5, 1, 2 ...")
+def _number(low: float, high: float, wanted: str, kind: type = float):
+    """Return a reader of numbers from `low` to below `high`."""
+
+    def read(text: str):
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if low <= number < high:
+            return number
+        raise argparse.ArgumentTypeError(f"{text}: give {wanted}")
+
+    return read
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from hype.analysis import adversarial, probing, similarity, transfer
 from hype.analysis.finished import FinishedRun
 from hype.analysis.record import Options
-from hype.errors import DivergedError, EnvironmentFault, InputError, LockedError, RunError
-from hype.files import write_json
+from hype.errors import DivergedError, EnvironmentFault, InputError, LockedError, RunError, as_input_error
 from hype.reproduction.runs import MAIN, RunSpec
 from hype.reproduction.status import (
+    DAMAGED,
     DIVERGED,
     FAILED,
     FINISHED,
@@ -118,20 +118,15 @@ def execute(
 
 def _known(state: State, retry: bool) -> Outcome | None:
     """Return how a run that is not to be done ended, else None."""
-    is_to_be_done = state.is_open or (retry and not state.is_complete)
-    return None if is_to_be_done else Outcome(state.status, state.error)
+    return None if state.is_to_do(retry) else Outcome(state.status, state.error)
 
 
 def _attempt(spec: RunSpec, state: State) -> Outcome:
-    is_only_analysed = state.has_score and has_weights(spec.folder)
-    argv = [*spec.argv, *(["--overwrite_output_dir", "true"] if state.is_anew else [])]
     try:
         spec.failure_path.unlink(missing_ok=True)
-        if state.is_anew and state.has_score:
-            spec.kept_record_path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(spec.kept_record_path, state.record)
-        if not is_only_analysed:
-            finetune(parse(argv))
+        if state.record is None or not has_weights(spec.folder):
+            is_anew = state.record is not None or state.status == DAMAGED
+            finetune(parse([*spec.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])]))
         analyse(spec)
         return Outcome(FINISHED)
     except LockedError as error:
@@ -168,7 +163,6 @@ def analyse(spec: RunSpec) -> None:
 
 def _settle(spec: RunSpec, outcome: Outcome) -> None:
     if outcome.status == FINISHED:
-        spec.kept_record_path.unlink(missing_ok=True)
         for checkpoint in spec.folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint, ignore_errors=True)
     elif outcome.status != LOCKED and not outcome.is_environment:
@@ -282,6 +276,7 @@ def on_ray(
 
     Raises:
         EnvironmentFault: Ray is not installed, or the cluster is out of reach.
+        InputError: an amount that Ray does not take, such as 1.5 GPUs.
     """
     try:
         import ray
@@ -297,7 +292,8 @@ def on_ray(
     try:
         if gpus is None:
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(_execute_in).options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)
+        with as_input_error(f"--cpus_per_run {cpus:g} --gpus_per_run {gpus:g}"):
+            task = ray.remote(_execute_in).options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)
         yield from _collected(ray, task, specs, retry, published)
     finally:
         ray.shutdown()

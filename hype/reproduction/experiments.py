@@ -68,7 +68,6 @@ class Experiment:
         default_flags, flags: of every run.
         task_flags: task -> flags.
         family_flags: family -> task -> flags (table 11).
-        layer_count: of the models that the flags' numbers of layers are meant for.
         printed: the paper's numbers, by model (unless there is one) and method.
         analysis: what gives the printed numbers where they are not the runs' own dev scores.
         targets: trained task -> the sets that are analysed here, with the runs' models. Without: analysed elsewhere.
@@ -84,7 +83,6 @@ class Experiment:
     task_flags: dict[str, dict]
     flags: dict
     family_flags: dict[str, dict]
-    layer_count: int
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -138,7 +136,6 @@ def load(name: str) -> Experiment:
         task_flags=defaults["task_flags"],
         flags=content.get("flags", {}),
         family_flags=defaults["families"],
-        layer_count=defaults["layer_count"],
         learning_rates=tuple(defaults["learning_rates"]),
         seeds=tuple(defaults["seeds"]),
         notes=tuple(content.get("notes", ())),
@@ -175,14 +172,13 @@ class StudyModel:
     Attributes:
         name: as people write it, and its name for `hype.packaged`.
         path: the end of its path, shown in commands where the model is not at hand.
-        model, tokenizer: content hashes. layer_count: its depth.
+        model, tokenizer: content hashes.
     """
 
     name: str
     path: str
     model: str
     tokenizer: str
-    layer_count: int
 
 
 @dataclass(frozen=True)
@@ -192,7 +188,6 @@ class StudySection:
     Attributes:
         model: key of the study's models.
         rates_of: the section from whose finished runs the learning rate of each task is chosen.
-        is_repeat: whether each run is trained a second time, in a folder of its own.
         text: what a reader must know of this section.
     """
 
@@ -202,7 +197,6 @@ class StudySection:
     model: str
     overrides: dict
     rates_of: str | None = None
-    is_repeat: bool = False
     text: str = ""
 
 

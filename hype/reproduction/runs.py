@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import re
 import shlex
 import sys
@@ -21,8 +20,7 @@ from hype.training.arguments import ModelArguments, RunArguments, parse
 from hype.training.record import identity, model_fingerprints, run_id
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
-# Numbers of layers, which mean another share of a model of another depth.
-LAYER_COUNTS = ("hype_low_layers", "hype_top_layers", "top_k_layers")
+KEY_LENGTH = 16  # of a run_id
 HUB, UNREADABLE = "hub", "unreadable"  # fingerprints of data that are not on this machine, or damaged
 GPU_FLAGS = ("tf32",)  # transformers refuses them where there is no such GPU, such as on a login node
 DEFAULTS = {name: RunArguments.__dataclass_fields__[name].default for name in ("seed", "learning_rate")}
@@ -63,9 +61,9 @@ class Overrides:
         variants: grid points by their text ("hype_eps 1e-05"), of the methods that have a grid.
         learning_rates: of every task, or task -> its own.
         hype_eps: the scale of all noise.
+        method_flags: method -> flags in the place of its own, such as numbers of layers for a model of another depth.
         flags: further flags of every run.
         known: of a study.
-        is_repeat: the runs are trained a second time.
     """
 
     models: dict[str, str | None] | None = None
@@ -77,12 +75,12 @@ class Overrides:
     hype_eps: float | None = None
     max_train_samples: int | None = None
     max_analysis_samples: int | None = None
-    data_dir: str | None = field(default_factory=lambda: os.environ.get("GLUE_DIR") or None)
+    data_dir: str | None = None
     nli_dir: str | None = None
     adv_file: str | None = None
+    method_flags: dict[str, dict] = field(default_factory=dict)
     flags: dict = field(default_factory=dict)
     known: Known | None = None
-    is_repeat: bool = False
 
     def learning_rates_of(self, task: str) -> tuple[float, ...] | None:
         """Return the learning rates of a task's runs; None: the experiment's."""
@@ -99,19 +97,6 @@ class Overrides:
             return self.known.model.name
         path = (self.models or {}).get(name)
         return f"{_short(path)} for {written(name)}" if path else written(name)
-
-    def layer_count(self, model: str) -> int | None:
-        """Return how many layers a model has that is read in the place of the experiment's; None for a hub name."""
-        return self.known.model.layer_count if self.known else _layer_count(model)
-
-
-@cache
-def _layer_count(model: str) -> int | None:
-    try:
-        config = json.loads((Path(model).expanduser() / "config.json").read_text(encoding="utf-8"))
-        return config.get("num_hidden_layers")
-    except (OSError, ValueError):
-        return None
 
 
 def _short(path: str) -> str:
@@ -133,24 +118,26 @@ def overrides_text(experiment: Experiment, overrides: Overrides) -> str:
         kept = getattr(overrides, name)
         if kept is not None and (values is None or set(kept) != set(values)):
             parts.append(f"{name.replace('_', ' ')} {_listed(kept)}")
-    depth = overrides.models and overrides.layer_count(models[0].checkpoint)
-    methods = [m for m in experiment.methods if overrides.methods is None or m.name in overrides.methods]
-    if depth not in (None, experiment.layer_count) and any(set(LAYER_COUNTS) & set(m.flags) for m in methods):
-        parts.append(f"numbers of layers scaled from {experiment.layer_count} to {depth}")
+    for name, flags in overrides.method_flags.items():
+        parts.append(f"{written(name)} with {_flags_text(flags)}")
     if overrides.hype_eps is not None:
         parts.append(f"noise of {overrides.hype_eps:g}")
     if overrides.max_train_samples is not None and not experiment.flags.get("low_resource"):
         parts.append(f"at most the first {overrides.max_train_samples:,} training examples")
     if overrides.max_analysis_samples is not None:
         parts.append(f"analysed on the first {overrides.max_analysis_samples:,} examples of each set")
-    return "; ".join(parts + [f"--{name} {_text_of(value)}" for name, value in overrides.flags.items()])
+    return "; ".join(parts + ([_flags_text(overrides.flags)] if overrides.flags else []))
+
+
+def _flags_text(flags: dict) -> str:
+    return ", ".join(f"--{name} {_text_of(value)}" for name, value in flags.items())
 
 
 def _listed(values) -> str:
     """Write 42, 43, 44 as 42-44, and a task's own values after its name."""
     if isinstance(values, dict):
         return ", ".join(f"{written(name)} {_listed(own)}" for name, own in values.items())
-    if len(values) > 2 and isinstance(values[0], int) and values == tuple(range(values[0], values[-1] + 1)):
+    if len(values) > 2 and isinstance(values[0], int) and list(values) == [*range(values[0], values[-1] + 1)]:
         return f"{values[0]}-{values[-1]}"
     return ", ".join(written(value) if isinstance(value, str) else f"{value:g}" for value in values)
 
@@ -184,12 +171,13 @@ def _with_checkpoints(model: Model, wanted: dict[str, str | None]) -> Model:
     return replace(model, checkpoint=paths[model.name], starts=starts)
 
 
-def with_scale(method: Method, scale: float | None) -> Method:
-    """Give the noise of a method that has any another scale."""
-    if scale is None or "hype_type" not in method.flags:
-        return method
-    grid = {name: values for name, values in method.grid.items() if name != "hype_eps"}
-    return replace(method, flags=method.flags | {"hype_eps": scale}, grid=grid)
+def _changed(method: Method, overrides: Overrides) -> Method:
+    """Give a method its other flags, and the noise of one that has any another scale."""
+    flags, grid = method.flags | overrides.method_flags.get(method.name, {}), dict(method.grid)
+    if overrides.hype_eps is not None and "hype_type" in flags:
+        flags["hype_eps"] = overrides.hype_eps
+        grid.pop("hype_eps", None)
+    return replace(method, flags=flags, grid=grid)
 
 
 def points_of(method: Method, wanted: tuple[str, ...] | None = None) -> list[dict]:
@@ -201,11 +189,6 @@ def points_of(method: Method, wanted: tuple[str, ...] | None = None) -> list[dic
 def variant_text(point: dict) -> str:
     """Name a grid point for people."""
     return ", ".join(f"{name} {value:g}" for name, value in point.items())
-
-
-def scaled_number(experiment: Experiment, number: int, layer_count: int) -> int:
-    """Return the number of layers that is the same share of a model of another depth, at least one."""
-    return max(1, round(number * layer_count / experiment.layer_count))
 
 
 @dataclass(frozen=True)
@@ -256,8 +239,8 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Return what names the run among published ones: its run_id, and whether it is a repetition."""
-        return key_of(self.folder.name)
+        """Return what names the run among published ones: the end of its folder's name, the run_id."""
+        return self.folder.name[-KEY_LENGTH:]
 
     @property
     def command(self) -> str:
@@ -284,20 +267,9 @@ class RunSpec:
         return self._beside("logs", ".log")
 
     @property
-    def kept_record_path(self) -> Path:
-        """Return where the record of a finished run lies while the run is done again for its model."""
-        return self._beside("kept", ".json")
-
-    @property
     def failure_path(self) -> Path:
         """Return the file that a failed attempt leaves."""
         return self._beside("failures", ".json")
-
-
-def key_of(folder_name: str) -> str:
-    """Return the end of a run folder's name: run_id, and "-again" of a repetition."""
-    found = re.search(r"[0-9a-f]{16}(-again)?$", folder_name)
-    return found[0] if found else folder_name
 
 
 def expand(
@@ -312,7 +284,7 @@ def expand(
     models = chosen_models(experiment, overrides.models)
     tasks = chosen("--tasks", experiment.tasks, overrides.tasks)
     method_names = chosen("--methods", [m.name for m in experiment.methods], overrides.methods)
-    methods = [with_scale(m, overrides.hype_eps) for m in experiment.methods if m.name in method_names]
+    methods = [_changed(m, overrides) for m in experiment.methods if m.name in method_names]
     chosen("--variants", dict.fromkeys(variant_text(p) for m in methods for p in points_of(m) if p), overrides.variants)
     specs = []
     for model, task, method in itertools.product(models, tasks, methods):
@@ -338,10 +310,6 @@ def _flags(experiment: Experiment, overrides: Overrides, model: Model, task: str
     flags |= experiment.family_flags.get(model.family, {}).get(task, {}) | method.flags | point
     if model.checkpoint_name(task) != model.name:
         flags["ignore_mismatched_sizes"] = True
-    depth = overrides.layer_count(flags["model_name_or_path"]) if overrides.models else None
-    for name in LAYER_COUNTS if depth else ():
-        if name in flags:
-            flags[name] = scaled_number(experiment, flags[name], depth)
     if overrides.max_train_samples is not None:
         flags["max_train_samples"] = min(overrides.max_train_samples, flags.get("max_train_samples", sys.maxsize))
     if (data_dir := overrides.data_dir_of(task)) is not None:
@@ -378,8 +346,7 @@ def _folder_name(flags: dict, method_flags: dict, overrides: Overrides) -> str:
     told = {name: flags[name] for name in sorted(method_flags)}
     told |= {"lr": flags["learning_rate"], "seed": flags["seed"]}
     slug = "-".join([flags["task_name"], *(f"{name}_{_text_of(value)}" for name, value in told.items())])
-    end = run_id(content) + ("-again" if overrides.is_repeat else "")
-    return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{end}"
+    return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{run_id(content)}"
 
 
 def _shared_identity(flags: tuple[tuple[str, str], ...], overrides: Overrides) -> dict:

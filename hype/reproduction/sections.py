@@ -1,6 +1,5 @@
 """What one command line asks for: an experiment, or the sections of a study, with their runs as a table."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +20,6 @@ from hype.reproduction.status import FINISHED, MISSING, State, state_of
 # Where a study is to be shown, not run, these stand for its data: a report names no machine.
 PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
 PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # of an analysis, besides data_dir
-WANTED = {
-    "data_dir": "the folder that holds CoLA/, RTE/ ...",
-    "nli_dir": "the folder that holds SNLI/, SICK/, SciTail/",
-    "adv_file": "AdvGLUE's dev.json",
-}
 RUN_COLUMNS = [
     "model", "data", "task", "method", "variant", "learning_rate", "seed", "status", "score", "majority", "dev_score",
     "collapsed", "predictions", "hype_type", "hype_eps", "train_s", "key", "name", "command",
@@ -102,9 +96,7 @@ class Section:
     def counts(self) -> str:
         """How many runs there are, and how they stand."""
         counts = Counter(state.status for state in self.states)
-        lacking = Counter(state.lacks for state in self.states if state.lacks)
-        text = ", ".join(f"{counts[status]} {status}" for status in counts)
-        return f"{len(self.specs)} runs: {text}" + "".join(f", {n} without {what}" for what, n in lacking.items())
+        return f"{len(self.specs)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())
 
     @cached_property
     def layers(self) -> pd.DataFrame:
@@ -113,7 +105,7 @@ class Section:
         for spec, state in zip(self.specs, self.states, strict=True):
             if spec.analysis is None or self.experiment.is_scored_elsewhere:
                 continue
-            for target, record in (state.analyses or {}).items():
+            for target, record in state.analyses.items():
                 names = {name: getattr(spec, name) for name in ("model", "data", "task", "variant", "learning_rate")}
                 part = layer_table([record]).assign(**names, method=spec.method, target=target)
                 parts.append(part.assign(analysis=spec.analysis.name, score=100 * part["score"]))
@@ -128,13 +120,13 @@ def _targets(experiment: Experiment, spec: RunSpec) -> tuple[str | None, ...]:
 
 
 def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None) -> list:
-    record = state.record if state.has_score else {}
-    status = FINISHED if state.has_score else state.status
+    record = state.record or {}
+    status = FINISHED if record else state.status
     model, task, score = spec.model, spec.task, record.get("score")
     predictions, majority, dev_score = record.get("predictions"), record.get("majority_score"), score
     if target is not None:
         model, task = _model_name(experiment, spec), target
-        analysis = (state.analyses or {}).get(target)
+        analysis = state.analyses.get(target)
         score = analysis and analysis["results"]["accuracy"]
         status = FINISHED if analysis else MISSING if state.status == FINISHED else state.status
         predictions = majority = None
@@ -188,9 +180,8 @@ def section_of(
         methods.setdefault((spec.model, spec.folder), {})[spec.method] = None
     same = next((list(names) for names in methods.values() if len(names) > 1), None)
     if same:
-        eps = overrides.hype_eps
-        cause = "--models: so few layers make" if eps is None else f"--hype_eps {eps:g} makes"
-        raise InputError(f"{cause} one run of {', '.join(map(repr, same))}; keep one of them by --methods")
+        scale = f"--hype_eps {overrides.hype_eps:g}" if overrides.hype_eps else "method_flags"
+        raise InputError(f"{scale} makes one run of {', '.join(map(repr, same))}; keep one of them by --methods")
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
     fields = {"name": experiment.name, "title": title} | more
     return Section(
@@ -218,13 +209,20 @@ def study_sections(
         flags: further flags of every run.
 
     Raises:
-        InputError: an unknown section, or other data or another model than the study's.
+        InputError: an unknown section, other data or another model than the study's, or a place that is needed to run.
     """
     names = [entry.name for entry in study.sections]
     unknown = [name for name in wanted or () if name not in names]
     if unknown:
         raise InputError(f"--sections {unknown[0]}: {study.name} has {', '.join(names)}")
-    given = {name: (places or {}).get(name) or place for name, place in PLACES.items()}
+    given = {**PLACES}
+    if places is not None:
+        if places["data_dir"] is None:
+            raise InputError(
+                f"--data_dir: {study.name} needs the GLUE folder that it was made with, or variable GLUE_DIR"
+            )
+        places = places | {"nli_dir": nli_folder(places["nli_dir"], places["data_dir"])}
+        given |= {name: place for name, place in places.items() if place}
     found = []
     for entry in study.sections:
         if wanted and entry.name not in wanted:
@@ -248,6 +246,9 @@ def study_sections(
             )
         else:
             found.append(section_of(experiment, overrides, folder, published, keep_models, **more))
+        place = PLACE_OF.get(experiment.analysis)
+        if places is not None and place and not places[place] and any(s.status != FINISHED for s in found[-1].states):
+            raise InputError(f"--{place}: the section {entry.name} needs it; give it, or leave it out by --sections")
     return found
 
 
@@ -263,68 +264,12 @@ def _chosen_rates(entry: StudySection, base: Section) -> tuple[dict[str, tuple[f
 
 
 def _overrides(entry: StudySection, known: Known, model: str, places: dict, rates: dict, flags: dict | None):
-    """Make a section's overrides of its JSON: lists become tuples, the model stands in for the experiment's first."""
-    content = dict(entry.overrides)
+    """Make a section's overrides of its JSON; the model stands in for the experiment's first."""
+    content = entry.overrides | {"flags": entry.overrides.get("flags", {}) | (flags or {})}
     if rates:
         content["learning_rates"] = {task: rates[task] for task in content.get("tasks", rates)}
-    for name in ("tasks", "methods", "variants", "seeds"):
-        if name in content:
-            content[name] = tuple(content[name])
-    found = content.get("learning_rates")
-    if isinstance(found, dict):
-        content["learning_rates"] = {task: tuple(of_task) for task, of_task in found.items()}
-    elif found is not None:
-        content["learning_rates"] = tuple(found)
-    content["flags"] = content.get("flags", {}) | (flags or {})
     models = {load(entry.experiment).models[0].name: model}
-    return Overrides(models=models, known=known, is_repeat=entry.is_repeat, **content, **places)
-
-
-def require_places(study: Study, sections: list[Section], is_retried: bool, is_printed: bool) -> None:
-    """Refuse sections if what they are still to do, or the lines to be printed, would need a place that is not given.
-
-    Raises:
-        InputError: names the section, the place and the flag.
-    """
-    for section in sections:
-        name = PLACE_OF.get(section.experiment.analysis)
-        if name is None or getattr(section.overrides, name) != PLACES[name]:
-            continue
-        is_needed = any(s.is_open or (is_retried and s.status != FINISHED) for s in section.states)
-        if is_needed or (is_printed and any(PLACES[name] in spec.argv for spec in section.specs)):
-            raise InputError(
-                f"--{name}: the section {section.name} of {study.name} needs it; give {WANTED[name]}, or leave the "
-                "section out by --sections"
-            )
-
-
-def places_of(study: Study, given: dict[str, str | None]) -> dict[str, str | None]:
-    """Return where a study's data lie.
-
-    Raises:
-        InputError: without a GLUE folder: a study knows no hub.
-    """
-    data_dir = given["data_dir"] or Overrides().data_dir
-    if data_dir is None:
-        raise InputError(f"--data_dir: {study.name} needs the GLUE folder that it was made with (or variable GLUE_DIR)")
-    return given | {"data_dir": data_dir, "nli_dir": nli_folder(given["nli_dir"], data_dir)}
-
-
-def require_existing(given: dict[str, str | None]) -> None:
-    """Refuse a place where nothing is: a run is named by what its data hold.
-
-    Raises:
-        InputError: names the flag, and what is there.
-    """
-    named = {f"--{name}": (name, place) for name, place in given.items()}
-    if given["data_dir"] is None:
-        named["GLUE_DIR"] = ("data_dir", Overrides().data_dir)
-    for flag, (name, place) in named.items():
-        if place is None or (os.path.isfile if name == "adv_file" else os.path.isdir)(place):
-            continue
-        kind = "file" if name == "adv_file" else "folder"
-        reason = "a file, not a folder" if os.path.isfile(place) else f"no such {kind}"
-        raise InputError(f"{flag} {place}: {reason}; give {WANTED[name]}")
+    return Overrides(models=models, known=known, **content, **places)
 
 
 def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hype.errors import EnvironmentFault, InputError, LockedError
 from hype.files import write_json, write_text
-from hype.reproduction.runs import RunSpec, key_of
+from hype.reproduction.runs import KEY_LENGTH, RunSpec
 from hype.training.checkpoints import has_weights, locked
 from hype.training.record import RECORD, SCHEMA, read_record
 
@@ -32,73 +32,44 @@ class State:
     """How a run stands.
 
     Attributes:
-        status: one of the above.
-        record: the newest that is known; of a finished run the whole one, or its published line.
+        status: one of the above. Without a model or analysis that is asked for, a run that has its score is missing, or
+            interrupted if its model is there.
+        record: of a run that has its score: the whole one, or its published line.
         analyses: target -> record of its analysis.
-        lacks: what a finished run still lacks: "analysis", "model", or nothing.
-        is_anew: what lies in the folder is overwritten by the next attempt.
     """
 
     status: str
     record: dict | None = None
     error: str | None = None
-    analyses: dict | None = None
-    lacks: str = ""
-    is_anew: bool = False
+    analyses: dict = field(default_factory=dict)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the run is to be done, without being asked to retry."""
-        return self.status in (MISSING, RUNNING, INTERRUPTED) or (self.status == FINISHED and bool(self.lacks))
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.status == FINISHED and not self.lacks
-
-    @property
-    def has_score(self) -> bool:
-        """Whether the run itself is finished, whatever became of its analyses."""
-        return self.record is not None and self.record["status"] == FINISHED
+    def is_to_do(self, retry: bool = False) -> bool:
+        """Whether the run is to be done. retry: even if it failed, diverged or is damaged."""
+        return self.status in (MISSING, RUNNING, INTERRUPTED) or (retry and self.status != FINISHED)
 
 
 def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
     """Read what the files of a run say, or else its published line; nothing is changed."""
-    failure = _failure(spec)
+    line = finished = (published or {}).get(spec.key)
     try:
         record = read_whole(spec.folder / RECORD, NEEDED_OF_RUN)
-        is_finished = record is not None and record["status"] == FINISHED
-        # Left by a kill shortly after the end, it no longer counts, whatever is in it.
-        kept = None if is_finished else read_whole(spec.kept_record_path, NEEDED_OF_RUN)
+        finished = record if record and record["status"] == FINISHED else line
+        analyses, failure = _analyses(spec, line), _failure(spec)
     except InputError as error:
-        return State(DAMAGED, error=str(error), is_anew=True)
-    line = (published or {}).get(spec.key)
-    if is_finished:
-        return _finished(spec, record, line, failure)
-    if failure is not None:
-        return State(failure.status, kept or line or record, failure.error, is_anew=record is None)
-    if line is not None:
-        return _finished(spec, line, line, None)
-    if record is None:
-        # What never came to a record may have left anything.
-        return State(MISSING, kept, lacks="model" if kept else "", is_anew=kept is not None)
-    if record["status"] in (FAILED, DIVERGED):
-        return State(record["status"], kept or record, record.get("error") or "")
-    return State(RUNNING if _is_held(spec.folder) else INTERRUPTED, kept or record)
-
-
-def _finished(spec: RunSpec, record: dict, line: dict | None, failure: State | None) -> State:
+        return State(DAMAGED, finished, str(error))
     has_model = has_weights(spec.folder)
-    try:
-        analyses = _analyses(spec, line)
-    except InputError as error:
-        return State(DAMAGED, record, str(error), analyses={}, is_anew=not has_model)
     is_analysed = spec.analysis is None or len(analyses) == len(spec.analysis.targets)
-    if is_analysed and (has_model or not spec.keeps_model):
-        return State(FINISHED, record, analyses=analyses)
-    if failure is not None:
-        return State(failure.status, record, failure.error, analyses, is_anew=not has_model)
-    return State(FINISHED, record, None, analyses, "analysis" if has_model else "model", is_anew=not has_model)
+    if finished and is_analysed and (has_model or not spec.keeps_model):
+        return State(FINISHED, finished, analyses=analyses)
+    if failure:
+        return State(failure["status"], finished, failure["error"], analyses)
+    if finished:
+        return State(INTERRUPTED if has_model else MISSING, finished, analyses=analyses)
+    if record is None:
+        return State(MISSING)
+    if record["status"] in (FAILED, DIVERGED):
+        return State(record["status"], error=record.get("error") or "")
+    return State(RUNNING if _is_held(spec.folder) else INTERRUPTED)
 
 
 def _analyses(spec: RunSpec, line: dict | None) -> dict[str, dict]:
@@ -139,14 +110,14 @@ def write_failure(spec: RunSpec, status: str, error: str, log_tail: list[str]) -
     write_json(spec.failure_path, {"status": status, "error": error, "command": spec.command, "log_tail": log_tail})
 
 
-def _failure(spec: RunSpec) -> State | None:
+def _failure(spec: RunSpec) -> dict | None:
     try:
         content = json.loads(spec.failure_path.read_text(encoding="utf-8"))
-        return State(content["status"], error=content["error"])
+        return {name: content[name] for name in ("status", "error")}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
-        return State(FAILED, error=f"{spec.failure_path}: damaged; remove it or pass --retry_failed")
+        raise InputError(f"{spec.failure_path}: damaged; {RETRY}") from None
 
 
 def read_published(path: Path) -> dict[str, dict]:
@@ -165,7 +136,7 @@ def read_published(path: Path) -> dict[str, dict]:
     for number, row in enumerate(text.splitlines(), 1):
         try:
             line = json.loads(row)
-            key = key_of(line["name"])
+            key = line["name"][-KEY_LENGTH:]
             if any(not isinstance(line.get(name), kind) for name, kind in NEEDED_OF_RUN.items()):
                 raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -215,13 +186,13 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
     lines, left_out = read_published(path), {}
     for spec in specs:
         state = state_of(spec)
-        if not state.has_score or not (spec.folder / RECORD).exists():
+        if state.record is None or not (spec.folder / RECORD).exists():
             continue
         git = state.record["machine"]["git"]
         if git is None or git["dirty"]:
             left_out[spec.folder.name] = "of a tree with uncommitted changes" if git else "of no commit"
             continue
-        analyses = {spec.analysis.key(target): record for target, record in (state.analyses or {}).items()}
+        analyses = {spec.analysis.key(target): record for target, record in state.analyses.items()}
         line = published_line(spec.folder.name, state.record, analyses)
         before = lines.get(spec.key, {}).get("analyses", {})
         lines[spec.key] = line | ({"analyses": before | line.get("analyses", {})} if before else {})
@@ -240,17 +211,11 @@ def write_lines(path: Path, lines: Iterable[dict]) -> None:
 
 
 def estimated_seconds(specs: list[RunSpec], states: list[State]) -> dict[RunSpec, float | None]:
-    """Estimate the time of each open run: the mean of finished ones of the same model, data, task and method, else of
-    the same model, data and task; None without either."""
+    """Estimate the time of each run to do by the finished ones of the same model, data and task; None without any."""
     times: dict[tuple, list[float]] = {}
     for spec, state in zip(specs, states, strict=True):
-        if state.has_score and "total_s" in state.record["timings"] and "first_step" not in state.record["timings"]:
-            for key in ((spec.model, spec.data, spec.task), (spec.model, spec.data, spec.task, spec.method)):
-                times.setdefault(key, []).append(state.record["timings"]["total_s"])
-    estimates = {}
-    for spec, state in zip(specs, states, strict=True):
-        if state.is_open:
-            key = (spec.model, spec.data, spec.task)
-            known = times.get((*key, spec.method)) or times.get(key)
-            estimates[spec] = sum(known) / len(known) if known else None
-    return estimates
+        if state.record and "total_s" in state.record["timings"] and "first_step" not in state.record["timings"]:
+            times.setdefault((spec.model, spec.data, spec.task), []).append(state.record["timings"]["total_s"])
+    means = {key: sum(values) / len(values) for key, values in times.items()}
+    to_do = [spec for spec, state in zip(specs, states, strict=True) if state.is_to_do()]
+    return {spec: means.get((spec.model, spec.data, spec.task)) for spec in to_do}

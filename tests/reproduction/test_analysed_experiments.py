@@ -85,7 +85,7 @@ def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
     whole = [spec.analysis.path(target).read_bytes() for target in ("mrpc", "stsb")]
     spec.analysis.path("stsb").unlink()
     trained = (spec.folder / "model.safetensors").stat().st_mtime_ns
-    assert state_of(spec).lacks == "analysis"
+    assert state_of(spec).status == "interrupted"
     assert execute(spec).status == "finished"
     assert (spec.folder / "model.safetensors").stat().st_mtime_ns == trained
     assert spec.analysis.path("mrpc").read_bytes() == whole[0]
@@ -94,7 +94,7 @@ def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
     # With neither model nor analysis, the run is made anew.
     shutil.rmtree(spec.analysis.folder)
     (spec.folder / "model.safetensors").unlink()
-    assert state_of(spec).lacks == "model"
+    assert state_of(spec).status == "missing" and state_of(spec).record["score"] is not None
 
 
 def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model, monkeypatch):
@@ -105,7 +105,7 @@ def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model,
     assert execute(spec).status == "failed"
     state = state_of(spec)
     assert state.status == "failed" and "no model" in state.error
-    assert state.has_score
+    assert state.record
     # Where the model is gone since, asking to retry trains it again.
     (spec.folder / "model.safetensors").unlink()
     assert execute(spec, retry=True).status == "finished"

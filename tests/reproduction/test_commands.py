@@ -86,8 +86,7 @@ def test_notes_say_what_the_lines_leave_undone(tmp_path, model, capsys):
     (folder / "run.json").write_text(json.dumps(finished))
     assert main(line) == 0
     again = capsys.readouterr()
-    assert "1 finished runs lack their model" in again.err
-    assert again.out == captured.out, "a line for each run, finished or not"
+    assert again.out.splitlines() == captured.out.splitlines()[1:], "a line for each run that has no score"
 
 
 def test_a_run_of_which_two_analyses_are_made_is_one_line(tmp_path, model, capsys):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hype.reproduction.__main__ import ACTIONS, main, parser
+from hype.reproduction.__main__ import main, parser
 
 
 @pytest.fixture(autouse=True)
@@ -19,19 +19,15 @@ def _own_variables(monkeypatch):
         (["table_11", "--show"], "table_11: no such experiment; give one of table_1"),
         (["table_1", "--show", "--tasks", "wnli"], "--tasks wnli: not in this experiment; give 'stsb'"),
         (["table_1", "--show", "--models", "bart=x"], "--models bart: not in this experiment"),
-        (["table_1", "--show", "--learning_rates", "2"], "--learning_rates 2: give positive numbers below 1"),
-        (["table_1", "--show", "--learning_rates", "-1e-5"], "--learning_rates -1e-05: give positive numbers below 1"),
-        (["table_1", "--show", "--learning_rates", "rte=x"], "--learning_rates: rte=x: give numbers such as 2e-5"),
-        (
-            ["table_1", "--show", "--tasks", "rte", "cola", "--learning_rates", "rte=1e-5"],
-            "--learning_rates 'rte': name every task of --tasks: rte=RATE cola=RATE",
-        ),
-        (["table_1", "--show", "--seeds", "-1"], "--seeds -1: give whole numbers"),
+        (["table_1", "--show", "--learning_rates", "2"], "--learning_rates: 2: give positive rates"),
+        (["table_1", "--show", "--learning_rates", "-1e-5"], "--learning_rates: -1e-5: give positive rates"),
+        (["table_1", "--show", "--hype_eps", "0"], "--hype_eps: 0: give a positive number"),
+        (["table_1", "--show", "--seeds", "-1"], "--seeds: -1: give whole numbers"),
         (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples: 0: give a whole number"),
         *[
             (["table_1", "--run", "--executor", "ray", flag, text], f"{flag}: {text}: give 0, 0.5")
             for flag in ("--cpus_per_run", "--gpus_per_run")
-            for text in ("-1", "nan", "inf", "-1e-3", "0.00001", "x", "1.5")
+            for text in ("-1", "nan", "inf", "x")
         ],
         (["table_1", "--run", "--", "--seed", "3"], "-- --seed: each run has its own"),
         (["table_1", "--run", "--", "x"], "x: a value without a flag before it"),
@@ -50,26 +46,24 @@ def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
     assert captured.err.startswith("error: ") and message in captured.err
 
 
-@pytest.mark.parametrize("action", [f"--{action}" for action in ACTIONS])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data_dir", "absent"], "--data_dir absent: no such folder; give the folder that holds CoLA/"),
-        (["--data_dir", ""], "--data_dir : no such folder"),
-        (["--data_dir", "file"], "--data_dir file: a file, not a folder"),
-        (["--nli_dir", "absent"], "--nli_dir absent: no such folder; give the folder that holds SNLI/"),
-        (["--adv_file", "absent"], "--adv_file absent: no such file; give AdvGLUE's dev.json"),
-        (["--models", "bert-large=/no/such/path"], "--models bert-large=/no/such/path: no such folder; give"),
-        (["--models", "bert-large=./absent"], "--models bert-large=./absent: no such folder"),
-        (["--models", "bert-large=~nobody/absent"], "--models bert-large=~nobody/absent: no such folder"),
-        (["--models", "bert-large=file"], "--models bert-large=file: a file; give the folder of a model"),
-        (["--models", "bert-large=a", "bert-large=b"], "--models bert-large=b: bert-large is given twice"),
+        (["--data_dir", "absent"], "--data_dir: absent: no such folder; give one"),
+        (["--data_dir", ""], "--data_dir: : no such folder"),
+        (["--data_dir", "file"], "--data_dir: file: no such folder"),
+        (["--nli_dir", "absent"], "--nli_dir: absent: no such folder"),
+        (["--adv_file", "absent"], "--adv_file: absent: no such file"),
+        (["--models", "bert-large=/no/such/path"], "--models: bert-large=/no/such/path: no such folder; give"),
+        (["--models", "bert-large=./absent"], "--models: bert-large=./absent: no such folder"),
+        (["--models", "bert-large=~nobody/absent"], "--models: bert-large=~nobody/absent: no such folder"),
+        (["--models", "bert-large=file"], "--models: bert-large=file: no such folder; give the folder of a model"),
     ],
 )
-def test_what_is_not_there_is_refused_whatever_is_to_be_done(action, options, message, tmp_path, monkeypatch, capsys):
+def test_what_is_not_there_is_refused(options, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
-    assert main(["table_1", action, *options]) == 2
+    assert main(["table_1", "--run", *options]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and captured.err.startswith(f"error: {message}")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -78,7 +72,7 @@ def test_what_is_not_there_is_refused_whatever_is_to_be_done(action, options, me
 def test_the_variable_is_checked_too_unless_it_is_empty_or_overridden(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GLUE_DIR", str(tmp_path / "absent"))
     assert main(["table_1", "--dry_run"]) == 2
-    assert f"GLUE_DIR {tmp_path}/absent: no such folder" in capsys.readouterr().err
+    assert f"{tmp_path}/absent: no such folder" in capsys.readouterr().err
     assert main(["table_1", "--dry_run", "--data_dir", str(tmp_path)]) == 0
     capsys.readouterr()
     monkeypatch.delenv("GLUE_DIR")
@@ -99,9 +93,3 @@ def test_another_scale_is_taken_where_it_makes_no_two_methods_one(capsys):
     for methods in (["hype-n 1e-5"], ["hype-n 1e-5", "hype-u 1e-5"]):
         assert main(["table_8", "--dry_run", "--hype_eps", "0.1", "--methods", *methods]) == 0
     assert main(["table_18", "--dry_run", "--hype_eps", "0.1"]) == 0
-
-
-def test_numbers_of_layers_that_become_equal_are_refused(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2}')
-    assert main(["table_18", "--dry_run", "--models", f"bert-large={tmp_path}"]) == 2
-    assert "so few layers make one run of 'lower 6', 'lower 12'" in capsys.readouterr().err

@@ -9,7 +9,6 @@ import pytest
 from hype.data.splits import load_splits
 from hype.errors import InputError
 from hype.reproduction import runs
-from hype.reproduction.__main__ import overrides_of, parser
 from hype.reproduction.experiments import CONTROL, VANILLA, StudyModel, load
 from hype.reproduction.runs import Known, Overrides, RunSpec, expand, overrides_text
 from hype.training.arguments import parse
@@ -91,15 +90,11 @@ def test_another_scale_reaches_all_noise_and_nothing_else(name):
         assert not has_noise or spec.argv[spec.argv.index("--hype_eps") + 1] == "0.5"
 
 
-def test_numbers_of_layers_keep_their_share_of_a_model_of_another_depth(tmp_path):
-    (tmp_path / "config.json").write_text('{"num_hidden_layers": 6}')
-    overrides = replace(FULL, models={"bert-large": str(tmp_path)})
-    specs = {spec.method: spec.argv for spec in specs_of("table_18", overrides)}
-    half, quarter = specs["lower 12"], specs["higher 6"]
-    assert half[half.index("--hype_low_layers") + 1] == "3"
-    assert quarter[quarter.index("--hype_top_layers") + 1] == "2"  # 1.5, rounded
-    text = overrides_text(load("table_18"), overrides)
-    assert "numbers of layers scaled from 24 to 6" in text
+def test_a_method_takes_other_flags_and_the_report_says_so():
+    overrides = replace(FULL, method_flags={"lower 12": {"hype_low_layers": 3}})
+    layers = {s.method: s.flags.get("hype_low_layers") for s in specs_of("table_18", overrides)}
+    assert (layers["lower 12"], layers["lower 6"], layers["all"]) == ("3", "6", None)
+    assert "lower 12 with --hype_low_layers 3" in overrides_text(load("table_18"), overrides)
 
 
 def test_an_nli_set_is_trained_on_from_the_nli_folder():
@@ -120,10 +115,7 @@ def test_without_a_folder_of_their_own_nli_sets_are_the_glue_folders_or_the_hubs
 
 
 def test_a_learning_rate_may_be_one_tasks_own():
-    line = ["table_1", "--tasks", "rte", "cola", "--learning_rates", "rte=1e-4", "cola=2e-4", "cola=3e-4"]
-    options = parser().parse_args(line)
-    options.flags = {}
-    overrides = overrides_of(options)
+    overrides = replace(FULL, tasks=("rte", "cola"), learning_rates={"rte": [1e-4], "cola": [2e-4, 3e-4]})
     rates = {(spec.task, spec.learning_rate) for spec in specs_of("table_1", overrides)}
     assert rates == {("rte", 1e-4), ("cola", 2e-4), ("cola", 3e-4)}
     assert "learning rates RTE 0.0001, CoLA 0.0002, 0.0003" in overrides_text(load("table_1"), overrides)
@@ -190,11 +182,6 @@ def test_another_tokenizer_is_another_run_whatever_else_is_in_the_folder(model):
     assert one_of(model).folder != before
 
 
-def test_a_repetition_has_a_folder_of_its_own_and_the_same_identity(model):
-    first, again = one_of(model), one_of(model, is_repeat=True)
-    assert again.key == f"{first.key}-again" and again.folder != first.folder
-
-
 def test_data_that_cannot_be_read_keep_no_other_task_from_its_runs(tmp_path, model):
     (tmp_path / "RTE").mkdir()
     (tmp_path / "RTE" / "train.tsv").write_text("no table")
@@ -206,7 +193,7 @@ def known(model):
     arguments = parse(list(one_of(model).argv))
     hashes = model_fingerprints(arguments.model)
     own = load_splits(arguments.data, ["train", "validation"]).fingerprint
-    return Known(StudyModel("Tiny", "tiny", hashes["model"], hashes["tokenizer"], 3), {"rte, first 48": own})
+    return Known(StudyModel("Tiny", "tiny", hashes["model"], hashes["tokenizer"]), {"rte, first 48": own})
 
 
 def test_a_study_names_its_runs_where_neither_model_nor_data_is(model, known, tmp_path):

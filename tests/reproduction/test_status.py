@@ -5,7 +5,6 @@ import json
 import pytest
 
 from hype.errors import InputError
-from hype.reproduction.runs import key_of
 from hype.reproduction.status import PUBLISHED, read_published, write_lines
 from hype.training.record import run_id
 from tests.reproduction.small_runs import ROOT
@@ -17,9 +16,9 @@ LINE = {
 
 
 def test_lines_are_read_back_by_the_end_of_their_names(tmp_path):
-    again = LINE | {"name": f"{LINE['name']}-again"}
-    write_lines(tmp_path / PUBLISHED, [again, LINE])
-    assert read_published(tmp_path / PUBLISHED) == {"0123456789abcdef": LINE, "0123456789abcdef-again": again}
+    other = LINE | {"name": "rte-seed_2-fedcba9876543210"}
+    write_lines(tmp_path / PUBLISHED, [other, LINE])
+    assert read_published(tmp_path / PUBLISHED) == {"0123456789abcdef": LINE, "fedcba9876543210": other}
     assert read_published(tmp_path / "absent") == {}
 
 
@@ -44,5 +43,5 @@ def test_every_published_line_is_of_a_clean_tree_and_named_by_its_identity(path)
     lines = read_published(path)
     assert lines
     for key, line in lines.items():
-        assert key_of(line["name"]) == key and key.removesuffix("-again") == line["run_id"] == run_id(line["identity"])
+        assert line["name"].endswith(f"-{key}") and key == line["run_id"] == run_id(line["identity"])
         assert line["machine"]["git"]["dirty"] is False

@@ -20,7 +20,7 @@ from hype.reproduction.experiments import (
     load_study,
 )
 from hype.reproduction.report import answers
-from hype.reproduction.sections import PLACES, all_runs, require_places, study_sections
+from hype.reproduction.sections import PLACES, all_runs, study_sections
 from hype.reproduction.status import read_published
 from hype.training.arguments import ModelArguments
 from hype.training.record import model_fingerprints
@@ -35,7 +35,6 @@ SECTIONS = (
     StudySection("by_layer", "By layer", "figure_4", "tiny", ONE | {"methods": TWO}),
     StudySection("rates", "Rates", "table_1", "tiny", RATES | {"learning_rates": [1e-4, 1e-3, 1e-2]}),
     StudySection("chosen", "Chosen", "table_1", "tiny", RATES | {"seeds": [1]}, rates_of="rates"),
-    StudySection("again", "Again", "table_1", "tiny", ONE | {"methods": TWO[:1]}, is_repeat=True),
     StudySection("moved", "Transfer", "table_7", "tiny", ONE | {"tasks": ["mnli"], "methods": ["vanilla"]}),
 )
 QUESTIONS = (Question("Does it help?", CONTROL, VANILLA, ("first",)),)
@@ -60,7 +59,7 @@ def _small_study(tmp_path, monkeypatch, model):
     data["mnli, first 32"] = read("mnli", ["train", "validation", "validation_mismatched"], max_train_samples=32)
     data |= {"qqp": read("qqp", ["validation"]), "mnli": read("mnli", ["validation", "validation_mismatched"])}
     data |= {task: {"validation": "0" * 64} for task in ("snli", "sick", "scitail")}
-    tiny = StudyModel("Tiny", "tiny/model", hashes["model"], hashes["tokenizer"], 3)
+    tiny = StudyModel("Tiny", "tiny/model", hashes["model"], hashes["tokenizer"])
     small = Study("small", "A small study", "Few runs.", {"tiny": tiny}, data, SECTIONS, QUESTIONS)
     monkeypatch.setattr("hype.reproduction.__main__.STUDIES", (*STUDIES, "small"))
     monkeypatch.setattr(
@@ -117,12 +116,6 @@ def test_a_rate_at_the_edge_of_the_grid_stops_what_waits_for_it(tmp_path, capsys
     assert len(list((tmp_path / "r" / "runs").glob("*/run.json"))) == 3
 
 
-def test_a_repetition_is_trained_beside_its_first_run(tmp_path, monkeypatch):
-    assert main(line_of(tmp_path, "first", "again", "--data_dir", str(SAMPLE), "--run")) == 0
-    names = sorted(path.parent.name for path in (tmp_path / "r" / "runs").glob("*/run.json"))
-    assert len(names) == 3 and sum(name.endswith("-again") for name in names) == 1
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -132,7 +125,7 @@ def test_a_repetition_is_trained_beside_its_first_run(tmp_path, monkeypatch):
         (["small", "--show", "--sections", "x"], "--sections x: small has first, by_layer"),
         (["small", "--report", "--sections", "first"], "--report --sections: a part does not replace"),
         (["table_1", "--show", "--sections", "x"], "--sections: only a study has sections"),
-        (["small", "--run", "--data_dir", "/absent"], "--data_dir /absent: no such folder"),
+        (["small", "--run", "--data_dir", "/absent"], "--data_dir: /absent: no such folder"),
     ],
 )
 def test_what_does_not_fit_a_study_is_refused(options, message, capsys):
@@ -154,7 +147,7 @@ def test_what_is_still_to_do_is_refused_without_its_data(tmp_path, capsys):
     """No placeholder for a folder reaches a run or a printed line."""
     assert main(line_of(tmp_path, "moved", "--data_dir", str(SAMPLE), "--run")) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: --nli_dir: the section moved of small needs it; give the folder that holds SNLI/")
+    assert error.startswith("error: --nli_dir: the section moved needs it")
     assert main(line_of(tmp_path, "first", "--data_dir", str(SAMPLE), "--commands")) == 0
     assert not any(place in capsys.readouterr().out for place in PLACES.values())
 
@@ -162,8 +155,9 @@ def test_what_is_still_to_do_is_refused_without_its_data(tmp_path, capsys):
 def test_what_is_done_already_needs_no_data():
     study = load_study("minilm")
     lines = read_published(ROOT / "results" / "minilm" / "runs.jsonl")
-    found = study_sections(study, ROOT / "absent", lines, ["transfer"])
-    require_places(study, found, is_retried=False, is_printed=False)
+    places = {"data_dir": "absent", "nli_dir": None, "adv_file": None}
+    (found,) = study_sections(study, ROOT / "absent", lines, ["transfer"], places, {"minilm": "absent"})
+    assert {state.status for state in found.states} == {"finished"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
