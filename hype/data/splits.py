@@ -32,7 +32,7 @@ class Splits:
         source: "folder", "files", or the hub's name and revision.
         fingerprint: Split -> sha256 of its texts and labels, wherever they were read from.
         notes: What a reader of the score must know.
-        sample_text: Text of the folder's file SAMPLE.
+        sample_text: Text of the folder's SAMPLE file, if it has one: a sample, on which scores mean nothing.
         low_resource_indices: Positions of the training examples that `--low_resource` drew.
     """
 
@@ -43,11 +43,6 @@ class Splits:
     notes: list[str] = field(default_factory=list)
     sample_text: str | None = None
     low_resource_indices: list[int] | None = None
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether the data is a sample written for demonstration, on which no score means anything."""
-        return self.sample_text is not None
 
     @property
     def row_counts(self) -> dict[str, int]:
@@ -160,7 +155,7 @@ def _fingerprint(examples: pandas.DataFrame, task: Task) -> str:
 def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[str]:
     notes = []
     source = loaded.task.sources.get(split)
-    if source and not loaded.is_sample and len(examples) != source.row_count:
+    if source and loaded.sample_text is None and len(examples) != source.row_count:
         consequence = "" if split == "train" else "; a score on them is not a GLUE score"
         notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
     texts = (examples[name] for name in _text_columns(examples))

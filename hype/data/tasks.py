@@ -1,6 +1,6 @@
 """GLUE's tasks and three NLI sets as one table: texts, labels, files, official row counts, metrics."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -242,11 +242,9 @@ def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None)
     return Task("own", "own data", text_columns, label_names, label_names, **scores, hub_id=None)
 
 
-def task_files(task_name: str, splits: Iterable[str] | None = None) -> list[str]:
-    """Return all places in a data folder where the splits of a task (default: all) may be found."""
-    sources = TASKS[task_name].sources
-    wanted = [sources[split] for split in (sources if splits is None else splits) if split in sources]
-    return [file for source in wanted for files in source.alternatives for file in files]
+def task_files(task_name: str) -> list[str]:
+    """Return all places in a data folder where the splits of a task may be found."""
+    return [file for source in TASKS[task_name].sources.values() for files in source.alternatives for file in files]
 
 
 def holds(folder: str | Path, task_name: str) -> bool:

@@ -67,14 +67,10 @@ class RegularisedLoss(Technique):
     def _log_sizes(self, task_loss: float, term: float) -> None:
         logger.info("%s: first task loss %.6g, first regulariser %.3g", self.name, task_loss, term)
         if abs(self.weight * term) < torch.finfo(torch.float32).eps * abs(task_loss):
-            logger.warning(
-                "%s: the regulariser (%.1e, weight %g) is below the float32 resolution of the loss (%.3g): it is "
-                "numerically empty",
-                self.name,
-                term,
-                self.weight,
-                task_loss,
+            message = (
+                "%s: the regulariser (%.1e, weight %g) is numerically empty: below the resolution of the loss (%.3g)"
             )
+            logger.warning(message, self.name, term, self.weight, task_loss)
 
     def state_dict(self):
         return {"mean": float(self.mean), "forwards": self.forward_count}

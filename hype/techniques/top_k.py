@@ -14,13 +14,7 @@ class TopKTuning(Technique):
 
     name = "Top-K Tuning"
     flags = (
-        Flag(
-            "top_k_layers",
-            int | None,
-            None,
-            "Top-K Tuning: train the k highest layers and the head, freeze the rest.",
-            low=0,
-        ),
+        Flag("top_k_layers", int | None, None, "Top-K Tuning: train the k highest layers and the head only.", low=0),
     )
     order = -1  # the others only look at the parameters that are trained
 

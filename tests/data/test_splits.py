@@ -33,7 +33,7 @@ def test_a_glue_folder_becomes_splits(rte_folder):
     }
     assert loaded.splits["validation"][1]["sentence1"] == 'He said "no".'
     assert loaded.splits["test"].column_names == ["sentence1", "sentence2", "idx"]
-    assert (loaded.task, loaded.source, loaded.is_sample) == (TASKS["rte"], "folder", False)
+    assert (loaded.task, loaded.source, loaded.sample_text) == (TASKS["rte"], "folder", None)
     assert loaded.row_counts == {"train": 2, "validation": 2, "test": 2}
     assert "validation: a subset, 2 rows of officially 277; a score on them is not a GLUE score" in loaded.notes
 
@@ -55,7 +55,6 @@ def test_glue_dir_stands_in_for_data_dir(rte_folder, monkeypatch):
 def test_a_sample_says_so_instead_of_naming_row_counts(rte_folder):
     write(rte_folder, {"SAMPLE": "Sentences written for this project.\n"})
     loaded = load(rte_folder)
-    assert loaded.is_sample
     assert loaded.sample_text == "Sentences written for this project."
     assert not any("subset" in note for note in loaded.notes)
 
@@ -170,7 +169,7 @@ class TestSample:
     def test_every_split_of_every_task_is_read(self, task):
         loaded = load(SAMPLE, TASKS[task].sources, task)
         assert list(loaded.splits) == list(TASKS[task].sources)
-        assert loaded.is_sample
+        assert loaded.sample_text
         for split, dataset in loaded.splits.items():
             assert len(dataset) >= 10
             if not split.startswith("test") and not TASKS[task].is_regression:
