@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from scipy.stats import gmean
 from torch.utils.data import DataLoader
-from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from hype.benchmark import sides
@@ -127,17 +126,13 @@ def evaluation(settings: Settings) -> Found:
         theirs.eval_dataset = theirs.eval_dataset.select(np.argsort(-lengths, kind="stable")[rows])
         for trainer in (ours, theirs):
             trainer.compute_metrics = lambda output: {}  # both gather predictions
-        turns = {"run_glue.py": theirs, "ours": ours}
-        raw[task] = seconds = take_turns(
-            {name: evaluation_side(side) for name, side in turns.items()}, settings.repeats
-        )
+        turns = {
+            "run_glue.py": lambda repeat, trainer=theirs: timed(settings.device, trainer.evaluate),
+            "ours": lambda repeat, trainer=ours: timed(settings.device, trainer.evaluate),
+        }
+        raw[task] = seconds = take_turns(turns, settings.repeats)
         found.append(ratios(seconds["run_glue.py"], seconds["ours"]))
     return speeds("examples/s", found, 2.5), raw
-
-
-def evaluation_side(trainer: Trainer):
-    """Make a side that evaluates."""
-    return lambda repeat: timed(trainer.args.device, trainer.evaluate)
 
 
 def speeds(name: str, found: list[list[float]], at_least: float) -> list[dict]:
