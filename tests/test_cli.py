@@ -79,11 +79,6 @@ def test_python_m_hype_is_main_py():
     assert len(outputs) == 1 and "--model_name_or_path" in outputs.pop()
 
 
-def test_a_run_with_nothing_to_do_is_refused(argv, capsys):
-    code, line = fails(capsys, argv())
-    assert code == 2 and "--do_train" in line
-
-
 def test_a_command_may_be_corrected_after_a_refusal_in_the_same_folder(argv, capsys):
     assert main(argv("do_train", hype_type="normal", hype_top_layers=9)) == 2
     assert main(argv("do_train", hype_type="normal", hype_top_layers=1)) == 0
@@ -123,12 +118,6 @@ def test_a_folder_in_use_by_a_live_process_is_refused_with_its_holder(argv, caps
     with locked(tmp_path / "run"):
         code, line = fails(capsys, argv("do_train"))
     assert code == 6 and str(os.getpid()) in line
-
-
-def test_an_unreachable_hub_says_what_to_pass_instead(argv, capsys, monkeypatch):
-    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda: False)
-    code, line = fails(capsys, argv("do_train", model_name_or_path="bert-large-uncased"))
-    assert code == 4 and "bert-large-uncased" in line and "folder" in line
 
 
 @pytest.mark.slow

@@ -239,16 +239,11 @@ def _differences(run: dict, here: dict) -> dict[str, list]:
 def _shown(changed: dict[str, list]) -> str:
     """Describe changed settings; a changed hash tells nothing but that the content changed."""
     is_hash = re.compile(r"[0-9a-f]{64}").fullmatch
-    texts = [
-        f"the content of {key} changed" if is_hash(str(old)) and is_hash(str(new))
-        else f"{key}: {_value(old)} -> {_value(new)}"
-        for key, (old, new) in list(changed.items())[:5]
-    ]  # fmt: skip
+    texts = []
+    for key, values in list(changed.items())[:5]:
+        old, new = ("default" if value is None else str(value) for value in values)
+        texts.append(f"the content of {key} changed" if is_hash(old) and is_hash(new) else f"{key}: {old} -> {new}")
     return "; ".join(texts)
-
-
-def _value(value) -> str:
-    return "default" if value is None else str(value)
 
 
 def _named_checkpoint(folder: Path, resume: str, newest: Path | None) -> Path:
@@ -258,7 +253,7 @@ def _named_checkpoint(folder: Path, resume: str, newest: Path | None) -> Path:
     if not is_complete(checkpoint):
         raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
     if checkpoint.resolve().parent != folder.resolve():
-        _refuse_foreign_checkpoints(folder)
+        _require_own(folder)
     return checkpoint
 
 
@@ -347,24 +342,11 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def _is_own(folder: Path) -> bool:
-    return (folder / RECORD).exists() or any(folder.glob(f"checkpoint-*/{MARKER}"))
-
-
 def _require_own(folder: Path) -> None:
-    """Refuse a folder in which a run would overwrite files of another program."""
-    _refuse_foreign_checkpoints(folder)
-    found = sorted(path.name for pattern in OWN_FILES for path in folder.glob(pattern))
-    if found and not _is_own(folder):
-        raise InputError(
-            f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}), which "
-            "the run would overwrite: choose another folder"
-        )
-
-
-def _refuse_foreign_checkpoints(folder: Path) -> None:
-    # --save_total_limit would remove them, one by one, as the run's own.
-    found = [] if _is_own(folder) else sorted(path.name for path in folder.glob("checkpoint-*"))
+    """Refuse a folder in which a run would overwrite or, by --save_total_limit, remove files of another program."""
+    if (folder / RECORD).exists() or any(folder.glob(f"checkpoint-*/{MARKER}")):
+        return
+    found = sorted(path.name for pattern in ("checkpoint-*", *OWN_FILES) for path in folder.glob(pattern))
     if found:
         raise InputError(
             f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}): move them "

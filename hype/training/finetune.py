@@ -1,6 +1,5 @@
 """One run: arguments in, record out. Loads data and model, trains, evaluates, predicts, and writes what came out."""
 
-import json
 import logging
 import time
 from contextlib import ExitStack, nullcontext
@@ -11,7 +10,7 @@ import datasets
 import numpy as np
 import transformers
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PretrainedConfig, default_data_collator, set_seed
+from transformers import DataCollatorWithPadding, PretrainedConfig, TrainerState, default_data_collator, set_seed
 
 from hype.data.labels import checkpoint_labels, convert_label_ids
 from hype.data.splits import Splits, load_splits
@@ -212,8 +211,8 @@ def _train(trainer: HyPeTrainer, checkpoint: Path | None, splits: Splits, record
     if splits.low_resource_indices is not None and trainer.is_world_process_zero():
         write_json(folder / "low_resource_indices.json", splits.low_resource_indices)
     if checkpoint is not None:  # which rotation may remove meanwhile
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        record["timings"]["first_step"] = state["global_step"]
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        record["timings"]["first_step"] = state.global_step
     result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     if checkpoint is not None:
         result.metrics.pop("train_loss")  # Trainer does not know the losses before the checkpoint

@@ -11,6 +11,7 @@ from hype.training.trainer import HyPeTrainer
 CONTRADICTIONS = [
     ({"hype_type": "normal", "hype_top_layers": "-1"}, "hype_top_layers"),
     ({"task_name": "ax"}, "has no train data"),
+    ({"do_train": "false"}, "--do_train, --do_eval or --do_predict"),
     ({"task_name": None, "validation_file": "x.csv"}, "--train_file"),
     ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
     ({"task_name": "stsb", "label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: stsb has scores"),
@@ -27,7 +28,7 @@ def test_flags_that_contradict_each_other_or_the_data_are_refused(argv, capsys, 
     monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
     for place in ("hub", "training.finetune"):
         monkeypatch.setattr(f"hype.{place}.hub_is_reachable", lambda: False)
-    assert main(argv("do_train", **flags)) == (4 if flags.keys() & set(UNREACHABLE) else 2)
+    assert main(argv(**{"do_train": "true", **flags})) == (4 if flags.keys() & set(UNREACHABLE) else 2)
     line = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert line.startswith("error: ") and part in line
 
