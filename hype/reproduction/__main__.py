@@ -250,7 +250,7 @@ def _run(options: argparse.Namespace, sections: list) -> int:
 
 def _run_once(options: argparse.Namespace, sections: list) -> int:
     # Imported here: the other actions do without torch.
-    from hype.reproduction.executors import Outcome, drive, line_of, on_ray, sequential
+    from hype.reproduction.executors import Outcome, Progress, drive, line_of, on_ray, sequential
     from hype.reproduction.sections import runs_of
     from hype.reproduction.status import FINISHED, PUBLISHED, read_published, state_of
 
@@ -260,12 +260,12 @@ def _run_once(options: argparse.Namespace, sections: list) -> int:
     wanted.sort(key=lambda pair: (pair[1].status != "interrupted", pair[0].seed))
     specs = [spec for spec, _ in wanted]
 
-    def start(progress):
-        if options.executor == "ray":
-            return on_ray(specs, options.retry_failed, published, progress, options.cpus_per_run, options.gpus_per_run)
-        return sequential(specs, options.retry_failed, published, progress)
-
-    ended = drive(options.experiment, specs, start)
+    progress = Progress(options.experiment, len(specs))
+    if options.executor == "ray":
+        outcomes = on_ray(specs, options.retry_failed, options.cpus_per_run, options.gpus_per_run)
+    else:
+        outcomes = sequential(specs, options.retry_failed, progress)
+    ended = drive(outcomes, progress)
     states = {spec: state_of(spec, published) for spec, _ in runs}
     for spec, state in states.items():  # what had failed before and was left alone
         if state.status != FINISHED and spec not in ended:

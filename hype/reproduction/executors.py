@@ -78,26 +78,21 @@ class _Log(io.TextIOBase):
         self._file.flush()
 
 
-def execute(
-    spec: RunSpec, retry: bool = False, published: dict | None = None, on_progress: Callable[[str], None] | None = None
-) -> Outcome:
+def execute(spec: RunSpec, retry: bool = False, on_progress: Callable[[str], None] | None = None) -> Outcome:
     """Do one run, unless it is finished or, without `retry`, known to fail. Errors end the run, not the caller.
 
     Written beside the run's folder: its log and, if it fails, a file that says why.
 
     Args:
-        published: see `status.state_of`.
         on_progress: is given the text of the progress bar as it changes.
     """
-    if outcome := _known(state_of(spec, published), retry):
-        return outcome
     # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
     gc.freeze()
     try:
         with locked(spec.folder, ATTEMPT_LOCK):
-            state = state_of(spec, published)  # another driver may have been at it since
-            if outcome := _known(state, retry):
-                return outcome
+            state = state_of(spec)  # another driver may have been at it
+            if not state.is_to_do(retry):
+                return Outcome(state.status, state.error)
             # Asked before anything is logged: a driver that waits for another asks often.
             with locked(spec.folder):
                 pass
@@ -114,11 +109,6 @@ def execute(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return outcome
-
-
-def _known(state: State, retry: bool) -> Outcome | None:
-    """Return how a run that is not to be done ended, else None."""
-    return None if state.is_to_do(retry) else Outcome(state.status, state.error)
 
 
 def _attempt(spec: RunSpec, state: State) -> Outcome:
@@ -199,13 +189,13 @@ class Progress:
     """What a grid shows on stderr: which run of how many is at work, its step and time left, and where its log is."""
 
     def __init__(self, name: str, count: int):
-        self._count, self._begun = count, 0
+        self.count, self._begun = count, 0
         self._bar = tqdm(total=count, desc=name, unit="run", file=sys.stderr)
 
     def begin(self, spec: RunSpec) -> None:
         """Name a run that begins."""
         self._begun += 1
-        self._bar.write(f"[{self._begun}/{self._count}] {spec.folder.name} (log: {spec.log_path})", file=sys.stderr)
+        self._bar.write(f"[{self._begun}/{self.count}] {spec.folder.name} (log: {spec.log_path})", file=sys.stderr)
 
     def update(self, text: str) -> None:
         """Show the newest state of the run's own bar: 12/189 [00:03<00:51, 3.4it/s]."""
@@ -229,19 +219,19 @@ def line_of(spec: RunSpec, outcome: Outcome) -> str:
 
 
 def sequential(
-    specs: Iterable[RunSpec], retry: bool, published: dict | None = None, progress: Progress | None = None
+    specs: Iterable[RunSpec], retry: bool, progress: Progress | None = None
 ) -> Iterator[tuple[RunSpec, Outcome]]:
     """Do runs one after another; those that another process holds come last, as soon as they are free."""
     busy = []
     for spec in specs:
         if progress:
             progress.begin(spec)
-        outcome = execute(spec, retry, published, progress and progress.update)
+        outcome = execute(spec, retry, progress and progress.update)
         if outcome.status == LOCKED:
             busy.append(spec)
         else:
             yield spec, outcome
-    yield from _when_free(busy, lambda spec: execute(spec, False, published, progress and progress.update))
+    yield from _when_free(busy, lambda spec: execute(spec, False, progress and progress.update))
 
 
 def _when_free(busy: list[RunSpec], attempt: Callable[[RunSpec], Outcome]) -> Iterator[tuple[RunSpec, Outcome]]:
@@ -260,12 +250,7 @@ def _when_free(busy: list[RunSpec], attempt: Callable[[RunSpec], Outcome]) -> It
 
 
 def on_ray(
-    specs: list[RunSpec],
-    retry: bool,
-    published: dict | None = None,
-    progress: Progress | None = None,
-    cpus: float = 1,
-    gpus: float | None = None,
+    specs: list[RunSpec], retry: bool, cpus: float = 1, gpus: float | None = None
 ) -> Iterator[tuple[RunSpec, Outcome]]:
     """Do runs on the cluster at RAY_ADDRESS, or on one started here and ended with this process; one task each.
 
@@ -294,7 +279,7 @@ def on_ray(
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
         with as_input_error(f"--cpus_per_run {cpus:g} --gpus_per_run {gpus:g}"):
             task = ray.remote(_execute_in).options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)
-        yield from _collected(ray, task, specs, retry, published)
+        yield from _collected(ray, task, specs, retry)
     finally:
         ray.shutdown()
 
@@ -309,17 +294,14 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), **passed}
 
 
-def _execute_in(directory: str, spec: RunSpec, retry: bool, published: dict | None) -> Outcome:
+def _execute_in(directory: str, spec: RunSpec, retry: bool) -> Outcome:
     """Do one run as the driver would: relative paths mean the same."""
     os.chdir(directory)
-    return execute(spec, retry, published)
+    return execute(spec, retry)
 
 
-def _collected(ray, task, specs: list[RunSpec], retry: bool, published: dict | None):
+def _collected(ray, task, specs: list[RunSpec], retry: bool):
     directory = str(Path.cwd())
-
-    def line(spec: RunSpec) -> dict:
-        return {spec.key: published[spec.key]} if published and spec.key in published else {}
 
     def result(reference) -> Outcome:
         try:
@@ -327,7 +309,7 @@ def _collected(ray, task, specs: list[RunSpec], retry: bool, published: dict | N
         except ray.exceptions.RayError as error:
             return Outcome(FAILED, f"Ray: {str(error).strip().splitlines()[0]}")
 
-    running = {task.remote(directory, spec, retry, line(spec)): spec for spec in specs}
+    running = {task.remote(directory, spec, retry): spec for spec in specs}
     busy = []
     while running:
         (reference,), _ = ray.wait(list(running))
@@ -336,23 +318,23 @@ def _collected(ray, task, specs: list[RunSpec], retry: bool, published: dict | N
             busy.append(spec)
         else:
             yield spec, outcome
-    yield from _when_free(busy, lambda spec: result(task.remote(directory, spec, False, line(spec))))
+    yield from _when_free(busy, lambda spec: result(task.remote(directory, spec, False)))
 
 
-def drive(name: str, specs: list[RunSpec], start: Callable[[Progress], Iterator[tuple[RunSpec, Outcome]]]):
+def drive(outcomes: Iterable[tuple[RunSpec, Outcome]], progress: Progress) -> dict[RunSpec, Outcome]:
     """Follow runs as they end; return how each ended.
 
     Raises:
         EnvironmentFault: a run met one, so that the next would, too. What is running on Ray is ended.
     """
-    ended, progress = {}, Progress(name, len(specs))
+    ended = {}
     try:
-        for spec, outcome in start(progress):
+        for spec, outcome in outcomes:
             ended[spec] = outcome
             progress.end(spec, outcome)
             if outcome.is_environment:
                 raise EnvironmentFault(
-                    f"{name} stopped at run {len(ended)} of {len(specs)}, {spec.folder.name}: "
+                    f"stopped at run {len(ended)} of {progress.count}, {spec.folder.name}: "
                     f"{outcome.error.partition(': ')[2]}; the same command continues"
                 )
     finally:

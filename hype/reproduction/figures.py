@@ -11,7 +11,7 @@ from hype.analysis.layer_plot import LAYER_LABELS, layer_plot
 from hype.drawing import INK, LINES, STYLE, Figure, finished, look_of, seeds_text
 from hype.reproduction.experiments import CONTROL, written
 from hype.reproduction.sections import Section
-from hype.reproduction.statistics import PAIR, Effect, estimate, paired, selected, summarised
+from hype.reproduction.statistics import GRID_POINT, PAIR, Effect, estimate, paired, selected, summarised
 
 PAPERS_RANGE = (1e-5, 1e-4)
 DROPOUT_LABEL, NOISE_LABEL, SEED_LABEL = "leaving dropout out", "then adding HyPe-N of 1e-5", "another seed"
@@ -139,8 +139,7 @@ def _draw_doses(axes, pairs: pd.DataFrame, column: str, factor: float) -> None:
 def seeds_figures(section: Section, title: str, note: str) -> list[Figure]:
     """Draw, per model, each selected run by method and task, beside mean and interval; runs of one seed are joined."""
     best = selected(summarised(section.runs)) if len(section.runs) else section.runs
-    keys = ["model", "data", "task", "method", "variant", "learning_rate"]
-    runs = section.runs.merge(best[keys]) if len(best) else section.runs
+    runs = section.runs.merge(best[GRID_POINT]) if len(best) else section.runs
     return [
         _seeds_figure(section, runs[runs["model"] == model], model, title, note)
         for model in section.models

@@ -19,6 +19,7 @@ from hype.reproduction.experiments import CONTROL, VANILLA, Question, Study, wri
 from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import (
     ALL_TASKS,
+    GRID_POINT,
     Effect,
     another_seed,
     effects_of,
@@ -186,10 +187,9 @@ def grid_table(section: Section) -> Table:
     summary = summarised(section.runs)
     best = set(selected(summary).index)
     rows = []
-    keys = ["model", "data", "task", "method", "variant", "learning_rate"]
-    by_point = {names: group for names, group in section.runs.groupby(keys, sort=False)}
+    by_point = {names: group for names, group in section.runs.groupby(GRID_POINT, sort=False)}
     for place, row in summary.iterrows():
-        group = by_point[tuple(row[keys])]
+        group = by_point[tuple(row[GRID_POINT])]
         scored = group[group["score"].notna()].sort_values("seed")
         seeds = ", ".join(f"{run.seed}: {run.score:.2f}" for run in scored.itertuples())
         sd = "" if np.isnan(row["sd"]) else f" ± {row['sd']:.2f}"

@@ -289,17 +289,31 @@ def expand(
     specs = []
     for model, task, method in itertools.product(models, tasks, methods):
         full = tuple(sorted((*experiment.learning_rates, *model.more_learning_rates)))
-        rates = overrides.learning_rates_of(task) or full
-        seeds = overrides.seeds or experiment.seeds
-        for point, rate, seed in itertools.product(points_of(method, overrides.variants), rates, seeds):
-            flags = _flags(experiment, overrides, model, task, method, point)
-            flags |= {"learning_rate": rate, "seed": seed, "save_model": keep_models or bool(experiment.targets)}
-            name = _folder_name(flags, method.flags | point, overrides)
-            flags["output_dir"] = str(folder / "runs" / name)
+        runs = list(itertools.product(overrides.learning_rates_of(task) or full, overrides.seeds or experiment.seeds))
+        for point in points_of(method, overrides.variants):
+            shared = _flags(experiment, overrides, model, task, method, point)
+            shared["save_model"] = keep_models or bool(experiment.targets)
+            content = _identity(shared, overrides.known)
+            told = {name: shared[name] for name in sorted(method.flags | point)}
             names = (overrides.model_label(model.name), task, method.name, variant_text(point))
-            analysis = _analysis(experiment, overrides, task, folder / "analyses" / name)
-            argv, run_folder = _argv(flags), folder / "runs" / name
-            specs.append(RunSpec(*names, rate, seed, _data_text(flags), argv, run_folder, keep_models, analysis))
+            for rate, seed in runs:
+                own = {"learning_rate": rate, "seed": seed}
+                end = run_id(content | {name: value for name, value in own.items() if value != DEFAULTS[name]})
+                name = _folder_name(task, told | {"lr": rate, "seed": seed}, end)
+                flags = shared | own | {"output_dir": str(folder / "runs" / name)}
+                analysis = _analysis(experiment, overrides, task, folder / "analyses" / name)
+                specs.append(
+                    RunSpec(
+                        *names,
+                        rate,
+                        seed,
+                        _data_text(flags),
+                        _argv(flags),
+                        folder / "runs" / name,
+                        keep_models,
+                        analysis,
+                    )
+                )
     return specs
 
 
@@ -336,46 +350,30 @@ def _data_text(flags: dict) -> str:
     return "all" if limit is None else f"first {limit:,}"
 
 
-def _folder_name(flags: dict, method_flags: dict, overrides: Overrides) -> str:
+def _folder_name(task: str, told: dict, end: str) -> str:
     """Name a run's folder for people (a whitelist of characters), and by the run_id that its record will have."""
-    of_run = {"seed": flags["seed"], "learning_rate": flags["learning_rate"]}
-    shared = tuple((name, _text_of(value)) for name, value in flags.items() if name not in of_run)
-    content = _shared_identity(shared, overrides)
-    content = content | {name: value for name, value in of_run.items() if value != DEFAULTS[name]}
-    # Sorted: two experiments may order the flags of one run differently.
-    told = {name: flags[name] for name in sorted(method_flags)}
-    told |= {"lr": flags["learning_rate"], "seed": flags["seed"]}
-    slug = "-".join([flags["task_name"], *(f"{name}_{_text_of(value)}" for name, value in told.items())])
-    return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{run_id(content)}"
+    slug = "-".join([task, *(f"{name}_{_text_of(value)}" for name, value in told.items())])
+    return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{end}"
 
 
-def _shared_identity(flags: tuple[tuple[str, str], ...], overrides: Overrides) -> dict:
-    """Return the identity of runs without seed and learning rate, in which the runs of a grid point differ.
-
-    Parsing takes milliseconds, and table 16 has 2,496 runs.
-    """
-    arguments = _parsed(flags)
-    hashes = _model_hashes(arguments, overrides.known) | _data_hashes(arguments, overrides.known)
-    on_gpus = {name: value.lower() == "true" for name, value in flags if name in GPU_FLAGS}
-    return _identity(flags, tuple(sorted(hashes.items()))) | on_gpus
-
-
-@cache
-def _parsed(flags: tuple[tuple[str, str], ...]):
-    argv = [text for name, value in flags if name not in GPU_FLAGS for text in (f"--{name}", value)]
-    return parse([*argv, "--output_dir", "unset"])
+def _identity(flags: dict, known: Known | None) -> dict:
+    """Return the identity of a grid point's runs, without the seed and learning rate in which they differ."""
+    argv = _argv({name: value for name, value in flags.items() if name not in GPU_FLAGS})
+    arguments = parse([*argv, "--output_dir", "unset"])
+    splits = ["train", "validation", "validation_mismatched"]
+    splits += ["test", "test_mismatched"] if arguments.training.do_predict else []
+    data = _hashes_of_splits(arguments.data, splits, known)
+    hashes = {f"data.{split}": digest for split, digest in data.items()}
+    hashes |= _model_hashes(arguments.model.model_name_or_path, known)
+    on_gpus = {name: _text_of(flags[name]) == "true" for name in GPU_FLAGS if name in flags}
+    return identity(arguments, hashes) | on_gpus
 
 
-@cache
-def _identity(flags: tuple[tuple[str, str], ...], hashes: tuple[tuple[str, str], ...]) -> dict:
-    return identity(_parsed(flags), dict(hashes))
-
-
-def _model_hashes(arguments, known: Known | None) -> dict[str, str]:
+def _model_hashes(name: str, known: Known | None) -> dict[str, str]:
     if known is None:
-        return _hashes_of_model(arguments.model.model_name_or_path)
+        return _hashes_of_model(name)
     expected = {"model": known.model.model, "tokenizer": known.model.tokenizer}
-    path = Path(arguments.model.model_name_or_path).expanduser()
+    path = Path(name).expanduser()
     return known.check(str(path), expected, _hashes_of_model(str(path)) if path.is_dir() else {})
 
 
@@ -395,15 +393,8 @@ def data_name(data: DataArguments) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _data_hashes(arguments, known: Known | None) -> dict[str, str]:
-    """Return the hash of each split that a run reads."""
-    splits = ["train", "validation", "validation_mismatched"]
-    splits += ["test", "test_mismatched"] if arguments.training.do_predict else []
-    found = _hashes_of_splits(arguments.data, splits, known)
-    return {f"data.{split}": digest for split, digest in found.items()}
-
-
 def _hashes_of_splits(data: DataArguments, splits: list[str], known: Known | None) -> dict[str, str]:
+    """Return the hash of each of these splits that a task has; a study's, whether its data are at hand or not."""
     is_here = data.data_dir is not None and Path(data.data_dir).is_dir()
     if known is None:
         return _read_hashes(json.dumps(asdict(data)), tuple(splits)) if is_here else dict.fromkeys(splits[:2], HUB)

@@ -14,7 +14,7 @@ from hype.errors import InputError
 from hype.packaged import packaged_model
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, Study, StudySection, load, written
 from hype.reproduction.runs import Known, Overrides, RunSpec, expand, overrides_text
-from hype.reproduction.statistics import best_rates, selected, summarised
+from hype.reproduction.statistics import GRID_POINT, best_rates, selected, summarised
 from hype.reproduction.status import FINISHED, MISSING, State, state_of
 
 # Where a study is to be shown, not run, these stand for its data: a report names no machine.
@@ -111,7 +111,7 @@ class Section:
                 parts.append(part.assign(analysis=spec.analysis.name, score=100 * part["score"]))
         if not parts:
             return pd.DataFrame()
-        best = selected(summarised(self.runs))[["model", "data", "task", "method", "variant", "learning_rate"]]
+        best = selected(summarised(self.runs))[GRID_POINT]
         return pd.concat(parts, ignore_index=True).merge(best)
 
 

@@ -267,12 +267,8 @@ def test_progress_names_the_run_its_step_and_its_log(tmp_path, model, capsys):
             seen.append(text)
             super().update(text)
 
-    monkeypatch_progress = executors.Progress
-    executors.Progress = Seen
-    try:
-        drive("table_8", [spec], lambda progress: sequential([spec], False, None, progress))
-    finally:
-        executors.Progress = monkeypatch_progress
+    progress = Seen("table_8", 1)
+    drive(sequential([spec], False, progress), progress)
     error = capsys.readouterr().err
     assert f"[1/1] {spec.folder.name} (log: {spec.log_path})" in error
     assert any("/3 [" in text for text in seen), "48 examples are 3 steps"

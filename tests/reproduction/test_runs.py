@@ -139,7 +139,7 @@ def one_of(model, **changes) -> RunSpec:
 
 
 def forget() -> None:
-    for read in (runs._hashes_of_model, runs._read_hashes, runs._parsed, runs._identity):
+    for read in (runs._hashes_of_model, runs._read_hashes):
         read.cache_clear()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hype.data.arguments import DataArguments
 from hype.data.splits import load_splits
-from hype.reproduction import executors, sections
+from hype.reproduction import sections
 from hype.reproduction.__main__ import main
 from hype.reproduction.experiments import (
     CONTROL,
@@ -197,10 +197,3 @@ def test_a_question_is_answered_by_its_interval(gain, verdict):
     study = replace(load_study("minilm"), questions=QUESTIONS)
     ((question, answer),) = answers(study, [made])
     assert question == "Does it help?" and answer.startswith(verdict) and "90 % interval" in answer
-
-
-def test_a_finished_run_is_not_done_again(tmp_path, monkeypatch):
-    options = line_of(tmp_path, "first", "--data_dir", str(SAMPLE), "--run")
-    assert main(options) == 0
-    monkeypatch.setattr(executors, "finetune", lambda arguments: pytest.fail("run again"))
-    assert main(options) == 0
