@@ -19,6 +19,7 @@ SETTINGS = (
     "max_analysis_samples",
 )  # fmt: skip
 PLACES = ("data_dir", "nli_dir", "adv_file")
+OF_EACH_RUN = {"seed", "learning_rate", "output_dir", "task_name", "model_name_or_path", "data_dir", "save_model"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -183,9 +184,7 @@ def _run_flags(argv: list[str]) -> dict[str, str]:
             raise InputError(f"{text}: a value without a flag before it")
         else:
             flags[name], name = text, None
-    own = {"seed", "learning_rate", "output_dir", "task_name", "model_name_or_path", "data_dir", "save_model"} & {
-        *flags
-    }
+    own = OF_EACH_RUN & set(flags)
     if own:
         raise InputError(f"-- --{min(own)}: each run has its own; see --help for what changes it")
     return flags
