@@ -1,6 +1,8 @@
 """README.md and docs/ say what the code and the records say."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +39,27 @@ def test_the_numbers_of_the_verdict_are_those_of_the_study():
     ).stdout
     numbers = re.findall(r"[+-]\d+\.\d+|\d+\.\d+ %|n \d+|\d+ of \d+", verdict)
     assert len(numbers) > 8 and [number for number in numbers if number not in shown] == []
+
+
+@pytest.mark.slow
+def test_its_commands_for_a_task_and_own_files_run(tiny_folder, tmp_path):
+    """In a folder with the project's files, where the names of models and data lead to tiny ones."""
+    for path in ROOT.iterdir():
+        if path.name not in ("outputs", ".venv"):
+            (tmp_path / path.name).symlink_to(path)
+    for name in ("roberta-large", "roberta-base"):
+        shutil.copytree(tiny_folder, tmp_path / name)
+    shutil.copytree(ROOT / "examples" / "sample_glue", tmp_path / "path" / "to" / "glue_data")
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text("sentence1,label\n" + "a good one,yes\na bad one,no\n" * 4)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    section = README.partition("## Fine-tune on your task")[2].partition("\n## ")[0]
+    commands = "\n".join(re.findall(r"```\n(.*?)```", section, re.DOTALL)).replace("42 43 44", "42")
+    variables = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "EPOCH": "1", "HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(
+        ["bash", "-e", "-c", commands], cwd=tmp_path, env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "HyPe-N 1e-05" in result.stdout and (tmp_path / "outputs" / "mine" / "run.json").is_file()
