@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hype.errors import InputError, run_command
+from hype.errors import EnvironmentFault, InputError, run_command
 from hype.flags import LineParser
 from hype.text_tables import aligned
 from hype.training.record import RECORD, read_record
@@ -156,7 +156,10 @@ def draw(records: dict[Path, dict], path: Path) -> None:
             left.set(title=f"{task}: scores of single runs, mean, 95 % t interval", xlabel="dev score x 100")
             right.set(title=f"{task}: training loss", xlabel="step")
         caption = f"{len(records)} runs of {', '.join(tasks)}: scores and training losses by method."
-        write_text(path, finished("compare", canvas, caption, "").standalone)
+        try:
+            write_text(path, finished("compare", canvas, caption, "").standalone)
+        except OSError as error:
+            raise EnvironmentFault(f"--plot {path}: {error.strerror}; name a file in a folder you can write") from error
 
 
 def _losses(folder: Path) -> tuple[list[int], list[float]]:
