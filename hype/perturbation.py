@@ -312,8 +312,8 @@ def _refuse_vanishing_noise(layers: list[nn.Module], eps: float) -> None:
         effect = f"hype_eps {eps:g}: the weights are {dtype}, whose resolution of {resolution:.1g} around 1 rounds"
         if resolution > 10 * eps:
             raise ValueError(
-                f"{effect} most of the noise away: load the model with dtype=torch.float32 (and autocast if need be), "
-                "raise hype_eps, or pass allow_vanishing_noise=True"
+                f"{effect} most of the noise away: load the model in float32 (and use autocast if need be), raise "
+                "hype_eps, or set allow_vanishing_noise"
             )
         if resolution > eps / 4:
             logger.warning("%s part of the noise away: hype.measure_noise tells how much", effect)

@@ -267,7 +267,7 @@ def test_a_wrong_value_is_refused_and_nothing_attached(options, message):
 @pytest.mark.parametrize(("dtype", "eps"), [(torch.bfloat16, 1e-5), (torch.bfloat16, 5e-4), (torch.float16, 1e-5)])
 def test_half_precision_weights_that_round_the_noise_away_are_refused(dtype, eps):
     model, name = tiny_model("bert").to(dtype), str(dtype).removeprefix("torch.")
-    with pytest.raises(ValueError, match=rf"hype_eps {eps:g}.*{name}.*allow_vanishing_noise=True"):
+    with pytest.raises(ValueError, match=rf"hype_eps {eps:g}.*{name}.*allow_vanishing_noise"):
         HyPe(model, hype_eps=eps)
     assert hooks_of(model) == []
     with HyPe(model, hype_eps=eps, allow_vanishing_noise=True):

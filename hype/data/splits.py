@@ -108,7 +108,10 @@ def low_resource_indices(row_count: int) -> list[int]:
         InputError: there are fewer.
     """
     if row_count < LOW_RESOURCE_SIZE:
-        raise InputError(f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}")
+        raise InputError(
+            f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}: leave the flag out to "
+            "train on all of them"
+        )
     return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE))
 
 

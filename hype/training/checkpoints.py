@@ -164,9 +164,11 @@ def decide_resume(
         # A run that ended before its first checkpoint (a flag was wrong) leaves nothing that could be mixed up.
         is_nothing_left = newest is None and not is_finished
         if changed and not allow_changed and not is_nothing_left:
+            is_resumable = resume or not is_finished
             raise InputError(
                 f"--output_dir {folder} holds another run ({_shown(changed)}): choose another folder, or pass "
-                "--overwrite_output_dir to start again, --allow_changed to resume with the new settings"
+                "--overwrite_output_dir to start again"
+                + (", --allow_changed to resume with the new settings" if is_resumable else "")
             )
         if is_finished and not changed:
             require_weights(folder, record)

@@ -113,7 +113,7 @@ def test_the_low_resource_subset_never_changes(tmp_path):
 
 
 def test_too_little_data_for_the_low_resource_subset_is_refused(rte_folder):
-    with pytest.raises(InputError, match="--low_resource draws 1000 training examples; there are 2"):
+    with pytest.raises(InputError, match="--low_resource draws 1000 training examples; there are 2: leave"):
         load(rte_folder, ["train"], low_resource=True)
 
 

@@ -108,6 +108,9 @@ def test_a_finished_run_is_not_made_another_one(tmp_path):
         folder = folder_of(tmp_path / name, OTHER, steps, status="finished")
         with pytest.raises(InputError, match=r"holds a finished run.*seed: 2 -> 1.*--overwrite_output_dir"):
             decided(folder, allow_changed=True)
+        with pytest.raises(InputError, match=r"holds another run.*seed: 2 -> 1.*--overwrite_output_dir") as refusal:
+            decided(folder)
+        assert "--allow_changed" not in str(refusal.value)  # that does not resume a finished run
         assert decided(folder, OTHER).finished
 
 
