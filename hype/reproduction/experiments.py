@@ -118,7 +118,7 @@ def load(name: str) -> Experiment:
         InputError: there is none of that name.
     """
     if name not in NAMES:
-        raise InputError(f"{name}: no such experiment or study; give one of {', '.join((*NAMES, *STUDIES))}")
+        raise InputError(f"{name}: no such experiment; give one of {', '.join((*NAMES, *STUDIES))}")
     defaults, content = _read("experiments", "defaults"), _read("experiments", name)
     if "runs_of" in content:
         content = _read("experiments", content.pop("runs_of")) | content
