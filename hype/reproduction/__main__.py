@@ -140,8 +140,6 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
         except OSError as error:
             raise InputError(f"--results_dir {place}: {error.strerror}; name a folder that you can read") from None
     published = read_published(_results_dir(options) / PUBLISHED)
-    if study and not published:
-        print(f"note: no published runs in {_results_dir(options)} (of the current folder)", file=sys.stderr)
     if study is None:
         if options.sections:
             raise InputError("--sections: only a study has sections")
