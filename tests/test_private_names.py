@@ -66,7 +66,7 @@ def is_foreign(kind: type) -> bool:
 
 
 def overridden_names() -> set[str]:
-    """Collect the private methods of the packages' classes that classes of ours replace."""
+    """Collect the private methods of the packages' classes that classes of the project override."""
     modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(hype.__path__, "hype.")]
     kinds = {k for m in modules for k in vars(m).values() if isinstance(k, type) and k.__module__.startswith("hype")}
     return {

@@ -199,7 +199,7 @@ def provenance(record: dict) -> dict:
 
 
 def describe_data(splits: Splits) -> dict:
-    """Describe the data of a run: where it was read, its content's hashes, its size, what must be said of it."""
+    """Describe the data of a run: where it was read, its content's hashes, its size, and notes on it."""
     return {
         "source": splits.source,
         "fingerprint": splits.fingerprint,

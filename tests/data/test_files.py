@@ -1,4 +1,4 @@
-"""Own files: which columns are texts, classes or scores, what is said of them, and what is refused."""
+"""Own files: which columns are texts, classes or scores, the notes on them, and what is refused."""
 
 import json
 

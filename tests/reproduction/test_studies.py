@@ -177,7 +177,7 @@ def test_every_published_run_of_a_study_belongs_to_a_section():
     wanted = {spec.key for section in found for spec in section.specs}
     assert lines and set(lines) <= wanted
     runs = all_runs(found)
-    assert runs["key"].is_unique and runs["score"].notna().sum() == len(lines) - 2, "but for the two of table 7"
+    assert runs["key"].is_unique and runs["score"].notna().sum() == len(lines) - 2, "all except the two of table 7"
 
 
 @pytest.mark.parametrize(
