@@ -1,4 +1,4 @@
-"""No tensor of the project is left on the CPU: a training step on the `meta` device, where a mixture of devices is refused."""
+"""No tensor is left on the CPU: a training step on the `meta` device, where a mixture of devices is refused."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Does runs, one after another in this process or on a Ray cluster; each leaves a record or the reason of its failure."""
+"""Does runs, one after another in this process or on a Ray cluster; each leaves a record or why it failed."""
 
 import contextlib
 import gc
