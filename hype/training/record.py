@@ -26,7 +26,7 @@ FIELDS = (
     "majority_score", "remarks", "predictions", "submissions", "noise", "techniques", "changed", "resumed_from",
     "error",
 )  # fmt: skip
-STATUSES = ("running", "interrupted", "finished", "failed", "diverged")
+# `status` is running, interrupted, finished, failed or diverged.
 
 # Spellings of one setting: the released flag, and the flag of transformers that it is turned into.
 ALIASES = {"warmup_ratio": "warmup_steps", "group_by_length": "train_sampling_strategy"}
