@@ -222,31 +222,23 @@ def sequential(
     specs: Iterable[RunSpec], retry: bool, progress: Progress | None = None
 ) -> Iterator[tuple[RunSpec, Outcome]]:
     """Do runs one after another; those that another process holds come last, as soon as they are free."""
-    busy = []
+    held = []
     for spec in specs:
         if progress:
             progress.begin(spec)
         outcome = execute(spec, retry, progress and progress.update)
         if outcome.status == LOCKED:
-            busy.append(spec)
+            held.append(spec)
         else:
             yield spec, outcome
-    yield from _when_free(busy, lambda spec: execute(spec, False, progress and progress.update))
-
-
-def _when_free(busy: list[RunSpec], attempt: Callable[[RunSpec], Outcome]) -> Iterator[tuple[RunSpec, Outcome]]:
-    """Wait for runs that other processes hold: take over what they leave, report what they finish."""
-    while busy:
-        held = []
-        for spec in busy:
-            outcome = attempt(spec)
-            if outcome.status == LOCKED:
-                held.append(spec)
-            else:
-                yield spec, outcome
-        if held:
+    while held:  # what the other process leaves is taken over, what it finishes is reported
+        spec = held.pop(0)
+        outcome = execute(spec, False, progress and progress.update)
+        if outcome.status == LOCKED:
+            held.append(spec)
             time.sleep(POLL_S)
-        busy = held
+        else:
+            yield spec, outcome
 
 
 def on_ray(
@@ -279,7 +271,20 @@ def on_ray(
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
         with as_input_error(f"--cpus_per_run {cpus:g} --gpus_per_run {gpus:g}"):
             task = ray.remote(_execute_in).options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)
-        yield from _collected(ray, task, specs, retry)
+        directory = str(Path.cwd())
+        running = {task.remote(directory, spec, retry): spec for spec in specs}
+        while running:
+            (reference,), _ = ray.wait(list(running))
+            spec = running.pop(reference)
+            try:
+                outcome = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                outcome = Outcome(FAILED, f"Ray: {str(error).strip().splitlines()[0]}")
+            if outcome.status == LOCKED:
+                time.sleep(POLL_S)
+                running[task.remote(directory, spec, False)] = spec
+            else:
+                yield spec, outcome
     finally:
         ray.shutdown()
 
@@ -298,27 +303,6 @@ def _execute_in(directory: str, spec: RunSpec, retry: bool) -> Outcome:
     """Do one run as the driver would: relative paths mean the same."""
     os.chdir(directory)
     return execute(spec, retry)
-
-
-def _collected(ray, task, specs: list[RunSpec], retry: bool):
-    directory = str(Path.cwd())
-
-    def result(reference) -> Outcome:
-        try:
-            return ray.get(reference)
-        except ray.exceptions.RayError as error:
-            return Outcome(FAILED, f"Ray: {str(error).strip().splitlines()[0]}")
-
-    running = {task.remote(directory, spec, retry): spec for spec in specs}
-    busy = []
-    while running:
-        (reference,), _ = ray.wait(list(running))
-        spec, outcome = running.pop(reference), result(reference)
-        if outcome.status == LOCKED:
-            busy.append(spec)
-        else:
-            yield spec, outcome
-    yield from _when_free(busy, lambda spec: result(task.remote(directory, spec, False)))
 
 
 def drive(outcomes: Iterable[tuple[RunSpec, Outcome]], progress: Progress) -> dict[RunSpec, Outcome]:

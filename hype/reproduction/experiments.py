@@ -14,15 +14,10 @@ VANILLA, CONTROL = "vanilla", "vanilla, no dropout"
 
 
 def _names(kind: str) -> tuple[str, ...]:
-    found = [path.name.removesuffix(".json") for path in FOLDER.joinpath(kind).iterdir()]
-    return tuple(sorted((name for name in found if name != "defaults"), key=_place))
-
-
-def _place(name: str) -> tuple[int, str, int]:
-    """Sort tables before figures before others, and table_12 after table_2."""
-    kind, _, number = name.partition("_")
-    place = ("table", "figure").index(kind) if kind in ("table", "figure") else 2
-    return place, kind, int(number) if number.isdigit() else 0
+    """List the files of a kind: tables before figures before others, table_2 before table_12."""
+    names = [path.name.removesuffix(".json") for path in FOLDER.joinpath(kind).iterdir()]
+    names.sort(key=lambda name: (not name.startswith("table"), not name.startswith("figure"), len(name), name))
+    return tuple(name for name in names if name != "defaults")
 
 
 NAMES = _names("experiments")
@@ -31,24 +26,25 @@ STUDIES = _names("studies")
 
 @dataclass(frozen=True)
 class Model:
-    """A row's model. family: key of the settings of table 11; starts: other checkpoints, for the tasks they name."""
+    """A checkpoint. One that only some tasks start from has `tasks` and stands in the row of another model.
+
+    Attributes:
+        row: the model that tables name; unless it is said, `name`.
+        flags: of its runs. task_flags: task -> flags (table 11).
+        more_learning_rates: besides the experiment's.
+    """
 
     name: str
     checkpoint: str
-    family: str | None = None
+    row: str = ""
+    tasks: tuple[str, ...] = ()
+    flags: dict = field(default_factory=dict)
+    task_flags: dict[str, dict] = field(default_factory=dict)
     more_learning_rates: tuple[float, ...] = ()
-    starts: dict[str, dict] = field(default_factory=dict)
     note: str | None = None
 
-    @property
-    def checkpoints(self) -> dict[str, str]:
-        """Name each checkpoint: "base", and "base-mnli" for a start of its own."""
-        return {self.name: self.checkpoint} | {f"{self.name}-{s}": at["checkpoint"] for s, at in self.starts.items()}
-
-    def checkpoint_name(self, task: str) -> str:
-        """Name the checkpoint from which a task's runs start."""
-        starts = [f"{self.name}-{start}" for start, at in self.starts.items() if task in at["tasks"]]
-        return starts[0] if starts else self.name
+    def __post_init__(self):
+        object.__setattr__(self, "row", self.row or self.name)
 
 
 @dataclass(frozen=True)
@@ -65,9 +61,7 @@ class Experiment:
     """One table or figure of the paper.
 
     Attributes:
-        default_flags, flags: of every run.
-        task_flags: task -> flags.
-        family_flags: family -> task -> flags (table 11).
+        flags: task -> flags of its runs, before those of model and method.
         printed: the paper's numbers, by model (unless there is one) and method.
         analysis: what gives the printed numbers where they are not the runs' own dev scores.
         targets: trained task -> the sets that are analysed here, with the runs' models. Without: analysed elsewhere.
@@ -79,17 +73,19 @@ class Experiment:
     models: tuple[Model, ...]
     tasks: tuple[str, ...]
     methods: tuple[Method, ...]
-    default_flags: dict
-    task_flags: dict[str, dict]
-    flags: dict
-    family_flags: dict[str, dict]
+    flags: dict[str, dict]
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
+    common_notes: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    common_notes: tuple[str, ...] = ()
     printed: dict = field(default_factory=dict)
     analysis: str | None = None
     targets: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[str]:
+        """The models that its tables name."""
+        return list(dict.fromkeys(model.row for model in self.models))
 
     @property
     def is_scored_elsewhere(self) -> bool:
@@ -123,33 +119,14 @@ def load(name: str) -> Experiment:
     if "runs_of" in content:
         content = _read("experiments", content.pop("runs_of")) | content
     if "printed_in" in content:
-        content["printed"] = _read("experiments", content["printed_in"])["printed"]
-    models = tuple(Model(**entry) for entry in _looked_up(content["models"], defaults["models"]))
-    return Experiment(
-        name=name,
-        title=content["title"],
-        paper=content["paper"],
-        models=models,
-        tasks=tuple(content["tasks"]),
-        methods=tuple(Method(**entry) for entry in _looked_up(content["methods"], defaults["methods"])),
-        default_flags=defaults["flags"],
-        task_flags=defaults["task_flags"],
-        flags=content.get("flags", {}),
-        family_flags=defaults["families"],
-        learning_rates=tuple(defaults["learning_rates"]),
-        seeds=tuple(defaults["seeds"]),
-        notes=tuple(content.get("notes", ())),
-        common_notes=tuple(defaults["notes"]),
-        printed=content.get("printed", {}),
-        analysis=content.get("analysis"),
-        targets=content.get("targets", {}),
-    )
-
-
-def _looked_up(entries: list, library: list[dict]) -> list[dict]:
-    """Replace names by their definitions in the defaults."""
-    known = {entry["name"]: entry for entry in library}
-    return [known[entry] if isinstance(entry, str) else entry for entry in entries]
+        content["printed"] = _read("experiments", content.pop("printed_in"))["printed"]
+    for kind, made in (("models", Model), ("methods", Method)):
+        known = {entry["name"]: entry for entry in defaults[kind]}
+        content[kind] = tuple(made(**(known[e] if isinstance(e, str) else e)) for e in content[kind])
+    own = content.pop("flags", {})
+    flags = {task: defaults["flags"] | defaults["task_flags"].get(task, {}) | own for task in content["tasks"]}
+    shared = {key: defaults[key] for key in ("learning_rates", "seeds", "common_notes")}
+    return Experiment(name=name, flags=flags, **shared, **content)
 
 
 @cache
@@ -234,16 +211,10 @@ class Study:
 def load_study(name: str) -> Study:
     """Load one of `STUDIES`."""
     content = _read("studies", name)
-    questions = (Question(**entry | {"sections": tuple(entry["sections"])}) for entry in content["questions"])
-    return Study(
-        name=name,
-        title=content["title"],
-        summary=content["summary"],
-        models={key: StudyModel(**entry) for key, entry in content["models"].items()},
-        data=content["data"],
-        sections=tuple(StudySection(**entry) for entry in content["sections"]),
-        questions=tuple(questions),
-    )
+    content["models"] = {key: StudyModel(**entry) for key, entry in content["models"].items()}
+    content["sections"] = tuple(StudySection(**entry) for entry in content["sections"])
+    content["questions"] = tuple(Question(**entry) for entry in content["questions"])
+    return Study(name=name, **content)
 
 
 @cache

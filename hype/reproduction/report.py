@@ -212,16 +212,16 @@ def printed_tables(section: Section) -> list[Table]:
     if not experiment.printed or section.overrides.hype_eps is not None:
         return []
     tables = []
-    for model in experiment.models:
+    for model in experiment.rows:
         for trained in experiment.tasks if experiment.targets else (None,):
             tasks = experiment.targets[trained] if trained else list(experiment.tasks)
             rows = []
             for method in experiment.methods:
-                found = [experiment.printed_score(model.name, method.name, task, trained) for task in tasks]
+                found = [experiment.printed_score(model, method.name, task, trained) for task in tasks]
                 if any(found):
                     rows.append([Entry(written(method.name)), *(Entry(score or "-") for score in found)])
             if rows:
-                name = written(model.name) + (f", trained on {written(trained)}" if trained else "")
+                name = written(model) + (f", trained on {written(trained)}" if trained else "")
                 tables.append(Table(f"Printed in the paper: {name}", ["method", *map(written, tasks)], rows))
     return tables
 

@@ -16,7 +16,7 @@ from hype.data.splits import load_splits
 from hype.data.tasks import NLI_NAMES, nli_folder
 from hype.errors import InputError
 from hype.reproduction.experiments import Experiment, Method, Model, StudyModel, written
-from hype.training.arguments import ModelArguments, RunArguments, parse
+from hype.training.arguments import Arguments, ModelArguments, RunArguments, parse
 from hype.training.record import identity, model_fingerprints, run_id
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
@@ -36,28 +36,13 @@ class Known:
     model: StudyModel
     data: dict[str, dict[str, str]]
 
-    def check(self, what: str, expected: dict[str, str], found: dict[str, str]) -> dict[str, str]:
-        """Return the expected hashes.
-
-        Raises:
-            InputError: what is at hand has others.
-        """
-        for name, digest in found.items():
-            if expected.get(name) != digest:
-                raise InputError(
-                    f"{what}, {name}: not what the study was made with (sha256 {digest[:12]}, not "
-                    f"{expected.get(name, 'known')[:12]}); reproduce its experiments one by one instead"
-                )
-        return expected
-
 
 @dataclass(frozen=True)
 class Overrides:
     """What is asked for in the place of an experiment's own settings. None: as in the experiment.
 
     Attributes:
-        models: name -> a path or hub name in the place of its checkpoint, or None for its own. Names of a model's
-            other starts (base-mnli) may be given, too.
+        models: name -> a path or hub name in the place of its checkpoint, or None for its own.
         variants: grid points by their text ("hype_eps 1e-05"), of the methods that have a grid.
         learning_rates: of every task, or task -> its own.
         hype_eps: the scale of all noise.
@@ -82,55 +67,37 @@ class Overrides:
     flags: dict = field(default_factory=dict)
     known: Known | None = None
 
-    def learning_rates_of(self, task: str) -> tuple[float, ...] | None:
-        """Return the learning rates of a task's runs; None: the experiment's."""
-        rates = self.learning_rates
-        return rates.get(task) if isinstance(rates, dict) else rates
-
     def data_dir_of(self, task: str) -> str | None:
         """Return the folder of a task's data; None: the hub."""
         return nli_folder(self.nli_dir, self.data_dir) if task in NLI_NAMES else self.data_dir
 
-    def model_label(self, name: str) -> str:
+    def model_label(self, row: str) -> str:
         """Name a row's model as what it is: the one that is read in the place of the experiment's."""
         if self.known:
             return self.known.model.name
-        path = (self.models or {}).get(name)
-        return f"{_short(path)} for {written(name)}" if path else written(name)
+        path = (self.models or {}).get(row)
+        if path and Path(path).is_dir():
+            path = "/".join(Path(path).resolve().parts[-2:])
+        return f"{path} for {written(row)}" if path else written(row)
 
-
-def _short(path: str) -> str:
-    """Shorten the path of a folder to its last two parts; a hub name stays."""
-    return "/".join(Path(path).resolve().parts[-2:]) if Path(path).is_dir() else path
-
-
-def overrides_text(experiment: Experiment, overrides: Overrides) -> str:
-    """Say what is asked for in the place of the experiment's own settings; "" where it is the paper's."""
-    models = chosen_models(experiment, overrides.models)
-    full = {
-        "tasks": experiment.tasks, "methods": [method.name for method in experiment.methods],
-        "seeds": experiment.seeds, "variants": None, "learning_rates": None,
-    }  # fmt: skip
-    parts = []
-    if overrides.models and (any(overrides.models.values()) or len(models) < len(experiment.models)):
-        parts.append(f"model {', '.join(map(overrides.model_label, overrides.models))}")
-    for name, values in full.items():
-        kept = getattr(overrides, name)
-        if kept is not None and (values is None or set(kept) != set(values)):
-            parts.append(f"{name.replace('_', ' ')} {_listed(kept)}")
-    for name, flags in overrides.method_flags.items():
-        parts.append(f"{written(name)} with {_flags_text(flags)}")
-    if overrides.hype_eps is not None:
-        parts.append(f"noise of {overrides.hype_eps:g}")
-    if overrides.max_train_samples is not None and not experiment.flags.get("low_resource"):
-        parts.append(f"at most the first {overrides.max_train_samples:,} training examples")
-    if overrides.max_analysis_samples is not None:
-        parts.append(f"analysed on the first {overrides.max_analysis_samples:,} examples of each set")
-    return "; ".join(parts + ([_flags_text(overrides.flags)] if overrides.flags else []))
-
-
-def _flags_text(flags: dict) -> str:
-    return ", ".join(f"--{name} {_text_of(value)}" for name, value in flags.items())
+    def text(self, experiment: Experiment) -> str:
+        """Say how the runs differ from the experiment's; "" where they do not."""
+        parts = []
+        if self.models and (any(self.models.values()) or not set(self.models) >= set(experiment.rows)):
+            parts.append(f"model {', '.join(map(self.model_label, self.models))}")
+        own = {"tasks": experiment.tasks, "methods": [m.name for m in experiment.methods], "seeds": experiment.seeds}
+        for name in ("tasks", "methods", "seeds", "variants", "learning_rates"):
+            values = getattr(self, name)
+            if values is not None and set(values) != set(own.get(name, ())):
+                parts.append(f"{name.replace('_', ' ')} {_listed(values)}")
+        parts += [f"{written(name)} with {_flags_text(flags)}" for name, flags in self.method_flags.items()]
+        if self.hype_eps is not None:
+            parts.append(f"noise of {self.hype_eps:g}")
+        if self.max_train_samples is not None and not any(f.get("low_resource") for f in experiment.flags.values()):
+            parts.append(f"at most the first {self.max_train_samples:,} training examples")
+        if self.max_analysis_samples is not None:
+            parts.append(f"analysed on the first {self.max_analysis_samples:,} examples of each set")
+        return "; ".join(parts + ([_flags_text(self.flags)] if self.flags else []))
 
 
 def _listed(values) -> str:
@@ -142,33 +109,36 @@ def _listed(values) -> str:
     return ", ".join(written(value) if isinstance(value, str) else f"{value:g}" for value in values)
 
 
-def chosen(flag: str, known, wanted) -> list:
+def _flags_text(flags: dict) -> str:
+    return ", ".join(f"--{name} {_text_of(value)}" for name, value in flags.items())
+
+
+def _text_of(value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _argv(flags: dict) -> tuple[str, ...]:
+    return tuple(text for name, value in flags.items() for text in (f"--{name}", _text_of(value)))
+
+
+def _chosen(flag: str, known, wanted) -> list:
     """Return what of the known names is wanted (None: all), in their order; unknown ones raise InputError."""
-    known = list(known)
+    known = list(dict.fromkeys(known))
     unknown = [name for name in wanted or () if name not in known]
     if unknown:
         raise InputError(f"{flag} {unknown[0]}: not in this experiment; give {', '.join(map(repr, known))}")
     return [name for name in known if wanted is None or name in wanted]
 
 
-def chosen_models(experiment: Experiment, wanted: dict[str, str | None] | None) -> list[Model]:
-    """Return the models wanted, with their checkpoints replaced.
-
-    Raises:
-        InputError: the experiment has no model or checkpoint of a name.
-    """
+def _chosen_models(models: tuple[Model, ...], wanted: dict[str, str | None] | None) -> list[Model]:
+    """Return the models wanted, their checkpoints replaced; what is given for a row is given for all models in it."""
+    _chosen("--models", [model.name for model in models], wanted)
     if wanted is None:
-        return list(experiment.models)
-    chosen("--models", [name for model in experiment.models for name in model.checkpoints], wanted)
-    return [_with_checkpoints(model, wanted) for model in experiment.models if set(wanted) & set(model.checkpoints)]
-
-
-def _with_checkpoints(model: Model, wanted: dict[str, str | None]) -> Model:
-    """Replace a model's checkpoints; another start that is not named begins from the one given for the model."""
-    old = model.checkpoints
-    paths = {name: wanted.get(name, wanted.get(model.name)) or path for name, path in old.items()}
-    starts = {start: {**at, "checkpoint": paths[f"{model.name}-{start}"]} for start, at in model.starts.items()}
-    return replace(model, checkpoint=paths[model.name], starts=starts)
+        return list(models)
+    paths = {model.name: wanted.get(model.name, wanted.get(model.row)) or model.checkpoint for model in models}
+    return [replace(m, checkpoint=paths[m.name]) for m in models if {m.name, m.row} & set(wanted)]
 
 
 def _changed(method: Method, overrides: Overrides) -> Method:
@@ -180,15 +150,10 @@ def _changed(method: Method, overrides: Overrides) -> Method:
     return replace(method, flags=flags, grid=grid)
 
 
-def points_of(method: Method, wanted: tuple[str, ...] | None = None) -> list[dict]:
-    """List a method's grid, a dict of flags for each point, or what of it is wanted; without a grid: one empty dict."""
+def _points(method: Method) -> dict[str, dict]:
+    """Return a method's grid: the text of each point -> its flags; without a grid one point without text."""
     points = [dict(zip(method.grid, values, strict=True)) for values in itertools.product(*method.grid.values())]
-    return [p for p in points if wanted is None or not p or variant_text(p) in wanted]
-
-
-def variant_text(point: dict) -> str:
-    """Name a grid point for people."""
-    return ", ".join(f"{name} {value:g}" for name, value in point.items())
+    return {", ".join(f"{name} {value:g}" for name, value in point.items()): point for point in points}
 
 
 @dataclass(frozen=True)
@@ -258,18 +223,15 @@ class RunSpec:
         """Return the run's flags by name."""
         return {name.removeprefix("--"): value for name, value in zip(self.argv[::2], self.argv[1::2], strict=True)}
 
-    def _beside(self, kind: str, suffix: str) -> Path:
-        return self.folder.parent.parent / kind / f"{self.folder.name}{suffix}"
-
     @property
     def log_path(self) -> Path:
         """Return the file of the run's log, to which all attempts are appended."""
-        return self._beside("logs", ".log")
+        return self.folder.parent.parent / "logs" / f"{self.folder.name}.log"
 
     @property
     def failure_path(self) -> Path:
         """Return the file that a failed attempt leaves."""
-        return self._beside("failures", ".json")
+        return self.folder.parent.parent / "failures" / f"{self.folder.name}.json"
 
 
 def expand(
@@ -281,73 +243,58 @@ def expand(
         InputError: a model, task, method or variant that the experiment does not have.
     """
     overrides = overrides or Overrides()
-    models = chosen_models(experiment, overrides.models)
-    tasks = chosen("--tasks", experiment.tasks, overrides.tasks)
-    method_names = chosen("--methods", [m.name for m in experiment.methods], overrides.methods)
-    methods = [_changed(m, overrides) for m in experiment.methods if m.name in method_names]
-    chosen("--variants", dict.fromkeys(variant_text(p) for m in methods for p in points_of(m) if p), overrides.variants)
+    models = _chosen_models(experiment.models, overrides.models)
+    tasks = _chosen("--tasks", experiment.tasks, overrides.tasks)
+    names = _chosen("--methods", [m.name for m in experiment.methods], overrides.methods)
+    methods = [_changed(method, overrides) for method in experiment.methods if method.name in names]
+    texts = [text for method in methods for text in _points(method) if text]
+    variants = {"", *_chosen("--variants", texts, overrides.variants)}
     specs = []
-    for model, task, method in itertools.product(models, tasks, methods):
-        full = tuple(sorted((*experiment.learning_rates, *model.more_learning_rates)))
-        runs = list(itertools.product(overrides.learning_rates_of(task) or full, overrides.seeds or experiment.seeds))
-        for point in points_of(method, overrides.variants):
-            shared = _flags(experiment, overrides, model, task, method, point)
+    for task, model, method in itertools.product(tasks, models, methods):
+        if model.tasks and task not in model.tasks:
+            continue
+        rates = overrides.learning_rates
+        rates = rates.get(task) if isinstance(rates, dict) else rates
+        rates = rates or sorted((*experiment.learning_rates, *model.more_learning_rates))
+        for variant, point in _points(method).items():
+            if variant not in variants:
+                continue
+            shared = _flags(experiment, overrides, task, model, method, point)
             shared["save_model"] = keep_models or bool(experiment.targets)
-            content = _identity(shared, overrides.known)
+            arguments = parse(
+                [*_argv({n: v for n, v in shared.items() if n not in GPU_FLAGS}), "--output_dir", "unset"]
+            )
+            content = _identity(arguments, shared, overrides.known)
             told = {name: shared[name] for name in sorted(method.flags | point)}
-            names = (overrides.model_label(model.name), task, method.name, variant_text(point))
-            for rate, seed in runs:
+            for rate, seed in itertools.product(rates, overrides.seeds or experiment.seeds):
                 own = {"learning_rate": rate, "seed": seed}
                 end = run_id(content | {name: value for name, value in own.items() if value != DEFAULTS[name]})
                 name = _folder_name(task, told | {"lr": rate, "seed": seed}, end)
-                flags = shared | own | {"output_dir": str(folder / "runs" / name)}
-                analysis = _analysis(experiment, overrides, task, folder / "analyses" / name)
-                specs.append(
-                    RunSpec(
-                        *names,
-                        rate,
-                        seed,
-                        _data_text(flags),
-                        _argv(flags),
-                        folder / "runs" / name,
-                        keep_models,
-                        analysis,
-                    )
+                spec = RunSpec(
+                    model=overrides.model_label(model.row),
+                    task=task,
+                    method=method.name,
+                    variant=variant,
+                    learning_rate=rate,
+                    seed=seed,
+                    data=_examples(arguments.data),
+                    argv=_argv(shared | own | {"output_dir": str(folder / "runs" / name)}),
+                    folder=folder / "runs" / name,
+                    keeps_model=keep_models,
+                    analysis=_analysis(experiment, overrides, task, folder / "analyses" / name),
                 )
+                specs.append(spec)
     return specs
 
 
-def _flags(experiment: Experiment, overrides: Overrides, model: Model, task: str, method: Method, point: dict) -> dict:
+def _flags(experiment: Experiment, overrides: Overrides, task: str, model: Model, method: Method, point: dict) -> dict:
     """Return the flags of a run without learning rate, seed and folder; those set to null are left out."""
-    flags = {"model_name_or_path": model.checkpoints[model.checkpoint_name(task)], "task_name": task}
-    flags |= experiment.default_flags | experiment.task_flags.get(task, {}) | experiment.flags
-    flags |= experiment.family_flags.get(model.family, {}).get(task, {}) | method.flags | point
-    if model.checkpoint_name(task) != model.name:
-        flags["ignore_mismatched_sizes"] = True
+    flags = {"model_name_or_path": model.checkpoint, "task_name": task} | experiment.flags[task]
+    flags |= model.task_flags.get(task, {}) | method.flags | point | model.flags
     if overrides.max_train_samples is not None:
         flags["max_train_samples"] = min(overrides.max_train_samples, flags.get("max_train_samples", sys.maxsize))
-    if (data_dir := overrides.data_dir_of(task)) is not None:
-        flags["data_dir"] = data_dir
-    flags |= overrides.flags
+    flags |= {"data_dir": overrides.data_dir_of(task)} | overrides.flags
     return {name: value for name, value in flags.items() if value is not None}
-
-
-def _argv(flags: dict) -> tuple[str, ...]:
-    return tuple(text for name, value in flags.items() for text in (f"--{name}", _text_of(value)))
-
-
-def _text_of(value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    short = f"{value:g}" if isinstance(value, float) else str(value)
-    return short if not isinstance(value, float) or float(short) == value else repr(value)
-
-
-def _data_text(flags: dict) -> str:
-    limit = flags.get("max_train_samples")
-    if flags.get("low_resource"):
-        return f"random {min(1000, limit or 1000):,}"
-    return "all" if limit is None else f"first {limit:,}"
 
 
 def _folder_name(task: str, told: dict, end: str) -> str:
@@ -356,25 +303,36 @@ def _folder_name(task: str, told: dict, end: str) -> str:
     return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{end}"
 
 
-def _identity(flags: dict, known: Known | None) -> dict:
+def _identity(arguments: Arguments, flags: dict, known: Known | None) -> dict:
     """Return the identity of a grid point's runs, without the seed and learning rate in which they differ."""
-    argv = _argv({name: value for name, value in flags.items() if name not in GPU_FLAGS})
-    arguments = parse([*argv, "--output_dir", "unset"])
     splits = ["train", "validation", "validation_mismatched"]
     splits += ["test", "test_mismatched"] if arguments.training.do_predict else []
-    data = _hashes_of_splits(arguments.data, splits, known)
-    hashes = {f"data.{split}": digest for split, digest in data.items()}
+    hashes = {f"data.{split}": digest for split, digest in _data_hashes(arguments.data, splits, known).items()}
     hashes |= _model_hashes(arguments.model.model_name_or_path, known)
     on_gpus = {name: _text_of(flags[name]) == "true" for name in GPU_FLAGS if name in flags}
     return identity(arguments, hashes) | on_gpus
 
 
+def _agreed(what: str, found: dict[str, str], stated: dict[str, str] | None) -> dict[str, str]:
+    """Return the hashes that a study states, or without a study those found.
+
+    Raises:
+        InputError: what is at hand is not what the study was made with.
+    """
+    for name, digest in found.items() if stated is not None else ():
+        if stated.get(name) != digest:
+            raise InputError(
+                f"{what}, {name}: not what the study was made with (sha256 {digest[:12]}, not "
+                f"{stated.get(name, 'known')[:12]}); reproduce its experiments one by one instead"
+            )
+    return found if stated is None else stated
+
+
 def _model_hashes(name: str, known: Known | None) -> dict[str, str]:
     if known is None:
         return _hashes_of_model(name)
-    expected = {"model": known.model.model, "tokenizer": known.model.tokenizer}
-    path = Path(name).expanduser()
-    return known.check(str(path), expected, _hashes_of_model(str(path)) if path.is_dir() else {})
+    stated = {"model": known.model.model, "tokenizer": known.model.tokenizer}
+    return _agreed(name, _hashes_of_model(name) if Path(name).is_dir() else {}, stated)
 
 
 @cache
@@ -382,28 +340,31 @@ def _hashes_of_model(name: str) -> dict[str, str]:
     return model_fingerprints(ModelArguments(model_name_or_path=name))
 
 
+def _examples(data: DataArguments) -> str:
+    """Say which training examples are used."""
+    if data.low_resource:
+        return f"random {min(1000, data.max_train_samples or 1000):,}"
+    return f"first {data.max_train_samples:,}" if data.max_train_samples else "all"
+
+
 def data_name(data: DataArguments) -> str:
     """Name the examples of a run: "cola", "cola, first 1000", "cola, random 1000"; and so the first of a dev set."""
-    drawn = min(1000, data.max_train_samples or 1000) if data.low_resource else None
-    first = None if data.low_resource else data.max_train_samples
-    parts = [
-        data.task_name, drawn and f"random {drawn}", first and f"first {first}",
-        data.max_eval_samples and f"dev first {data.max_eval_samples}",
-    ]  # fmt: skip
-    return ", ".join(filter(None, parts))
+    parts = [data.task_name, _examples(data).replace(",", "").removeprefix("all")]
+    return ", ".join(filter(None, [*parts, data.max_eval_samples and f"dev first {data.max_eval_samples}"]))
 
 
-def _hashes_of_splits(data: DataArguments, splits: list[str], known: Known | None) -> dict[str, str]:
+def _data_hashes(data: DataArguments, splits: list[str], known: Known | None) -> dict[str, str]:
     """Return the hash of each of these splits that a task has; a study's, whether its data are at hand or not."""
     is_here = data.data_dir is not None and Path(data.data_dir).is_dir()
-    if known is None:
-        return _read_hashes(json.dumps(asdict(data)), tuple(splits)) if is_here else dict.fromkeys(splits[:2], HUB)
-    name = data_name(data)
-    if name not in known.data:
-        raise InputError(f"{name}: the study has no such data; it has {'; '.join(known.data)}")
-    expected = {split: digest for split, digest in known.data[name].items() if split in splits}
-    found = _read_hashes(json.dumps(asdict(data)), tuple(expected)) if is_here else {}
-    return known.check(f"{data.data_dir}, {name}", expected, found)
+    name, stated = data_name(data), None
+    if known is not None:
+        if name not in known.data:
+            raise InputError(f"{name}: the study has no such data; it has {'; '.join(known.data)}")
+        stated = {split: digest for split, digest in known.data[name].items() if split in splits}
+    found = {} if known else dict.fromkeys(splits[:2], HUB)
+    if is_here:
+        found = _read_hashes(json.dumps(asdict(data)), tuple(stated or splits))
+    return _agreed(f"{data.data_dir}, {name}", found, stated)
 
 
 @cache
@@ -420,27 +381,28 @@ def _analysis(experiment: Experiment, overrides: Overrides, task: str, folder: P
     options = {name: getattr(overrides, name) for name in ("data_dir", "nli_dir", "adv_file")}
     options["max_eval_samples"] = overrides.max_analysis_samples
     targets = tuple(experiment.targets[task])
-    digests = tuple(_digest_of_target(experiment.analysis, target, overrides) for target in targets)
-    return Analysis(experiment.analysis, targets, folder, tuple(options.items()), digests)
+    digest = _digest_of_adversarial if experiment.analysis == "adversarial" else _digest_of_dev_set
+    return Analysis(
+        experiment.analysis, targets, folder, tuple(options.items()), tuple(digest(t, overrides) for t in targets)
+    )
 
 
-def _digest_of_target(analysis: str, target: str, overrides: Overrides) -> str:
-    """Return the hash of the dev set of an analysis."""
-    known = overrides.known
-    if analysis == "adversarial":
-        path = overrides.adv_file
-        is_here = path is not None and Path(path).is_file()
-        found = {"validation": _hash_of_adversarial(path, target, overrides.max_analysis_samples)} if is_here else {}
-        if known is None:
-            return found.get("validation", HUB)
-        return known.check(str(path), known.data[f"advglue {target}"], found)["validation"]
-    split = "validation_mismatched" if target.endswith("-mm") else "validation"
+def _digest_of_dev_set(target: str, overrides: Overrides) -> str:
     task = target.removesuffix("-mm")
+    split = "validation" if task == target else "validation_mismatched"
     data = DataArguments(task, overrides.data_dir_of(task), max_eval_samples=overrides.max_analysis_samples)
-    return _hashes_of_splits(data, [split], known)[split]
+    return _data_hashes(data, [split], overrides.known)[split]
+
+
+def _digest_of_adversarial(target: str, overrides: Overrides) -> str:
+    path, known = overrides.adv_file, overrides.known
+    found = {} if known else {"validation": HUB}
+    if path is not None and Path(path).is_file():
+        found = _hashes_of_adversarial(path, target, overrides.max_analysis_samples)
+    return _agreed(str(path), found, known and known.data[f"advglue {target}"])["validation"]
 
 
 @cache
-def _hash_of_adversarial(path: str, target: str, limit: int | None) -> str:
+def _hashes_of_adversarial(path: str, target: str, limit: int | None) -> dict[str, str]:
     splits, _ = adversarial.read(target, Options(adv_file=path, max_eval_samples=limit))
-    return splits.fingerprint["validation"]
+    return splits.fingerprint

@@ -13,7 +13,7 @@ from hype.data.tasks import nli_folder, sample_text
 from hype.errors import InputError
 from hype.packaged import packaged_model
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, Study, StudySection, load, written
-from hype.reproduction.runs import Known, Overrides, RunSpec, expand, overrides_text
+from hype.reproduction.runs import Known, Overrides, RunSpec, expand
 from hype.reproduction.statistics import GRID_POINT, best_rates, selected, summarised
 from hype.reproduction.status import FINISHED, MISSING, State, state_of
 
@@ -83,7 +83,7 @@ class Section:
     @property
     def differences(self) -> str:
         """How the section differs from the paper's experiment; "" where it does not."""
-        return overrides_text(self.experiment, self.overrides)
+        return self.overrides.text(self.experiment)
 
     @property
     def sample(self) -> str:

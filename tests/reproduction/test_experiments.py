@@ -204,8 +204,8 @@ def test_printed_numbers_stand_beside_every_row_that_the_paper_has(name):
     experiment = load(name)
     ours = {VANILLA, CONTROL} if name in ("table_16", "table_17", "figure_2") else {CONTROL}
     task = experiment.tasks[0]
-    for model in experiment.models:
-        rows = {m.name for m in experiment.methods if experiment.printed_score(model.name, m.name, task)}
+    for row in experiment.rows:
+        rows = {m.name for m in experiment.methods if experiment.printed_score(row, m.name, task)}
         assert name == "dose" or rows == {m.name for m in experiment.methods} - ours
 
 

@@ -10,7 +10,7 @@ from hype.data.splits import load_splits
 from hype.errors import InputError
 from hype.reproduction import runs
 from hype.reproduction.experiments import CONTROL, VANILLA, StudyModel, load
-from hype.reproduction.runs import Known, Overrides, RunSpec, expand, overrides_text
+from hype.reproduction.runs import Known, Overrides, RunSpec, expand
 from hype.training.arguments import parse
 from hype.training.record import identity, model_fingerprints, run_id
 from tests.reproduction.small_runs import SAMPLE, specs_in, write_tiny_model
@@ -28,10 +28,10 @@ def test_what_is_asked_for_is_left_and_said():
     assert [(s.task, s.method, s.seed) for s in specs] == [
         (t, "vanilla", n) for t in ("cola", "rte") for n in (1, 2, 3)
     ]
-    text = overrides_text(load("table_3"), overrides)
+    text = overrides.text(load("table_3"))
     assert text == "tasks RTE, CoLA; methods vanilla; seeds 1-3; learning rates 2e-05"
-    assert overrides_text(load("table_3"), FULL) == ""
-    assert overrides_text(load("table_3"), replace(FULL, tasks=load("table_3").tasks)) == ""
+    assert FULL.text(load("table_3")) == ""
+    assert replace(FULL, tasks=load("table_3").tasks).text(load("table_3")) == ""
 
 
 def test_another_model_in_the_place_of_a_papers_model_is_named():
@@ -41,7 +41,7 @@ def test_another_model_in_the_place_of_a_papers_model_is_named():
     assert paths["other/model for DeBERTa-base", "cola"] == "other/model"
     assert paths["other/model for DeBERTa-base", "rte"] == "other/model-mnli"
     assert paths["DeBERTa-large", "rte"] == "microsoft/deberta-large-mnli"
-    assert "model other/model for DeBERTa-base" in overrides_text(load("table_4"), overrides)
+    assert "model other/model for DeBERTa-base" in overrides.text(load("table_4"))
     alone = specs_of("table_4", replace(FULL, models={"base": "other/model"}))
     assert {parse(list(c.argv)).model.model_name_or_path for c in alone[::12]} == {"other/model"}
 
@@ -57,7 +57,7 @@ def test_at_most_so_many_training_examples_never_means_more():
     overrides = replace(FULL, max_train_samples=8000)
     specs = specs_of("table_7", overrides)
     assert {parse(list(c.argv)).data.max_train_samples for c in specs[::12]} == {5000}
-    assert "at most the first 8,000 training examples" in overrides_text(load("table_7"), overrides)
+    assert "at most the first 8,000 training examples" in overrides.text(load("table_7"))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_method_takes_other_flags_and_the_report_says_so():
     overrides = replace(FULL, method_flags={"lower 12": {"hype_low_layers": 3}})
     layers = {s.method: s.flags.get("hype_low_layers") for s in specs_of("table_18", overrides)}
     assert (layers["lower 12"], layers["lower 6"], layers["all"]) == ("3", "6", None)
-    assert "lower 12 with --hype_low_layers 3" in overrides_text(load("table_18"), overrides)
+    assert "lower 12 with --hype_low_layers 3" in overrides.text(load("table_18"))
 
 
 def test_an_nli_set_is_trained_on_from_the_nli_folder():
@@ -118,7 +118,7 @@ def test_a_learning_rate_may_be_one_tasks_own():
     overrides = replace(FULL, tasks=("rte", "cola"), learning_rates={"rte": [1e-4], "cola": [2e-4, 3e-4]})
     rates = {(spec.task, spec.learning_rate) for spec in specs_of("table_1", overrides)}
     assert rates == {("rte", 1e-4), ("cola", 2e-4), ("cola", 3e-4)}
-    assert "learning rates RTE 0.0001, CoLA 0.0002, 0.0003" in overrides_text(load("table_1"), overrides)
+    assert "learning rates RTE 0.0001, CoLA 0.0002, 0.0003" in overrides.text(load("table_1"))
 
 
 def test_further_flags_reach_every_run_and_name_it_if_they_can_change_its_result():
@@ -130,7 +130,7 @@ def test_further_flags_reach_every_run_and_name_it_if_they_can_change_its_result
     assert not {s.folder for s in fast} & {s.folder for s in plain} and [s.folder for s in quiet] == [
         s.folder for s in plain
     ]
-    assert "--tf32 true" in overrides_text(load("table_3"), replace(FULL, flags={"tf32": "true"}))
+    assert "--tf32 true" in replace(FULL, flags={"tf32": "true"}).text(load("table_3"))
 
 
 def one_of(model, **changes) -> RunSpec:
