@@ -2,15 +2,7 @@
 
 import pytest
 
-from hype.reproduction.cost import (
-    MODELS,
-    hours_text,
-    largest_memory_bytes,
-    layer_parameters,
-    memory_bytes,
-    operations,
-    updates_and_examples,
-)
+from hype.reproduction.cost import MODELS, hours_text, operations, updates_and_examples
 from hype.reproduction.experiments import load
 from hype.reproduction.runs import Overrides, expand
 
@@ -30,7 +22,6 @@ def test_updates_follow_from_rows_batch_and_epochs():
 
 def test_a_run_costs_six_operations_per_parameter_and_token_and_two_passes_twice_that():
     layers = 12 * 24 * 1024**2
-    assert layer_parameters("BERT-large") == layers
     rte = layers * 128 * (6 * 7470 + 2 * 277)
     assert operations(first("table_5", method="vanilla", task="rte")) == pytest.approx(rte)
     r_drop = layers * 128 * (12 * 7470 + 2 * 277)
@@ -45,32 +36,9 @@ def test_what_is_predicted_costs_as_what_is_evaluated():
     assert operations(first("table_12", method="vanilla", task="mnli")) == pytest.approx(mnli)
 
 
-def test_memory_is_that_of_weights_and_activations():
-    parameters = 12 * 24 * 1024**2 + 28996 * 1024
-    activations = 24 * 16 * 128 * (68 * 1024 + 10 * 16 * 128)
-    assert memory_bytes("BERT-large") == 16 * parameters + activations
-    used = {c.model for name in ("table_1", "table_4") for c in expand(load(name), Overrides(data_dir=None))}
+def test_the_sizes_of_the_papers_models_are_known():
+    used = {spec.model for name in ("table_1", "table_4") for spec in expand(load(name))}
     assert used <= set(MODELS)
-
-
-def test_an_experiments_memory_is_that_of_its_largest_run_with_its_own_batch():
-    parameters = 12 * 24 * 1024**2 + 32000 * 1024
-    activations = 24 * 64 * 128 * (68 * 1024 + 10 * 16 * 128)  # XLNet on CoLA: 64 texts
-    specs = expand(load("table_1"), Overrides(data_dir=None))
-    assert largest_memory_bytes(specs) == 16 * parameters + activations == 23_072_866_304
-    electra = [c for c in specs if c.model == "ELECTRA-large"]
-    parameters = 12 * 24 * 1024**2 + 30522 * 1024
-    activations = 24 * 32 * 128 * (68 * 1024 + 10 * 16 * 128)
-    assert largest_memory_bytes(electra) == 16 * parameters + activations
-
-
-def test_two_forwards_hold_the_activations_of_twice_the_batch():
-    vanilla = first("table_5", method="vanilla", task="rte")
-    assert largest_memory_bytes([vanilla]) == memory_bytes("BERT-large", 16)
-    parameters = 12 * 24 * 1024**2 + 28996 * 1024
-    activations = 24 * 2 * 16 * 128 * (68 * 1024 + 10 * 16 * 128)
-    r_drop = first("table_5", method="r-drop", task="rte")
-    assert largest_memory_bytes([vanilla, r_drop]) == 16 * parameters + activations
 
 
 def test_hours_are_operations_over_speed_and_left_out_for_models_of_unknown_size():
