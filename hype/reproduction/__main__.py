@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hype.errors import InputError, run_command
 from hype.flags import LineParser, positive
 from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
 
+PROJECT = Path(__file__).resolve().parents[2]
 ACTIONS = ("dry_run", "commands", "run", "publish", "show", "report")
 # Flags in the place of an experiment's settings. A study has its own.
 SETTINGS = (
@@ -55,12 +57,12 @@ def parser() -> argparse.ArgumentParser:
     settings.add_argument("--max_train_samples", type=positive, help="At most so many training examples.")
     settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most so many of each dev set.")
     settings.add_argument("--sections", nargs="+", help="Of a study: these sections.")
-    places = line.add_argument_group("data")
-    places.add_argument("--data_dir", type=_folder, default=os.environ.get("GLUE_DIR") or None,
+    places, folder = line.add_argument_group("data"), _existing(os.path.isdir, "folder")
+    places.add_argument("--data_dir", type=folder, default=os.environ.get("GLUE_DIR") or None,
                         help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")  # fmt: skip
-    places.add_argument("--nli_dir", type=_folder, help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: "
+    places.add_argument("--nli_dir", type=folder, help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: "
                         "that of --data_dir if it holds SNLI/, else the hub; a study knows no hub).")  # fmt: skip
-    places.add_argument("--adv_file", type=_file,
+    places.add_argument("--adv_file", type=_existing(os.path.isfile, "file"),
                         help="Table 6: AdvGLUE's dev.json (default: the hub; a study knows no hub).")  # fmt: skip
     how = line.add_argument_group("how to run")
     how.add_argument("--results_dir", type=Path, help="Where runs, published records and reports are (default: runs in "
@@ -117,7 +119,10 @@ def _study(options: argparse.Namespace):
 
 
 def _results_dir(options: argparse.Namespace) -> Path:
-    return options.results_dir or Path("results") / options.experiment
+    """Return where records are published: in this folder, or what the project holds already, wherever it is called."""
+    here = Path("results") / options.experiment
+    published = PROJECT / here
+    return options.results_dir or (published if published.exists() and not here.exists() else here)
 
 
 def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> list:
@@ -297,16 +302,15 @@ def _model(text: str) -> tuple[str, str | None]:
     return name, path or None
 
 
-def _folder(text: str) -> str:
-    if not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f"{text}: no such folder; give one that is there, or leave it out")
-    return text
+def _existing(is_there: Callable[[str], bool], kind: str):
+    """Return a reader of paths at which there is something of a kind."""
 
+    def read(text: str) -> str:
+        if not is_there(text):
+            raise argparse.ArgumentTypeError(f"{text}: no such {kind}; give one that is there, or leave it out")
+        return text
 
-def _file(text: str) -> str:
-    if not os.path.isfile(text):
-        raise argparse.ArgumentTypeError(f"{text}: no such file; give one that is there, or leave it out")
-    return text
+    return read
 
 
 def _number(low: float, high: float, wanted: str, kind: type = float):

@@ -104,7 +104,7 @@ def execute(spec: RunSpec, retry: bool = False, on_progress: Callable[[str], Non
         return Outcome(LOCKED, str(error))
     except OSError as error:
         # The disk holds neither log nor failure file: the caller's line is all that is left.
-        outcome = Outcome(FAILED, f"{type(error).__name__}: {error}", is_environment=True)
+        outcome = Outcome(FAILED, str(error), is_environment=True)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -126,7 +126,7 @@ def _attempt(spec: RunSpec, state: State) -> Outcome:
         logger.error("%s: %s", status, error)
         # Another run may be smaller.
         is_environment = isinstance(error, EnvironmentFault) and not isinstance(error.__cause__, torch.OutOfMemoryError)
-        return Outcome(status, f"{type(error).__name__}: {error}", is_environment)
+        return Outcome(status, str(error), is_environment)
     except Exception as error:
         logger.exception("failed")
         return Outcome(FAILED, f"{type(error).__name__}: {error}")
@@ -318,8 +318,8 @@ def drive(outcomes: Iterable[tuple[RunSpec, Outcome]], progress: Progress) -> di
             progress.end(spec, outcome)
             if outcome.is_environment:
                 raise EnvironmentFault(
-                    f"stopped at run {len(ended)} of {progress.count}, {spec.folder.name}: "
-                    f"{outcome.error.partition(': ')[2]}; the same command continues"
+                    f"stopped at run {len(ended)} of {progress.count}, {spec.folder.name}: {outcome.error}; "
+                    "the same command continues"
                 )
     finally:
         progress.close()

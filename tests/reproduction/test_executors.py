@@ -141,7 +141,7 @@ def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path,
     assert [outcomes[spec].status for spec in specs] == ["diverged", "failed", "finished"]
     states = [state_of(spec) for spec in specs]
     assert [state.status for state in states] == ["diverged", "failed", "finished"]
-    assert "DivergedError" in states[0].error and "99" in states[1].error
+    assert "loss" in states[0].error and "99" in states[1].error
     failure = json.loads(specs[1].failure_path.read_text())
     assert "ended: failed" in failure["log_tail"][-1] and any("99" in line for line in failure["log_tail"])
     # Not tried again, unless asked.
