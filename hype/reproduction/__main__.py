@@ -238,17 +238,18 @@ def plan_text(section) -> str:
 
 
 def _run(options: argparse.Namespace, sections: list) -> int:
-    """Do the open runs; return 1 if any run is left unfinished."""
-    exit_code = _run_once(options, [section for section in sections if not section.waits_for])
-    # What waited for learning rates can be done now.
-    later = [section.name for section in sections if section.waits_for]
-    if later:
-        again = sections_of(argparse.Namespace(**{**vars(options), "sections": later}))
-        ready = [section for section in again if not section.waits_for]
-        for section in again:
-            shown = f"waits for {section.waits_for}" if section.waits_for else section.differences
-            print(f"{section.name}: {shown}", file=sys.stderr)
-        exit_code = max(exit_code, _run_once(options, ready) if ready else 0, int(len(ready) < len(again)))
+    """Do the open runs, and then those that waited for their learning rates; return 1 if any run is left unfinished."""
+    exit_code, done = 0, set()
+    while ready := [section for section in sections if not section.waits_for and section.name not in done]:
+        for section in ready if done else ():
+            print(f"{section.name}: {section.differences}", file=sys.stderr)
+        exit_code = max(exit_code, _run_once(options, ready))
+        done |= {section.name for section in ready}
+        sections = sections_of(options)
+    for section in sections:
+        if section.waits_for:
+            print(f"{section.name}: waits for {section.waits_for}", file=sys.stderr)
+            exit_code = 1
     return exit_code
 
 
