@@ -3,36 +3,32 @@
 import argparse
 import contextlib
 import datetime
+import json
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from hype.benchmark import benchmarks, results
+from hype.benchmark import results
+from hype.benchmark.benchmarks import BENCHMARKS
 from hype.benchmark.measure import keep_memory, run_module
-from hype.benchmark.sides import Settings
+from hype.benchmark.sides import Bench
 from hype.errors import run_command
 from hype.flags import LineParser, positive, require
 from hype.packaged import packaged_model
-from hype.training.machine import describe_machine
+from hype.training.machine import current_device, describe_machine
 
-BENCHMARKS = {
-    function.__name__: function
-    for function in (
-        benchmarks.overhead, benchmarks.memory, benchmarks.throughput, benchmarks.loop, benchmarks.evaluation,
-        benchmarks.start, benchmarks.techniques, benchmarks.grid,
-    )
-}  # fmt: skip
 RANDOM_WEIGHTS = ("overhead", "memory")  # measured on randomly initialized BERTs
 CLOCKS = {"memory": "none", "start": "wall time"}
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    listed = " ".join(f"{name}: {function.__doc__.splitlines()[0]}" for name, function in BENCHMARKS.items())
+    listed = " ".join(f"{name}: {benchmark.__doc__.splitlines()[0]}" for name, benchmark in BENCHMARKS.items())
     built = LineParser(
         prog="python -m hype.benchmark",
         description=f"{__doc__} On a CPU times are processor time in one thread (OMP_NUM_THREADS changes that); on "
@@ -48,22 +44,6 @@ def parser() -> argparse.ArgumentParser:
     return built
 
 
-def entry(name: str, settings: Settings) -> dict:
-    """Do one benchmark; return what is recorded of it."""
-    started = time.perf_counter()
-    figures, raw = BENCHMARKS[name](settings)
-    return {
-        "figures": figures,
-        "model": "BERT, random weights" if name in RANDOM_WEIGHTS else "/".join(Path(settings.model).parts[-2:]),
-        "repeats": settings.repeats,
-        "clock": CLOCKS.get(name, "processor time" if settings.device.type == "cpu" else "wall time"),
-        "machine": {**describe_machine(settings.device), "cores": os.cpu_count()},
-        "date": datetime.date.today().isoformat(),
-        "measured_in_s": time.perf_counter() - started,
-        "raw": raw,
-    }
-
-
 def measure(name: str, options: argparse.Namespace) -> None:
     """Do one benchmark in this process and write its entry."""
     threads = os.environ.setdefault("OMP_NUM_THREADS", "1")  # also for the processes that it starts
@@ -71,19 +51,28 @@ def measure(name: str, options: argparse.Namespace) -> None:
     torch.set_num_threads(int(threads))
     keep_memory()
     print(f"{name} ...", file=sys.stderr)
-    model = options.model_name_or_path or packaged_model()
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model, device, started = options.model_name_or_path or packaged_model(), current_device(), time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
-        settings = Settings(model, options.data_dir, options.repeats, Path(folder), device)
-        results.write(options.output, name, entry(name, settings))
+        bench = Bench(model, options.data_dir, options.repeats, Path(folder), device)
+        figures = list(BENCHMARKS[name](bench))
+    entry = {
+        "figures": figures,
+        "model": "BERT, random weights" if name in RANDOM_WEIGHTS else "/".join(Path(model).parts[-2:]),
+        "repeats": options.repeats,
+        "clock": CLOCKS.get(name, "processor time" if device.type == "cpu" else "wall time"),
+        "machine": {**describe_machine(device), "cores": os.cpu_count()},
+        "date": datetime.date.today().isoformat(),
+        "measured_in_s": time.perf_counter() - started,
+        "raw": json.loads(json.dumps(bench.raw, default=np.ndarray.tolist)),
+    }
+    results.write(options.output, **{name: entry})
 
 
 def main(argv: list[str]) -> None:
     """Run the benchmarks named, each in its own process. A bound that is exceeded is a result, not an error."""
     options = parser().parse_args(argv)
     names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
-    results.require_writable(options.output)  # before hours of work
-    results.read(options.output)
+    results.write(options.output)  # or refuse the file before hours of work
     if len(names) == 1:
         measure(names[0], options)
     else:

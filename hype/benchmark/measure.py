@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
-from transformers import TrainerCallback
 
-from hype.errors import EnvironmentFault, InputError
+from hype.errors import EnvironmentFault
 from hype.training.record import RECORD
 
 # For a process whose peak memory is measured: glibc returns what is freed to the system, so that the peak resident set
@@ -43,14 +43,14 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def timed(device: torch.device, work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes."""
+def timed(device: torch.device, work: Callable, *arguments) -> float:
+    """Return the seconds that `work(*arguments)` takes."""
     started = now(device)
-    work()
+    work(*arguments)
     return now(device) - started
 
 
-def take_turns(sides: dict[str, Callable[[int], float]], repeats: int) -> dict[str, list[float]]:
+def take_turns(sides: dict[str, Callable[[int], float]], repeats: int) -> dict[str, np.ndarray]:
     """Return the seconds of every side in each repeat.
 
     A side is called with the number of the repeat, does its work and returns the seconds. In each repeat all sides go
@@ -59,7 +59,7 @@ def take_turns(sides: dict[str, Callable[[int], float]], repeats: int) -> dict[s
     """
     for side in sides.values():
         side(0)
-    seconds = {name: [0.0] * repeats for name in sides}
+    seconds = {name: np.zeros(repeats) for name in sides}
     rng = random.Random(0)
     for repeat in range(repeats):
         order = rng.sample(list(sides), len(sides))
@@ -68,32 +68,12 @@ def take_turns(sides: dict[str, Callable[[int], float]], repeats: int) -> dict[s
     return seconds
 
 
-def ratios(over: list[float], under: list[float]) -> list[float]:
-    """Divide repeat by repeat."""
-    return [a / b for a, b in zip(over, under, strict=True)]
-
-
-class StepClock(TrainerCallback):
-    """Times a training from the end of its first step, which warms up, to the end of its last."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 1:
-            self.started = now(args.device)
-        if state.global_step == state.max_steps:
-            self.seconds = now(args.device) - self.started
-
-
 def run_module(module: str, argv: list[str], variables: dict[str, str] | None = None) -> None:
-    """Run `python -m module argv` in its own process, which prints to stderr, with these environment variables.
-
-    Raises:
-        InputError, EnvironmentFault: the process failed; the former if it says that its input is wrong.
-    """
+    """Run `python -m module argv` in its own process, which prints to stderr; if it fails, exit with its code."""
     command = [sys.executable, "-m", module, *argv]
     code = subprocess.run(command, env={**os.environ, **(variables or {})}, stdout=2).returncode
     if code != 0:
-        kind = InputError if code == InputError.exit_code else EnvironmentFault
-        raise kind(f"{module} {' '.join(argv)} ended with exit code {code}: see its log above")
+        sys.exit(code)
 
 
 def peak_mebibytes(argv: list[str]) -> float:
@@ -101,3 +81,15 @@ def peak_mebibytes(argv: list[str]) -> float:
     run_module("hype", argv, EXACT_MEMORY)
     record = json.loads((Path(argv[argv.index("--output_dir") + 1]) / RECORD).read_text(encoding="utf-8"))
     return record["peak_memory_bytes"] / 2**20
+
+
+def seconds_until(awaited: str, command: list[str]) -> float:
+    """Return the wall time until the command prints a line that contains `awaited`; it must then end well."""
+    started, reached = time.perf_counter(), None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if reached is None and awaited in line:
+                reached = time.perf_counter() - started
+    if process.returncode != 0 or reached is None:
+        raise EnvironmentFault(f"{' '.join(command)} ended with exit code {process.returncode}, without {awaited}")
+    return reached

@@ -3,40 +3,41 @@
 import random
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    Trainer,
-    TrainingArguments,
-    default_data_collator,
-)  # fmt: skip
+import transformers
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from hype.benchmark.measure import StepClock
+from hype.benchmark.measure import now, peak_mebibytes, take_turns, timed
 from hype.perturbation import HyPe
 from hype.techniques import selected
 from hype.training.arguments import parse
 from hype.training.finetune import build_trainer, load_data
+from hype.training.length_order import lengths_of
+from hype.training.trainer import HyPeTrainer
 
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README
+STEPS = 2  # that count, of a side in each of its two turns of a repeat
 SIZES = {
     "BERT-base": {},
     "BERT-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }
 COMMON = (
     f"--max_seq_length {LENGTH} --per_device_train_batch_size {BATCH_SIZE} --learning_rate 2e-5 --seed 1 "
-    "--num_train_epochs 1 --save_strategy no --save_model false --report_to none --disable_tqdm true"
+    "--num_train_epochs 1 --train_sampling_strategy sequential --save_strategy no --save_model false "
+    "--report_to none --disable_tqdm true"
 )
+FULL_LENGTH = "--do_train --pad_to_max_length"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all benchmarks share.
+class Bench:
+    """What all benchmarks share, and what they measured.
 
     Args:
         model: folder or hub name of the model.
@@ -44,6 +45,7 @@ class Settings:
         repeats: measurements per figure.
         folder: a temporary folder that runs write to.
         device: what runs are done on.
+        raw: the measurements of each comparison.
     """
 
     model: str
@@ -51,6 +53,21 @@ class Settings:
     repeats: int
     folder: Path
     device: torch.device
+    raw: dict[str, dict] = field(default_factory=dict)
+
+    def compare(self, label: str, sides: dict[str, Callable[[int], float]]) -> dict[str, np.ndarray]:
+        """Let the sides take turns; return the seconds of each repeat."""
+        self.raw[label] = take_turns(sides, self.repeats)
+        return self.raw[label]
+
+    def compare_memory(self, label: str, flags: dict[str, str]) -> dict[str, np.ndarray]:
+        """Return the peak memory of runs of two steps with the flags of each side, each in its own process."""
+        short = f"{FULL_LENGTH} --max_train_samples {2 * BATCH_SIZE}"
+        lines = {
+            name: [self.argv("cola", f"{short} {one}") for _ in range(self.repeats)] for name, one in flags.items()
+        }
+        self.raw[label] = {name: np.array([peak_mebibytes(argv) for argv in runs]) for name, runs in lines.items()}
+        return self.raw[label]
 
     def argv(self, task: str, flags: str) -> list[str]:
         """Return the command line of a run of this project in its own folder."""
@@ -58,60 +75,40 @@ class Settings:
         places = ["--output_dir", tempfile.mkdtemp(dir=self.folder), "--cache_dir", str(self.folder / "cache"), *data]
         return [*COMMON.split(), "--model_name_or_path", self.model, "--task_name", task, *places, *flags.split()]
 
-    def trainer(self, task: str, flags: str):
+    def trainer(self, task: str, flags: str = "--do_train") -> HyPeTrainer:
         """Build the Trainer of a run of this project, ready to train."""
         arguments = parse(self.argv(task, flags))
         techniques = selected(arguments.techniques, hype_is_on=arguments.hype.hype_type != "none")
-        splits, config, label_names = load_data(arguments)
-        trainer, _, _ = build_trainer(arguments, splits, config, label_names, techniques)
-        return trainer
+        return build_trainer(arguments, *load_data(arguments), techniques)[0]
+
+    def run_glue_trainer(self, task: str, flags: str = "--do_train") -> Trainer:
+        """Make the Trainer of transformers' run_glue.py: inputs padded to the maximum, 8 examples in evaluation."""
+        padded = self.trainer(task, f"{flags} --pad_to_max_length --per_device_eval_batch_size 8")
+        names = ("model", "args", "train_dataset", "eval_dataset", "data_collator")
+        return Trainer(**{name: getattr(padded, name) for name in names})
+
+    def with_random_bert(self, size: str) -> "Bench":
+        """Replace the model by a BERT of that size with random weights and the tokenizer of the model."""
+        folder = self.folder / size
+        if not folder.exists():
+            tokenizer = AutoTokenizer.from_pretrained(self.model)
+            tokenizer.save_pretrained(folder)
+            config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SIZES[size])
+            BertForSequenceClassification(config).save_pretrained(folder)
+        return replace(self, model=str(folder))
 
 
-def with_random_bert(settings: Settings, size: str) -> Settings:
-    """Replace the model by a BERT of that size with random weights and the tokenizer of the model."""
-    folder = settings.folder / size
-    if not folder.exists():
-        tokenizer = AutoTokenizer.from_pretrained(settings.model)
-        tokenizer.save_pretrained(folder)
-        config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SIZES[size])
-        BertForSequenceClassification(config).save_pretrained(folder)
-    return replace(settings, model=str(folder))
+class StepClock(transformers.TrainerCallback):
+    """Times a training from the end of its first step, which warms up, to the end of its last."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 1:
+            self.started = now(args.device)
+        if state.global_step == state.max_steps:
+            self.seconds = now(args.device) - self.started
 
 
-def run_glue_trainer(settings: Settings, task: str) -> Trainer:
-    """Make the Trainer of transformers' run_glue.py: every input padded to the maximum, 8 examples in evaluation."""
-    padded = settings.trainer(task, "--do_train --do_eval --pad_to_max_length")
-    args = TrainingArguments(
-        output_dir=str(settings.folder / "run_glue"), per_device_train_batch_size=BATCH_SIZE, learning_rate=2e-5,
-        num_train_epochs=1, train_sampling_strategy="sequential", save_strategy="no", report_to="none",
-        disable_tqdm=True, use_cpu=settings.device.type == "cpu",
-    )  # fmt: skip
-    return Trainer(
-        model=padded.model, args=args, train_dataset=padded.train_dataset, eval_dataset=padded.eval_dataset,
-        processing_class=padded.processing_class, data_collator=default_data_collator,
-    )  # fmt: skip
-
-
-def random_batches(count: int) -> list[list[int]]:
-    """Shuffle `count` positions into batches."""
-    positions = random.Random(1).sample(range(count), count)
-    return [positions[start : start + BATCH_SIZE] for start in range(0, count, BATCH_SIZE)]
-
-
-def representative(batches: list[list[int]], lengths, repeats: int, steps: int) -> list[list[int]]:
-    """List the rows of each repeat: the widest of its batches to warm up, then all of them.
-
-    Chosen are `repeats` x `steps` full batches whose padded lengths are spread as those of all, dealt to the repeats.
-    """
-    full = [batch for batch in batches if len(batch) == len(batches[0])]
-    ordered = sorted(full, key=lambda batch: max(lengths[row] for row in batch))
-    count = repeats * steps
-    chosen = [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)]
-    dealt = [chosen[repeat::repeats] for repeat in range(repeats)]
-    return [[row for batch in (part[-1], *part) for row in batch] for part in dealt]
-
-
-def training_side(trainer: Trainer, rows: list[list[int]], **attributes) -> Callable[[int], float]:
+def training(trainer: Trainer, rows: list[list[int]], **attributes) -> Callable[[int], float]:
     """Make a side that trains on the rows of the repeat, in their order; its first step warms up and does not count.
 
     attributes: of the Trainer, set before each training.
@@ -127,30 +124,39 @@ def training_side(trainer: Trainer, rows: list[list[int]], **attributes) -> Call
     return side
 
 
-def plain(dataset):
-    """Keep the columns that the model takes."""
-    names = ("input_ids", "attention_mask", "token_type_ids", "label")
-    return dataset.select_columns([name for name in names if name in dataset.column_names])
+def evaluating(trainer: Trainer) -> Callable[[int], float]:
+    """Make a side that evaluates and gathers predictions, but computes no metric."""
+    trainer.compute_metrics = lambda output: {}
+    return lambda repeat: timed(trainer.args.device, trainer.evaluate)
 
 
-def bare_steps(model, args: TrainingArguments, batches, hype_options: dict | None) -> Iterator[float]:
-    """Train on `batches` with AdamW, a linear schedule and clipping, as `args` say; yield the loss of each step.
+def representative_rows(dataset, repeats: int, is_grouped: bool = False) -> list[list[int]]:
+    """List the rows of each repeat: the widest of its batches to warm up, then all of them.
 
-    As in Trainer, neither biases nor norms decay.
+    All rows are shuffled, or grouped by length, into batches. Chosen are full ones whose padded lengths are spread as
+    those of all, `STEPS` for each repeat.
     """
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": args.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    betas, total = (args.adam_beta1, args.adam_beta2), len(batches)
-    optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / total))
+    lengths = lengths_of(dataset).tolist()
+    order = random.Random(1).sample(range(len(lengths)), len(lengths))
+    if is_grouped:
+        order = list(LengthGroupedSampler(BATCH_SIZE, lengths=lengths, generator=torch.Generator().manual_seed(1)))
+    batches = [order[end - BATCH_SIZE : end] for end in range(BATCH_SIZE, len(order) + 1, BATCH_SIZE)]
+    batches.sort(key=lambda batch: max(lengths[row] for row in batch))
+    count = repeats * STEPS
+    chosen = [batches[(2 * i + 1) * len(batches) // (2 * count)] for i in range(count)]
+    dealt = [chosen[repeat::repeats] for repeat in range(repeats)]
+    return [[*part[-1], *chain(*part)] for part in dealt]
+
+
+def bare_steps(model, args: TrainingArguments, batches, hype_options: dict) -> Iterator[float]:
+    """Train on `batches` with noise, AdamW, a linear schedule and clipping; yield the loss of each step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.0, fused=True)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, 0, len(batches))
     model.train()
-    with HyPe(model, seed=args.seed, **hype_options) if hype_options else nullcontext() as hype:
+    with HyPe(model, seed=args.seed, **hype_options) as hype:
         for step, batch in enumerate(batches):
-            if hype is not None:
-                hype.set_step(step)
-            loss = model(**{name: value.to(args.device) for name, value in batch.items()}).loss
+            hype.set_step(step)
+            loss = model(**batch.to(args.device)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             optimizer.step()

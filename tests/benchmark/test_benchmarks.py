@@ -9,60 +9,51 @@ from torch.utils.data import DataLoader
 
 from hype.benchmark import __main__ as command
 from hype.benchmark import benchmarks, sides
+from hype.training.arguments import parse
 from hype.training.length_order import lengths_of
 from tests.tiny import BERT, SAMPLE
 
-NO_DROPOUT = "--all_dropout_rate 0 --logging_steps 1 --max_steps 4"
+SHORT = "--do_train --all_dropout_rate 0 --logging_steps 1 --max_steps 4"
 
 
 @pytest.fixture
-def settings(tiny_folder, tmp_path):
-    return sides.Settings(str(tiny_folder), str(SAMPLE), 1, tmp_path, torch.device("cpu"))
+def bench(tiny_folder, tmp_path):
+    return sides.Bench(str(tiny_folder), str(SAMPLE), 1, tmp_path, torch.device("cpu"))
 
 
 def losses_of(trainer):
-    trainer.args.logging_steps, trainer.args.max_steps = 1, 4
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def without_dropout(model):
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-
-
-def test_run_glue_pads_to_the_maximum_and_has_our_losses(settings):
-    theirs = sides.run_glue_trainer(settings, "mrpc")
-    ours = settings.trainer("mrpc", f"{benchmarks.IN_ORDER} {NO_DROPOUT}")
-    without_dropout(theirs.model)
+def test_run_glue_pads_to_the_maximum_and_has_our_losses(bench):
+    theirs, ours = bench.run_glue_trainer("mrpc", SHORT), bench.trainer("mrpc", SHORT)
     assert set(lengths_of(theirs.train_dataset)) == {64}, "the tiny model takes 64 tokens"
     assert max(lengths_of(ours.train_dataset)) < 64
-    assert theirs.args.per_device_eval_batch_size == 8
     assert losses_of(ours) == pytest.approx(losses_of(theirs), abs=1e-5)
 
 
-def test_both_evaluations_have_the_same_loss(settings):
-    theirs = sides.run_glue_trainer(settings, "rte")
-    ours = settings.trainer("rte", "--do_train --do_eval")
+def test_both_evaluations_have_the_same_loss(bench):
+    theirs, ours = (make("rte", "--do_eval") for make in (bench.run_glue_trainer, bench.trainer))
+    assert theirs.args.per_device_eval_batch_size == 8 < ours.args.per_device_eval_batch_size
     assert ours.evaluate()["eval_loss"] == pytest.approx(theirs.evaluate()["eval_loss"], abs=1e-5)
 
 
-def test_the_bare_loop_has_our_losses_and_moves_the_weights_as_we_do(settings):
-    trainer = settings.trainer("mrpc", f"{benchmarks.IN_ORDER} --hype_type normal {NO_DROPOUT} --weight_decay 0.1")
-    model, dataset = copy.deepcopy(trainer.model), sides.plain(trainer.train_dataset.select(range(64)))
-    batches = DataLoader(dataset, sides.BATCH_SIZE, collate_fn=trainer.data_collator)
+def test_the_bare_loop_has_our_losses_and_moves_the_weights_as_we_do(bench):
+    trainer = bench.trainer("mrpc", f"{SHORT} --hype_type normal")
+    model = copy.deepcopy(trainer.model)
+    batches = DataLoader(trainer.train_dataset.select(range(64)), 16, collate_fn=trainer.data_collator)
     by_hand = list(sides.bare_steps(model, trainer.args, batches, trainer.hype_options))
     assert losses_of(trainer) == pytest.approx(by_hand, abs=1e-5) and len(set(by_hand)) == 4
     for name, value in trainer.model.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=1e-7, msg=name)
 
 
-def test_a_side_trains_on_the_rows_of_its_repeat_with_its_noise(settings, monkeypatch):
-    trainer = settings.trainer("mrpc", benchmarks.IN_ORDER)
+def test_a_side_trains_on_the_rows_of_its_repeat_with_its_noise(bench, monkeypatch):
+    trainer = bench.trainer("mrpc")
     first, second = list(range(48)), list(range(48, 96))
     expected = [trainer.train_dataset[rows]["input_ids"] for rows in (first, second)]
-    side = sides.training_side(trainer, [first, second], hype_options={"hype_type": "normal", "hype_eps": 1e-5})
+    side = sides.training(trainer, [first, second], hype_options={"hype_type": "normal", "hype_eps": 1e-5})
     seen = []
     monkeypatch.setattr(trainer, "train", lambda train=trainer.train: (seen.append(vars(trainer).copy()), train()))
     assert side(0) > 0 and side(1) > 0
@@ -71,8 +62,8 @@ def test_a_side_trains_on_the_rows_of_its_repeat_with_its_noise(settings, monkey
 
 
 @pytest.mark.parametrize("method", benchmarks.METHODS)
-def test_the_flags_of_every_method_are_accepted(method, settings):
-    benchmarks.parse(settings.argv("cola", f"--do_train {benchmarks.METHODS[method][0]}"))
+def test_the_flags_of_every_method_are_accepted(method, bench):
+    parse(bench.argv("cola", f"--do_train {benchmarks.METHODS[method][0]}"))
 
 
 @pytest.fixture
@@ -109,13 +100,19 @@ def test_several_benchmarks_each_get_a_process_and_finished_ones_survive_an_inte
     def interrupted(module, argv):
         if argv[0] == "loop":
             raise KeyboardInterrupt
-        entry = {"figures": [{"name": "made up", "median": 1.0, "smallest": 1.0, "largest": 1.0, "n": 1}]}
-        command.results.write(path, argv[0], entry)
+        command.results.write(path, **{argv[0]: {"figures": []}})
 
     monkeypatch.setattr(command, "run_module", interrupted)
     assert command.run_command(command.main, ["overhead", "loop", "start", "--output", str(path)]) == 130
     assert list(json.loads(path.read_text())) == ["overhead"]
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_failing_process_ends_the_command_with_its_exit_code(tmp_path, capfd):
+    argv = f"loop start --model_name_or_path {tmp_path}/absent --output {tmp_path}/b.json --data_dir {SAMPLE}".split()
+    assert command.run_command(command.main, argv) == 2
+    error = capfd.readouterr().err
+    assert error.count("error: ") == 1 and "start" not in error
 
 
 @pytest.mark.parametrize(
