@@ -2,10 +2,9 @@
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
-
-import numpy as np
 
 from hype.errors import EnvironmentFault, InputError, run_command
 from hype.flags import LineParser
@@ -50,18 +49,6 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
     return "\n".join([*lines, "", *notes]).rstrip()
 
 
-def table(records: list[dict]) -> list[str]:
-    """Return the lines of the table of finished runs, whose records are whole or as a study publishes them."""
-    groups: dict[tuple, list[dict]] = {}
-    for record in records:
-        groups.setdefault((record["task"], record["label"], _setting(record)), []).append(record)
-    several = len({key[2] for key in groups}) > len({key[0] for key in groups})
-    rows = [_row(key, group, _reference(key, groups), several) for key, group in groups.items()]
-    columns = ["task", "method", "n", "metric", "score x 100", "majority", "to vanilla", "predictions that differ", "s"]
-    used = [i for i, column in enumerate(columns) if i < 5 or any(row[i] != "-" for row in rows)]
-    return aligned([columns[i] for i in used], [[row[i] for i in used] for row in rows], right=("n", "s"))
-
-
 def _record(folder: Path) -> dict:
     record = read_record(folder / RECORD)
     missing = [key for key in ("label", "task", "seed", "timings", "data") if key not in record]
@@ -70,58 +57,59 @@ def _record(folder: Path) -> dict:
     return record
 
 
-def _is_method(name: str) -> bool:
-    """Return whether a flag is part of the method: noise, dropout, techniques."""
+def table(records: list[dict]) -> list[str]:
+    """Return the lines of the table of finished runs, whose records are whole or as a study publishes them."""
+    from hype.reproduction.statistics import effects, paired, spread_text
+
+    runs = _runs(records)
+    several = runs.groupby("task")["model"].nunique().max() > 1
+    rows = []
+    for (task, _), here in runs.groupby(["task", "model"], sort=False):
+        vanilla = here.loc[here["is_vanilla"], "method"]
+        # Vanilla with dropout is the reference where there is one.
+        reference = min(vanilla, key=lambda label: label.endswith(", dropout 0"), default=None)
+        pairs = paired(here, [(method, reference) for method in here["method"].unique() if method != reference])
+        differences = {effect.method: effect for effect in effects(pairs).itertuples()}
+        for method, group in here.groupby("method", sort=False):
+            first, effect = group.iloc[0], differences.get(method)
+            rows.append([
+                task,
+                method + (f", lr {first['learning_rate']:g}" if several else ""),
+                str(len(group)),
+                first["metric"],
+                spread_text(group["score"].mean(), group["score"].std()),
+                spread_text(first["majority"], math.nan),
+                effect.text if effect else "-",
+                f"{100 * effect.flips:.1f} %" if effect and effect.flips >= 0 else "-",
+                "-" if math.isnan(group["seconds"].mean()) else f"{group['seconds'].mean():.0f}",
+            ])  # fmt: skip
+    columns = ["task", "method", "n", "metric", "score x 100", "majority", "to vanilla", "predictions that differ", "s"]
+    used = [i for i, column in enumerate(columns) if i < 5 or any(row[i] != "-" for row in rows)]
+    return aligned([columns[i] for i in used], [[row[i] for i in used] for row in rows], right=("n", "s"))
+
+
+def _runs(records: list[dict]):
+    """Return a row for each record, as `hype.reproduction.statistics` reads them; `model` is all that pairs share."""
+    import pandas as pd
+
     from hype.techniques import TechniqueArguments
 
-    own = {"dropout_rate", "all_dropout_rate", *REGULARISERS, *TechniqueArguments.__dataclass_fields__}
-    return name in own or name.startswith("hype_")
-
-
-def _setting(record: dict) -> str:
-    """Return all of a run's identity but its method and its seed."""
-    kept = {n: v for n, v in record["identity"].items() if n not in ("seed", "data_seed") and not _is_method(n)}
-    return json.dumps(kept, sort_keys=True)
-
-
-def _is_vanilla(record: dict) -> bool:
-    return record["label"].startswith("vanilla") and not any(record["identity"].get(name) for name in REGULARISERS)
-
-
-def _reference(key: tuple, groups: dict[tuple, list[dict]]) -> list[dict]:
-    """Return the vanilla runs of the same setting: those with dropout where there are any."""
-    found = [g for k, g in groups.items() if (k[0], k[2]) == (key[0], key[2]) and _is_vanilla(g[0])]
-    return min(found, key=lambda group: group[0]["label"].endswith(", dropout 0"), default=[])
-
-
-def _row(key: tuple, group: list[dict], reference: list[dict], several: bool) -> list[str]:
-    from hype.reproduction.statistics import estimate, flip_share, interval_text
-
-    scores = np.array([record["score"] for record in group if record.get("score") is not None]) * 100
-    spread = f" ± {scores.std(ddof=1):.2f}" if len(scores) > 1 else ""
-    by_seed = {record["seed"]: record for record in reference}
-    pairs = [(ours, by_seed[ours["seed"]]) for ours in group if ours["seed"] in by_seed]
-    pairs = [pair for pair in pairs if None not in (pair[0].get("score"), pair[1].get("score"))]
-    found = estimate([[100 * (ours["score"] - theirs["score"]) for ours, theirs in pairs]])
-    shares = [flip_share(ours.get("predictions"), theirs.get("predictions")) for ours, theirs in pairs]
-    shares = [share for share in shares if not np.isnan(share)]
-    majority, seconds = (
-        group[0].get("majority_score"),
-        [r["timings"]["total_s"] for r in group if "total_s" in r["timings"]],
-    )
-    is_reference = group is reference
-    rate = group[0]["identity"].get("learning_rate", 5e-5)
-    return [
-        key[0],
-        key[1] + (f", lr {rate:g}" if several else ""),
-        str(len(group)),
-        group[0].get("score_name") or "-",
-        f"{scores.mean():.2f}{spread}" if len(scores) else "-",
-        "-" if majority is None else f"{100 * majority:.2f}",
-        "-" if is_reference or found is None else interval_text(found),
-        "-" if is_reference or not shares else f"{100 * np.mean(shares):.1f} %",
-        f"{np.mean(seconds):.0f}" if seconds else "-",
-    ]
+    own = {"seed", "data_seed", "dropout_rate", "all_dropout_rate", *REGULARISERS}
+    own |= {*TechniqueArguments.__dataclass_fields__}
+    rows = []
+    for record in records:
+        identity = record["identity"]
+        kept = {name: value for name, value in identity.items() if name not in own and not name.startswith("hype_")}
+        is_vanilla = record["label"].startswith("vanilla") and not any(identity.get(name) for name in REGULARISERS)
+        rows.append({
+            "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"], "method": record["label"],
+            "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
+            "score": record.get("score"), "majority": record.get("majority_score"), "collapsed": False,
+            "predictions": record.get("predictions"), "metric": record.get("score_name") or "-",
+            "seconds": record["timings"].get("total_s"), "is_vanilla": is_vanilla,
+        })  # fmt: skip
+    runs = pd.DataFrame(rows).astype({"score": float, "majority": float, "seconds": float})
+    return runs.assign(score=100 * runs["score"], majority=100 * runs["majority"])
 
 
 def draw(records: dict[Path, dict], path: Path) -> None:
@@ -129,31 +117,28 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    from hype.drawing import MARKERS, PALETTE, STYLE, finished
+    from hype.drawing import LOOKS, STYLE, draw_estimate, draw_marks, finished
     from hype.files import write_text
     from hype.reproduction.statistics import estimate
 
-    tasks = list(dict.fromkeys(record["task"] for record in records.values()))
-    labels = list(dict.fromkeys(record["label"] for record in records.values()))
+    runs = _runs(list(records.values())).assign(folder=list(records))
+    tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())
+    looks = [{"color": color, "marker": marker} for color, marker in dict.fromkeys(LOOKS.values())]
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(8.0, len(tasks) * (0.3 * len(labels) + 1.6)), layout="constrained")
         panels = canvas.subplots(len(tasks), 2, squeeze=False)
+        for (task, method), group in runs.groupby(["task", "method"]):
+            (left, right), place = panels[tasks.index(task)], labels.index(method)
+            look, scores = looks[place % len(looks)], group["score"].dropna()
+            found = estimate([scores])
+            draw_marks(left, scores, [place] * len(scores), look)
+            draw_estimate(left, found.mean, found.interval(), place + 0.2, look)
+            for folder in group["folder"]:
+                right.plot(*_losses(folder), color=look["color"], alpha=0.7, linewidth=1)
         for (left, right), task in zip(panels, tasks, strict=True):
-            for row, label in enumerate(labels):
-                group = {f: r for f, r in records.items() if (r["task"], r["label"]) == (task, label)}
-                look = {"color": PALETTE[row % len(PALETTE)], "marker": MARKERS[row % len(MARKERS)]}
-                scores = [100 * record["score"] for record in group.values() if record.get("score") is not None]
-                left.scatter(scores, [row] * len(scores), 14, alpha=0.5, **look)
-                if interval := scores and estimate([scores]).interval():
-                    left.plot(interval, [row + 0.2] * 2, color=look["color"])
-                if scores:
-                    left.scatter([np.mean(scores)], [row + 0.2], 36, **look)
-                for folder in group:
-                    steps, losses = _losses(folder)
-                    right.plot(steps, losses, color=look["color"], alpha=0.7, linewidth=1)
             left.set_yticks(range(len(labels)), labels)
-            left.set_ylim(len(labels) - 0.5, -0.5)
             left.set(title=f"{task}: scores of single runs, mean, 95 % t interval", xlabel="dev score x 100")
+            left.set_ylim(len(labels) - 0.5, -0.5)
             right.set(title=f"{task}: training loss", xlabel="step")
         caption = f"{len(records)} runs of {', '.join(tasks)}: scores and training losses by method."
         try:

@@ -4,16 +4,15 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure as Canvas
 
-# Okabe and Ito (2008), the order chosen so that neighbours differ in lightness; the pale yellow is left out.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# The look of each method, the same in every figure.
+# The look of each method, the same in every figure. The first colours are Okabe and Ito's (2008).
 LOOKS = {
     "vanilla": ("#777777", "D"), "vanilla, no dropout": ("#D55E00", "s"), "hype-n": ("#0072B2", "o"),
     "hype-u": ("#009E73", "^"), "hype": ("#0072B2", "o"), "top-k*": ("#CC79A7", "v"), "mixout*": ("#E69F00", "P"),
@@ -57,10 +56,8 @@ class Figure:
 
 def look_of(method: str) -> dict[str, str]:
     """Return a method's colour and mark; a scale of noise (hype-n 1e-2) has those of its family."""
-    name = method if method in LOOKS else method.split(" ")[0]
-    place = sum(map(ord, method))
-    colour, marker = LOOKS.get(name) or (PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)])
-    return {"color": colour, "marker": marker}
+    known = LOOKS.get(method) or LOOKS.get(method.split(" ")[0]) or [*LOOKS.values()][len(method) % len(LOOKS)]
+    return dict(zip(("color", "marker"), known, strict=True))
 
 
 def finished(name: str, canvas: Canvas, caption: str, note: str) -> Figure:
@@ -93,12 +90,21 @@ def _svg(canvas: Canvas, description: str) -> str:
     return re.sub(r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{label}"', svg, count=1)
 
 
-def seeds_text(counts: Sequence[int]) -> str:
-    """Write over how many seeds; counts: rising."""
-    shown = range_text(counts)
+def draw_marks(axes, x: Sequence[float], y: Sequence[float], look: dict, hollow=False, size=12, alpha=0.5) -> None:
+    """Draw marks of a method's look. hollow: whether all of them are, or for each mark."""
+    colour = to_rgba(look["color"], alpha)
+    faces = [(0, 0, 0, 0) if is_hollow else colour for is_hollow in np.broadcast_to(hollow, len(x))]
+    axes.scatter(x, y, size, marker=look["marker"], facecolor=faces, edgecolor=[colour] * len(faces), zorder=3)
+
+
+def draw_estimate(axes, mean: float, interval: tuple[float, float], place: float, look: dict, hollow=False) -> None:
+    """Draw a mean with its interval (NaN: none) along the horizontal axis, at a place of the vertical one."""
+    axes.hlines(place, *interval, color=look["color"], linewidth=2)
+    draw_marks(axes, [mean], [place], look, hollow, 36, 1)
+
+
+def seeds_text(counts: Iterable[int]) -> str:
+    """Write over how many seeds."""
+    least, most = min(counts), max(counts)
+    shown = f"{least}" if least == most else f"{least} to {most}"
     return f"n = {shown} seed{'' if shown == '1' else 's'}"
-
-
-def range_text(counts: Sequence[int]) -> str:
-    """Write the smallest and the largest of rising numbers."""
-    return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"

@@ -13,15 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-
 from hype import compare  # noqa: E402
 from hype.benchmark import results  # noqa: E402
 from hype.files import write_text  # noqa: E402
 from hype.reproduction import cost, report  # noqa: E402
 from hype.reproduction.experiments import CONTROL, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
-from hype.reproduction.statistics import estimate, flip_share, interval_text, paired  # noqa: E402
+from hype.reproduction.statistics import flip_share, mean_effect  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
@@ -82,35 +80,26 @@ def repeats() -> str:
 def headline() -> str:
     """Show the questions of the study with their answers."""
     found = report.answers(load_study(STUDY), sections())
-    return "\n".join(f"- **{question}** {answer}" for question, answer in found)
+    return "\n".join(f"- **{question}** {answer}".replace("\n", " ") for question, answer in found)
 
 
 def effects() -> str:
     """Show what leaving dropout out does beside what the noise adds, a line for each choice of data and task."""
-    table = report.settings_table(report.settings(all_runs(sections())))
-    return markdown_table(table.columns, [[entry.text for entry in row] for row in table.rows])
+    table = report.settings_table(report.settings(report.study_runs(load_study(STUDY), sections())))
+    return report.markdown_of(table, has_notes=False)
 
 
 def dose() -> str:
     """Show what the noise changed, a line for each task, form and scale."""
-    runs = all_runs(sections())
-    runs = runs[runs["data"] == "first 1,000"]
-    methods = [m for m in dict.fromkeys(runs["method"]) if re.fullmatch(r"hype-[nu] \S+", m)]
+    pairs = report.doses(report.study_runs(load_study(STUDY), sections()))
+    pairs = pairs.sort_values(["task", "hype_type", "hype_eps"])
     rows = []
-    for task in ("cola", "mrpc", "rte"):
-        for method in sorted(methods, key=lambda name: (name[:6], float(name[7:]))):
-            pairs = paired(runs[runs["task"] == task], method, CONTROL)
-            if len(pairs):
-                flips = pairs["flips"].dropna()
-                shown = f"{100 * flips.mean():.2f} ({100 * flips.min():.2f} to {100 * flips.max():.2f})"
-                effect = interval_text(estimate([pairs["difference"].to_numpy()]))
-                rows.append([written(task), written(method), "-" if np.isnan(flips.mean()) else shown, effect])
-    columns = [
-        "task",
-        "noise",
-        "dev predictions that differ, % (smallest to largest)",
-        "effect, points (95 % interval)",
-    ]
+    for (task, method), group in pairs.groupby(["task", "method"], sort=False):
+        flips = 100 * group["flips"].dropna()
+        shown = "-" if flips.empty else f"{flips.mean():.2f} ({flips.min():.2f} to {flips.max():.2f})"
+        rows.append([written(task), written(method), shown, mean_effect(group).text()])
+    differ = "dev predictions that differ, % (smallest to largest)"
+    columns = ["task", "noise", differ, "effect, points (95 % interval)"]
     return markdown_table(columns, rows)
 
 

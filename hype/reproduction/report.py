@@ -1,13 +1,11 @@
 """A report from its runs: as Markdown, which a terminal shows as well, and as one self-contained HTML page."""
 
 import html
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -20,18 +18,19 @@ from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import (
     ALL_TASKS,
     GRID_POINT,
-    Effect,
+    SETTING,
     another_seed,
-    effects_of,
-    interval_text,
+    effects,
+    mean_effect,
     paired,
-    pooled,
     selected,
+    spread_text,
     summarised,
 )
 from hype.text_tables import markdown_table
 
 PAPERS_NOISE = "hype-n 1e-05"
+MEAN = "mean of tasks"
 METHODS = (
     "Scores are dev scores x 100: Matthews correlation for CoLA, F1 for MRPC and QQP, the mean of Pearson and "
     "Spearman correlation for STS-B, accuracy for the others; mean ± standard deviation over n seeds. For each model, "
@@ -53,27 +52,24 @@ METHODS = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One cell of a table. note: smaller, below the text; order: by which the column is sorted."""
-
-    text: str
-    note: str = ""
-    order: float | str = ""
-
-    @property
-    def line(self) -> str:
-        return f"{self.text} ({self.note})" if self.note else self.text
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of a report."""
+class Table(NamedTuple):
+    """One table of a report. frame: texts; a second line of a text is a note, written smaller."""
 
     title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Entry]]
+    frame: pd.DataFrame
     note: str = ""
+
+
+def _tables(title: str, cells: pd.DataFrame, order: Iterable[str], heading: str = "method", note="") -> list[Table]:
+    """Make a table for each `model` of the cells: a line for each `line`, a column for each `task`, in this order."""
+    found = []
+    for model, part in cells.groupby("model", sort=False):
+        wide = part.pivot(index="line", columns="task", values="cell").fillna("-")
+        columns = [column for column in dict.fromkeys(order) if column in wide.columns]
+        wide = wide.reindex(part["line"].unique(), columns=columns)
+        wide = wide.rename(columns=written).rename_axis(None, axis=1).rename_axis(heading)
+        found.append(Table(f"{title}: {model}", wide.reset_index(), note))
+    return found
 
 
 def score_tables(section: Section) -> list[Table]:
@@ -81,56 +77,44 @@ def score_tables(section: Section) -> list[Table]:
     if section.runs.empty:
         return []
     summary = summarised(section.runs)
-    best = selected(summary).set_index(["model", "task", "method"])
-    tables = []
-    for model in section.models:
-        of_model = summary[summary["model"] == model]
-        tasks = [t for t in section.tasks if t in set(of_model["task"])]
-        majority = of_model.groupby("task")["majority"].first()
-        rows = [[Entry("majority class"), *(_points(majority[task]) for task in tasks)]]
-        for method in [m for m in section.methods if m in set(of_model["method"])]:
-            row = [Entry(written(method))]
-            for task in tasks:
-                key = (model, task, method)
-                of_cell = of_model[(of_model["task"] == task) & (of_model["method"] == method)]
-                row.append(_score_entry(best.loc[key] if key in best.index else None, of_cell))
-            rows.append(row)
-        if len(tasks) > 1:
-            columns = ["method", *map(written, tasks), "mean of tasks"]
-            rows = [[*row, _average(row[1:])] for row in rows]
-        else:
-            columns = ["method", *map(written, tasks)]
-        tables.append(Table(f"Scores: {model}", columns, rows))
-    return tables
+    best = selected(summary)
+    majority = summary.groupby(["model", "task"], sort=False)["majority"].first().rename("mean").reset_index()
+    rows = [majority.assign(line="majority class", cell=majority["mean"].map(_number))]
+    for (model, task, method), grid in summary.groupby(["model", "task", "method"], sort=False):
+        chosen = best.loc[best.index.isin(grid.index)]
+        mean, cell = chosen.loc[chosen["n"] == chosen["planned"], "mean"].max(), _score_cell(chosen, grid)
+        rows.append(pd.DataFrame([{"model": model, "task": task, "line": written(method), "mean": mean, "cell": cell}]))
+    cells = pd.concat(rows, ignore_index=True)
+    if len(section.tasks) > 1:
+        means = cells.groupby(["model", "line"])["mean"].agg(lambda scores: scores.mean(skipna=False)).reset_index()
+        cells = pd.concat([cells, means.assign(task=MEAN, cell=means["mean"].map(_number))])
+    return _tables("Scores", cells, [*section.tasks, MEAN])
 
 
-def _score_entry(best: pd.Series | None, grid: pd.DataFrame) -> Entry:
-    """Show the selected mean; without a complete grid point a dash with the number of runs so far."""
-    failed = int(grid["failed"].sum())
-    problems = [f"{failed} failed"] if failed else []
-    if best is None:
-        fullest = grid.loc[grid["n"].idxmax()] if len(grid) else None
-        return Entry("-", ", ".join([f"{fullest['n']} of {fullest['planned']} runs", *problems]) if len(grid) else "")
-    spread = "" if np.isnan(best["sd"]) else f" ± {best['sd']:.2f}"
-    notes = [f"n {best['n']}"]
-    if best["collapsed"]:
-        notes.append(f"{best['collapsed']} collapsed")
-    if best["is_at_majority"]:
-        notes.append("at majority level")
+def _score_cell(chosen: pd.DataFrame, grid: pd.DataFrame) -> str:
+    """Write the selected mean; without one a dash with the number of runs so far."""
+    failed = [f"{grid['failed'].sum()} failed"] if grid["failed"].sum() else []
+    if chosen.empty:
+        fullest = grid.loc[grid["n"].idxmax()]
+        return "\n".join(["-", ", ".join([f"{fullest['n']} of {fullest['planned']} runs", *failed])])
+    (best,) = chosen.itertuples()
     complete = int((grid["n"] == grid["planned"]).sum())
-    notes += [f"grid {complete} of {len(grid)}"] if complete < len(grid) else []
-    return Entry(f"{best['mean']:.2f}{spread}", ", ".join(notes + problems), best["mean"])
+    notes = [f"n {best.n}" + (f" of {best.planned}" if best.n < best.planned else "")]
+    notes += _marks(best)
+    notes += [f"grid {complete} of {len(grid)}"] if complete < len(grid) > 1 else []
+    return f"{spread_text(best.mean, best.sd)}\n{', '.join(notes + failed)}"
 
 
-def _average(entries: Sequence[Entry]) -> Entry:
-    numbers = [entry.order for entry in entries]
-    return Entry("-") if "" in numbers else _points(float(np.mean(numbers)))
+def _marks(row) -> list[str]:
+    return [f"{row.collapsed} collapsed"] * (row.collapsed > 0) + ["at majority level"] * row.is_at_majority
 
 
-def _points(value: float | None, sign: bool = False) -> Entry:
-    if value is None or np.isnan(value):
-        return Entry("-")
-    return Entry(f"{value:{'+' if sign else ''}.2f}", "", value)
+def _number(value: float) -> str:
+    return spread_text(value, float("nan"))
+
+
+def _percent(share: float) -> str:
+    return "-" if pd.isna(share) else f"{100 * share:.1f} %"
 
 
 def comparisons(section: Section) -> list[tuple[str, str]]:
@@ -140,70 +124,43 @@ def comparisons(section: Section) -> list[tuple[str, str]]:
     return found + [(m, section.counterpart(m)) for m in methods if m not in (VANILLA, CONTROL)]
 
 
-def effects(section: Section, pairs: Sequence[tuple[str, str]]) -> list[Effect]:
-    """Compare methods of a section with their references."""
-    found = []
-    for method, reference in pairs:
-        is_elsewhere = section.experiment.is_scored_elsewhere
-        found += effects_of(section.runs, method, reference, section.tasks, is_elsewhere)
-    return [effect for effect in found if effect.estimate is not None]
+def section_effects(section: Section, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Compare methods of a section with their references; see `statistics.effects`."""
+    return effects(paired(section.runs, pairs), section.experiment.is_scored_elsewhere)
 
 
-def effect_tables(section: Section, pairs: Sequence[tuple[str, str]], title: str = "Paired effects") -> list[Table]:
+def effect_tables(section: Section, pairs: Iterable[tuple[str, str]], title: str = "Paired effects") -> list[Table]:
     """Show effects: a row for each method (and variant), a column for each task, a table per model."""
-    found = effects(section, pairs)
-    tables = []
-    for model in dict.fromkeys(effect.model for effect in found):
-        of_model = {(e.method, e.variant, e.reference, e.task): e for e in found if e.model == model}
-        tasks = [t for t in (*section.tasks, ALL_TASKS) if any(key[3] == t for key in of_model)]
-        rows = []
-        for method, variant, reference in dict.fromkeys(key[:3] for key in of_model):
-            name = f"{written(method)} minus {written(reference)}"
-            of_row = [of_model.get((method, variant, reference, task)) for task in tasks]
-            rows.append([Entry(name, variant), *map(effect_entry, of_row)])
-        columns = ["method minus reference", *(t if t == ALL_TASKS else written(t) for t in tasks)]
-        tables.append(Table(f"{title}: {model}", columns, rows))
-    return tables
+    found = section_effects(section, pairs)
+    lines = [f"{written(e.method)} minus {written(e.reference)}\n{e.variant}".strip() for e in found.itertuples()]
+    cells = [f"{effect.text}\n{_effect_note(effect)}" for effect in found.itertuples()]
+    return _tables(title, found.assign(line=lines, cell=cells), [*section.tasks, ALL_TASKS], "method minus reference")
 
 
-def effect_entry(effect: Effect | None) -> Entry:
-    """Write an effect with its interval; below it n, flips, what follows, and the same without collapsed runs."""
-    if effect is None or effect.estimate is None:
-        return Entry("-")
-    interval = effect.estimate.interval()
-    between = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
-    missing = f" of {effect.planned}" if effect.pairs < effect.planned else ""
-    notes = [f"{effect.pairs}{missing} pairs" if effect.n != effect.pairs or missing else f"n {effect.n}"]
-    notes += [f"flips {100 * effect.flips:.1f} %"] if effect.flips is not None else []
+def _effect_note(effect) -> str:
+    """Write what flips, what follows, and the same without collapsed runs."""
+    notes = [] if pd.isna(effect.flips) else [f"flips {_percent(effect.flips)}"]
     notes.append(effect.verdict)
     if effect.collapsed:
-        rest = effect.without_collapsed
-        notes.append(f"{effect.collapsed} collapsed; without them {interval_text(rest)}")
-    return Entry(f"{effect.estimate.mean:+.2f}{between}", "; ".join(notes), effect.estimate.mean)
+        notes.append(f"{effect.collapsed} collapsed; without them {effect.without_collapsed}")
+    return "; ".join(notes)
 
 
-def grid_table(section: Section) -> Table:
-    """Show every grid point with the value of every seed."""
-    summary = summarised(section.runs)
-    best = set(selected(summary).index)
-    rows = []
-    by_point = {names: group for names, group in section.runs.groupby(GRID_POINT, sort=False)}
-    for place, row in summary.iterrows():
-        group = by_point[tuple(row[GRID_POINT])]
-        scored = group[group["score"].notna()].sort_values("seed")
-        seeds = ", ".join(f"{run.seed}: {run.score:.2f}" for run in scored.itertuples())
-        sd = "" if np.isnan(row["sd"]) else f" ± {row['sd']:.2f}"
-        mean = Entry("-") if np.isnan(row["mean"]) else Entry(f"{row['mean']:.2f}{sd}", "", row["mean"])
-        texts = [row["model"], written(row["task"]), written(row["method"]), row["variant"] or "-"]
-        rows.append([
-            *map(Entry, texts), Entry(f"{row['learning_rate']:g}", "", row["learning_rate"]),
-            Entry(f"{row['n']} of {row['planned']}", "", row["n"]), mean, Entry(seeds or "-"),
-            Entry(str(row["collapsed"]), "", row["collapsed"]), Entry(str(row["failed"]), "", row["failed"]),
-            Entry("yes" if place in best else ""),
-        ])  # fmt: skip
-    columns = ["model", "task", "method", "grid point", "learning rate", "n", "mean ± sd", "seed: score", "collapsed",
-               "failed", "selected"]  # fmt: skip
-    return Table("Every learning rate and grid point", columns, rows)
+def layer_tables(section: Section) -> list[Table]:
+    """Show an analysis's value of every layer by method: mean ± standard deviation over seeds."""
+    found: list[Table] = []
+    for (analysis, target), layers in () if section.layers.empty else section.layers.groupby(["analysis", "target"]):
+        by_layer = layers.groupby(["model", "method", "layer"], sort=False)
+        cells = by_layer.agg(mean=("score", "mean"), sd=("score", "std"), n=("seed", "nunique")).reset_index()
+        cells = cells.assign(
+            line=[f"{written(method)}\nn {n}" for method, n in zip(cells["method"], cells["n"], strict=True)],
+            cell=list(map(spread_text, cells["mean"], cells["sd"])),
+            task=cells["layer"].astype(str),
+        )
+        what = "score of a linear head" if analysis == "probing" else "mean cosine of token pairs"
+        order, note = map(str, sorted(layers["layer"].unique())), f"By layer, 0: embeddings; {what}, x 100."
+        found += _tables(f"{analysis.capitalize()} on {written(target)}", cells, order, note=note)
+    return found
 
 
 def printed_tables(section: Section) -> list[Table]:
@@ -211,150 +168,144 @@ def printed_tables(section: Section) -> list[Table]:
     experiment = section.experiment
     if not experiment.printed or section.overrides.hype_eps is not None:
         return []
-    tables = []
-    for model in experiment.rows:
-        for trained in experiment.tasks if experiment.targets else (None,):
-            tasks = experiment.targets[trained] if trained else list(experiment.tasks)
-            rows = []
-            for method in experiment.methods:
-                found = [experiment.printed_score(model, method.name, task, trained) for task in tasks]
-                if any(found):
-                    rows.append([Entry(written(method.name)), *(Entry(score or "-") for score in found)])
-            if rows:
-                name = written(model) + (f", trained on {written(trained)}" if trained else "")
-                tables.append(Table(f"Printed in the paper: {name}", ["method", *map(written, tasks)], rows))
-    return tables
+    rows = [
+        (
+            written(model) + (f", trained on {written(trained)}" if trained else ""), written(method.name), task,
+            experiment.printed_score(model, method.name, task, trained),
+        )
+        for model in experiment.rows
+        for trained in (experiment.tasks if experiment.targets else (None,))
+        for method in experiment.methods
+        for task in (experiment.targets[trained] if trained else experiment.tasks)
+    ]  # fmt: skip
+    cells = pd.DataFrame(rows, columns=["model", "line", "task", "cell"])
+    return _tables("Printed in the paper", cells[cells["cell"] != ""], cells["task"])
 
 
-def layer_tables(section: Section) -> list[Table]:
-    """Show an analysis's value of every layer by method: mean ± standard deviation over seeds."""
-    tables = []
-    groups = [] if section.layers.empty else section.layers.groupby(["model", "analysis", "target"], sort=False)
-    for (model, analysis, target), group in groups:
-        columns = ["method", "n", *(str(layer) for layer in sorted(group["layer"].unique()))]
-        rows = []
-        for method, of_method in group.groupby("method", sort=False):
-            by_layer = of_method.groupby("layer")["score"].agg(["mean", "std"])
-            row = [Entry(written(method)), Entry(str(of_method["seed"].nunique()))]
-            for mean, std in by_layer.itertuples(index=False):
-                spread = "" if np.isnan(std) else f" ± {std:.2f}"
-                row.append(Entry("-") if np.isnan(mean) else Entry(f"{mean:.2f}{spread}", "", mean))
-            rows.append(row)
-        what = "score of a linear head" if analysis == "probing" else "mean cosine of token pairs"
-        note = f"By layer, 0: embeddings; {what}, x 100."
-        tables.append(Table(f"{analysis.capitalize()} on {written(target)}: {model}", columns, rows, note))
-    return tables
+def _names(rows: pd.DataFrame) -> pd.DataFrame:
+    """Name models, tasks, methods, grid points and learning rates as people write them."""
+    return pd.DataFrame({
+        "model": rows["model"], "task": rows["task"].map(written), "method": rows["method"].map(written),
+        "grid point": rows["variant"].replace("", "-"), "learning rate": rows["learning_rate"].map("{:g}".format),
+    })  # fmt: skip
+
+
+def grid_table(section: Section) -> Table:
+    """Show every grid point with the value of every seed."""
+    summary, scored = summarised(section.runs), section.runs.dropna(subset="score").sort_values("seed")
+    values = {
+        point: ", ".join(f"{run.seed}: {run.score:.2f}" for run in group.itertuples())
+        for point, group in scored.groupby(GRID_POINT)
+    }
+    frame = _names(summary).assign(**{
+        "n": [f"{row.n} of {row.planned}" for row in summary.itertuples()],
+        "mean ± sd": list(map(spread_text, summary["mean"], summary["sd"])),
+        "seed: score": [values.get(point, "-") for point in summary[GRID_POINT].itertuples(index=False, name=None)],
+        "collapsed": summary["collapsed"], "failed": summary["failed"],
+        "selected": ["yes" if chosen else "" for chosen in summary.index.isin(selected(summary).index)],
+    })  # fmt: skip
+    return Table("Every learning rate and grid point", frame.astype(str))
 
 
 def runs_table(section: Section) -> Table:
     """Show every run with its exact command."""
-    columns = ["method", "task", "grid point", "learning rate", "seed", "status", "score", "seconds", "run", "command"]
-    rows = []
-    for run in section.runs.itertuples():
-        seconds = Entry("-") if pd.isna(run.train_s) else Entry(f"{run.train_s:.0f}", "", run.train_s)
-        rows.append([
-            Entry(written(run.method)), Entry(written(run.task)), Entry(run.variant or "-"),
-            Entry(f"{run.learning_rate:g}", "", run.learning_rate), Entry(str(run.seed), "", run.seed),
-            Entry(run.status), _points(run.score), seconds, Entry(run.key), Entry(run.command),
-        ])  # fmt: skip
-    return Table("Runs", columns, rows)
+    runs = section.runs
+    seconds = ["-" if pd.isna(value) else f"{value:.0f}" for value in runs["train_s"]]
+    more = {"score": runs["score"].map(_number), "seconds": seconds, "run": runs["key"], "command": runs["command"]}
+    return Table("Runs", _names(runs).assign(seed=runs["seed"], status=runs["status"], **more).astype(str))
 
 
-def settings(runs: pd.DataFrame) -> list[dict]:
-    """Set what leaving dropout out does beside what HyPe-N of 1e-5 adds, for every choice of data and task.
+def study_runs(study: Study, sections: Sequence[Section]) -> pd.DataFrame:
+    """Return the runs of a study (see `sections.all_runs`) except those by which learning rates were chosen."""
+    chosen_by = {entry.rates_of for entry in study.sections}
+    return all_runs([section for section in sections if section.name not in chosen_by])
+
+
+def settings(runs: pd.DataFrame) -> pd.DataFrame:
+    """Set what leaving dropout out does beside what HyPe-N of 1e-5 adds, for every choice of model, data and task.
 
     Returns:
-        label, data, task, n, majority, control (its score: an `Entry`), dropout and noise (an `Effect` each),
-        seed_flips (the share of predictions that another seed changes).
+        Rows of `statistics.effects`, with label, and of the runs without dropout majority, control (their score, as
+        text) and seed_flips (the share of predictions that another seed changes).
     """
-    found = []
     noisy = runs[(runs["method"] == PAPERS_NOISE) & runs["score"].notna()]
-    several = noisy["model"].nunique() > 1
-    for (model, data, task, rate), _ in noisy.groupby(["model", "data", "task", "learning_rate"], sort=False):
-        here = runs[(runs["model"] == model) & (runs["data"] == data) & (runs["task"] == task)]
-        here = here[here["learning_rate"] == rate]
-        dropout = effects_of(here, CONTROL, VANILLA, [task])
-        noise = effects_of(here, PAPERS_NOISE, CONTROL, [task])
-        if not dropout or not noise or noise[0].estimate is None:
-            continue
-        controls = here[here["method"] == CONTROL]
-        summary = summarised(controls).iloc[0]
-        shares = another_seed(controls)["flips"]
-        label = f"{data} · {written(task)}"
-        found.append({
-            "label": f"{model}, {label}" if several else label, "model": model, "data": data, "task": task,
-            "majority": summary["majority"], "control": _score_entry(summary, summarised(controls)),
-            "dropout": dropout[0], "noise": noise[0],
-            "seed_flips": float(shares.mean()) if shares.notna().any() else float("nan"),
-        })  # fmt: skip
-    kinds = {"all": 0, "random": 1, "first": 2}
-    return sorted(found, key=lambda row: kinds.get(row["data"].split()[0], 3))
+    runs = runs.merge(noisy[[*SETTING, "learning_rate"]].drop_duplicates())
+    found = effects(paired(runs, [(CONTROL, VANILLA), (PAPERS_NOISE, CONTROL)]))
+    controls = runs[runs["method"] == CONTROL]
+    summary = summarised(controls).drop_duplicates(SETTING)
+    scores = [", ".join([spread_text(row.mean, row.sd), *_marks(row)]) for row in summary.itertuples()]
+    summary = summary.assign(control=scores)[[*SETTING, "majority", "control"]]
+    seeds = another_seed(controls).groupby(SETTING, as_index=False)["flips"].mean()
+    found = found.merge(summary).merge(seeds.rename(columns={"flips": "seed_flips"}), "left")
+    found["label"] = found["data"] + " · " + found["task"].map(written)
+    if found["model"].nunique() > 1:
+        found["label"] = found["model"] + ", " + found["label"]
+    amount = found["data"].str.split(" ").str[0].map({"all": 0, "random": 1, "first": 2})
+    return found.iloc[amount.argsort(kind="stable")].reset_index(drop=True)
 
 
-def settings_table(rows: Sequence[dict]) -> Table:
+def settings_table(found: pd.DataFrame) -> Table:
     """Write `settings` as the table that README shows."""
-    columns = ["training examples · task", "n", "majority class", "no dropout", "effect of leaving dropout out",
-               "effect of HyPe-N 1e-5 on top", "predictions that HyPe flips", "that another seed flips"]  # fmt: skip
-    written_rows = []
-    for row in rows:
-        control, noise = row["control"], row["noise"]
-        marks = [note for note in control.note.split(", ") if "collapsed" in note or "majority" in note]
-        shares = [noise.flips, row["seed_flips"]] if noise.flips is not None else [float("nan")] * 2
-        written_rows.append([
-            Entry(row["label"]), Entry(str(noise.n), "", noise.n), _points(row["majority"]),
-            Entry(", ".join([control.text, *marks]), "", control.order),
-            *(Entry(effect_entry(e).text, e.verdict, effect_entry(e).order) for e in (row["dropout"], noise)),
-            *(Entry("-") if np.isnan(share) else Entry(f"{100 * share:.1f} %", "", share) for share in shares),
-        ])  # fmt: skip
-    return Table("Effects in every setting", columns, written_rows)
+    by_label = found.drop_duplicates("label").set_index("label")
+    dropout, noise = (found[found["method"] == m].set_index("label") for m in (CONTROL, PAPERS_NOISE))
+    frame = pd.DataFrame({
+        "majority class": by_label["majority"].map(_number),
+        "no dropout": by_label["control"],
+        "effect of leaving dropout out": dropout["text"] + "\n" + dropout["verdict"],
+        "effect of HyPe-N 1e-5 on top": noise["text"] + "\n" + noise["verdict"],
+        "predictions that HyPe flips": noise["flips"].map(_percent),
+        "that another seed flips": by_label["seed_flips"].map(_percent),
+    }).reindex(by_label.index).fillna("-")  # fmt: skip
+    return Table("Effects in every setting", frame.rename_axis("training examples · task").reset_index())
 
 
 def answers(study: Study, sections: Sequence[Section]) -> list[tuple[str, str]]:
-    """Answer the questions of a study, each in a sentence or two with its interval."""
+    """Answer the questions of a study: a sentence with its interval and, in a second line, what else is known."""
     return [(question.text, _answer(question, sections)) for question in study.questions]
 
 
 def _answer(question: Question, sections: Sequence[Section]) -> str:
-    here = [section for section in sections if section.name in question.sections]
-    pairs = [paired(all_runs([section]), question.method, question.reference) for section in here]
-    pairs = [pair for pair in pairs if len(pair)]
-    if not pairs:
+    runs = all_runs([section for section in sections if section.name in question.sections])
+    planned = paired(runs, [(question.method, question.reference)])
+    pairs = planned.dropna(subset="difference")
+    if pairs.empty:
         return "No pair of runs is finished yet."
-    everything = pooled(pairs)
-    low, high = everything.interval(0.9) or (-math.inf, math.inf)
+    found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
     verdict = "Not decided"
-    if -question.margin < low and high < question.margin:
+    if found.is_within(question.margin):
         verdict = f"No effect within ±{question.margin:g} point"
-    elif everything.is_told_apart:
-        verdict = f"Yes, it {'raises' if everything.mean > 0 else 'lowers'} the score"
-    together = pd.concat(pairs)
-    count = sum(pair["task"].nunique() for pair in pairs)
-    number = interval_text(everything, 0.9).replace("(", "(90 % interval " if everything.interval() else "(")
-    text = f"{verdict}: on average {number} points over {count} setting{'s' * (count > 1)}."
-    flips = together["flips"].dropna()
+    elif found.is_told_apart:
+        verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
+    text = f"{verdict}: on average {found.text(0.9)} points over {count} setting{'s' * (count > 1)}.\n"
+    flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())
-        share = 100 * flips.mean()
-        text += f" It flips {share:.1f} % of the dev predictions; {none} of {len(flips)} pairs are identical."
-    collapsed = int(together["is_collapsed"].sum())
-    if collapsed:
-        rest = pooled([pair[~pair["is_collapsed"]] for pair in pairs])
-        text += f" Without pairs in which a run predicts a single class ({collapsed}): {interval_text(rest, 0.9)}."
-    return text
+        text += (
+            f"It flips {_percent(flips.mean())} of the dev predictions; {none} of {len(flips)} pairs are identical. "
+        )
+    if pairs["is_collapsed"].any():
+        rest, collapsed = mean_effect(pairs[~pairs["is_collapsed"]]), pairs["is_collapsed"].sum()
+        text += f"Without pairs in which a run predicts a single class ({collapsed}): {rest.text(0.9)}."
+    return text.strip()
 
 
 def headline(section: Section) -> str:
     """Say what the section's effects support, in a few words."""
     if section.waits_for:
         return f"Waits for {section.waits_for}"
-    found = [e for e in effects(section, comparisons(section)) if e.task != ALL_TASKS]
-    apart = [e for e in found if e.estimate.is_told_apart and not e.is_at_majority]
-    if apart:
-        names = list(dict.fromkeys(f"{written(e.method)} on {written(e.task)}" for e in apart))
+    found = section_effects(section, comparisons(section))
+    found = found[found["task"] != ALL_TASKS]
+    apart = found[found["is_told_apart"] & ~found["is_at_majority"].astype(bool)]
+    if len(apart):
+        names = list(dict.fromkeys(f"{written(e.method)} on {written(e.task)}" for e in apart.itertuples()))
         return f"{len(apart)} of {len(found)} effects told apart from 0: {', '.join(names[:3])}"
-    if not any(e.estimate.interval() for e in found):
-        return "Too few seeds to tell methods apart" if found else "No pair of runs yet"
+    if found["low"].isna().all():
+        return "Too few seeds to tell methods apart" if len(found) else "No pair of runs yet"
     return f"None of {len(found)} effects told apart from 0"
+
+
+def _counts(section: Section) -> str:
+    return "no runs yet" if section.waits_for else section.counts
 
 
 def texts_of(section: Section) -> list[str]:
@@ -370,11 +321,22 @@ def main_tables(section: Section) -> list[Table]:
 
 def further_tables(section: Section) -> list[Table]:
     """The tables that are folded: noise and missing dropout in one, the paper's numbers, every grid point."""
-    if not section.specs:
+    if section.runs.empty:
         return []
     others = [m for m, reference in comparisons(section) if reference == CONTROL and VANILLA in section.methods]
     together = effect_tables(section, [(m, VANILLA) for m in others], "Missing dropout and noise together")
     return [*together, *printed_tables(section), grid_table(section)]
+
+
+def progress(sections: Sequence[Section]) -> str:
+    """Say what of a study is missing; "" where nothing is."""
+    runs = pd.concat([section.runs for section in sections])
+    finished = (runs["status"] == "finished").groupby(runs["key"]).all()
+    waiting = sum(bool(section.waits_for) for section in sections)
+    if finished.all() and not waiting:
+        return ""
+    waits = f" {waiting} of {len(sections)} sections wait for others." if waiting else ""
+    return f"Interim: {finished.sum()} of {len(finished)} runs are finished.{waits}"
 
 
 def show(sections: Sequence[Section], study: Study | None, is_full: bool, drawn: Sequence[Figure] = ()) -> str:
@@ -382,14 +344,15 @@ def show(sections: Sequence[Section], study: Study | None, is_full: bool, drawn:
     parts = [f"# {_escaped(study.title if study else sections[0].title)}"]
     if study:
         parts += [f"**{_escaped(question)}** {_escaped(answer)}" for question, answer in answers(study, sections)]
+        parts += filter(None, [progress(sections)])
         parts += [f"![{_escaped(figure.caption)}]({figure.file_name})" for figure in drawn]
-        rows = settings(all_runs(sections))
-        parts += [_markdown(settings_table(rows), has_notes=False)] if rows else []
-        found = [[Entry(s.name), Entry(s.counts), Entry(headline(s))] for s in sections]
-        parts.append(_markdown(Table("Sections", ["section", "runs", "finding"], found), has_notes=False))
+        found = settings(study_runs(study, sections))
+        parts += [] if found.empty else [_markdown(settings_table(found), has_notes=False)]
+        rows = [(section.name, _counts(section), headline(section)) for section in sections]
+        parts.append(_markdown(Table("Sections", pd.DataFrame(rows, columns=["section", "runs", "finding"])), False))
     for section in sections if is_full or not study else ():
         parts += [f"## {_escaped(section.title)}"] if study else []
-        parts += [_escaped(f"{section.experiment.paper}. {section.counts}. {headline(section)}.")]
+        parts += [_escaped(f"{section.experiment.paper}. {_counts(section)}. {headline(section)}.")]
         parts += map(_escaped, texts_of(section))
         parts += map(_markdown, main_tables(section) + (further_tables(section) if is_full else []))
     if is_full:
@@ -401,9 +364,15 @@ def show(sections: Sequence[Section], study: Study | None, is_full: bool, drawn:
 
 
 def _markdown(table: Table, has_notes: bool = True) -> str:
-    rows = [[_escaped(entry.line if has_notes else entry.text) for entry in row] for row in table.rows]
-    body = markdown_table([_escaped(name) for name in table.columns], rows, is_padded=not has_notes)
-    return f"### {_escaped(table.title)}\n\n{body}"
+    return f"### {_escaped(table.title)}\n\n{markdown_of(table, has_notes, is_padded=not has_notes)}"
+
+
+def markdown_of(table: Table, has_notes: bool, is_padded: bool = False) -> str:
+    """Write a table without its title in Markdown; notes: after a semicolon."""
+    cells = table.frame.map(
+        lambda cell: _escaped(cell.strip().replace("\n", "; ") if has_notes else cell.split("\n")[0])
+    )
+    return markdown_table(list(map(_escaped, cells.columns)), cells.values.tolist(), is_padded)
 
 
 def _escaped(text: str) -> str:
@@ -416,8 +385,9 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    rows = settings(all_runs(sections)) if study else []
-    drawn = _first_figures(sections, rows) if study else []
+    runs = study_runs(study, sections) if study else all_runs([])
+    found = settings(runs)
+    drawn = study_figures(runs, " ".join(dict.fromkeys(section.sample for section in sections)))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -426,8 +396,9 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
         title=study.title if study else sections[0].title,
         study=study,
         answers=answers(study, sections) if study else [],
+        progress=progress(sections) if study else "",
         figures=_embedded(drawn),
-        settings=settings_table(rows) if rows else None,
+        settings=None if found.empty else settings_table(found),
         parts=[_part(section) for section in sections],
         methods=[*METHODS, *sections[0].experiment.common_notes],
     )
@@ -445,48 +416,54 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
 def _part(section: Section) -> dict:
     """Collect what the page shows of one section."""
     title, sample = f"{section.title}: {headline(section)}", section.sample
-    drawn = figures.layer_figures(section, sample)
     return {
-        "section": section, "headline": headline(section), "texts": texts_of(section), "tables": main_tables(section),
-        "figures": _embedded(drawn), "runs_figures": _embedded(figures.seeds_figures(section, title, sample)),
-        "folded": further_tables(section), "runs": runs_table(section) if section.specs else None,
+        "section": section, "counts": _counts(section), "headline": headline(section), "texts": texts_of(section),
+        "tables": main_tables(section),
+        "figures": _embedded(figures.layer_figures(section, sample)),
+        "runs_figures": _embedded(figures.seeds_figures(section, title, sample)),
+        "folded": further_tables(section), "runs": None if section.runs.empty else runs_table(section),
     }  # fmt: skip
 
 
-def _embedded(drawn: Sequence[Figure]) -> list[tuple[Markup, str]]:
+def _embedded(drawn: Iterable[Figure]) -> list[tuple[Markup, str]]:
     return [(Markup(figure.svg), figure.caption) for figure in drawn]
 
 
-def _first_figures(sections: Sequence[Section], rows: Sequence[dict]) -> list[Figure]:
-    """Draw the effects of all settings, and the dose figure of the model and data with most scales."""
-    runs, note = all_runs(sections), " ".join(dict.fromkeys(filter(None, (section.sample for section in sections))))
-    drawn = []
-    if rows:
-        models = ", ".join(dict.fromkeys(row["model"] for row in rows))
-        drawn.append(figures.effects_figure("effects", _effects_title(rows), rows, f"{models} {note}".strip()))
-    dosed = runs[runs["method"].str.startswith("hype-n ", na=False) & runs["score"].notna()]
-    if len(dosed):
-        model, data = dosed.groupby(["model", "data"])["hype_eps"].nunique().idxmax()
-        here = runs[(runs["model"] == model) & (runs["data"] == data)]
-        here = here.merge(here.loc[here["method"] == PAPERS_NOISE, ["task", "learning_rate"]].drop_duplicates())
-        seeds = another_seed(here[here["method"] == CONTROL])
+def doses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Pair noise with no noise, for the model and data with most scales of it and the tasks with at least three."""
+    runs = runs.merge(runs.loc[runs["method"] == PAPERS_NOISE, [*SETTING, "learning_rate"]].drop_duplicates())
+    noisy = runs.loc[runs["method"].str.match("hype-[nu] "), "method"].unique()
+    pairs = paired(runs, [(method, CONTROL) for method in noisy]).dropna(subset="difference")
+    scales = pairs[pairs["hype_type"] == "normal"].groupby(["model", "data"])["hype_eps"].nunique()
+    model, data = scales.idxmax() if len(scales) else ("", "")
+    pairs = pairs[(pairs["model"] == model) & (pairs["data"] == data)]
+    return pairs[pairs.groupby("task")["hype_eps"].transform("nunique") > 2]
+
+
+def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
+    """Draw the effects of all settings and, if there are enough scales of noise, the doses."""
+    drawn, found, pairs = [], settings(runs), doses(runs)
+    if len(found):
+        models = ", ".join(found["model"].unique())
+        drawn.append(figures.effects_figure(_effects_title(found), found, f"{models} {note}".strip()))
+    if len(pairs):
+        controls = runs[runs["method"] == CONTROL].merge(pairs[[*SETTING, "learning_rate"]].drop_duplicates())
+        (model,), (data,), seeds = pairs["model"].unique(), pairs["data"].unique(), another_seed(controls)
         note = f"{model}, {data} training examples. {note}".strip()
-        figure = figures.dose_figure("dose", _dose_title(here, seeds), here, seeds, note)
-        drawn += [figure] if figure else []
+        drawn.append(figures.dose_figure(_dose_title(pairs, seeds), pairs, seeds, note))
     return drawn
 
 
-def _effects_title(rows: Sequence[dict]) -> str:
-    compared = [row["noise"] for row in rows if row["noise"].estimate.interval()]
-    apart = [effect for effect in compared if effect.estimate.is_told_apart and not effect.is_at_majority]
-    if not compared:
+def _effects_title(found: pd.DataFrame) -> str:
+    compared = found[(found["method"] == PAPERS_NOISE) & found["low"].notna()]
+    apart = compared["is_told_apart"] & ~compared["is_at_majority"].astype(bool)
+    if compared.empty:
         return "HyPe-N of 1e-5 beside no dropout: too few seeds so far"
-    return f"HyPe-N of 1e-5 beside no dropout: told apart in {len(apart) or 'none'} of {len(compared)} settings"
+    return f"HyPe-N of 1e-5 beside no dropout: told apart in {apart.sum() or 'none'} of {len(compared)} settings"
 
 
-def _dose_title(runs: pd.DataFrame, seeds: pd.DataFrame) -> str:
-    methods = [m for m in dict.fromkeys(runs["method"]) if m.startswith("hype-n ")]
-    shares = pd.concat([paired(runs, method, CONTROL) for method in methods]).groupby("hype_eps")["flips"].mean()
+def _dose_title(pairs: pd.DataFrame, seeds: pd.DataFrame) -> str:
+    shares = pairs[pairs["hype_type"] == "normal"].groupby("hype_eps")["flips"].mean()
     above = shares[shares >= seeds["flips"].mean() / 2]
     if above.empty:
         return "No scale of the noise changes half as many predictions as another seed does"

@@ -6,6 +6,7 @@ told apart where the 95 % interval excludes 0, and absent within a margin where 
 one-sided tests at 5 %, Schuirmann 1987).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,264 +18,222 @@ ALL_TASKS = "all tasks"
 MARGINS = (0.5, 1.0)  # points within which an effect counts as none
 LEAST = 3  # values: fewer say nothing
 POWER = 0.8
-GRID_POINT = ["model", "data", "task", "method", "variant", "learning_rate"]
-PAIR = ["model", "data", "task", "seed", "learning_rate"]
+SETTING = ["model", "data", "task"]
+GRID_POINT = [*SETTING, "method", "variant", "learning_rate"]
+PAIR = [*SETTING, "seed", "learning_rate"]
+EFFECT = ["model", "data", "method", "variant", "reference", "task"]
+EFFECT_NUMBERS = [
+    "mean", "low", "high", "n", "planned", "text", "flips", "collapsed", "without_collapsed", "is_told_apart",
+    "is_at_majority", "verdict",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of several groups of values, each group with the same weight. se, df: None where a group has one."""
+    """The mean of several groups of values, each group with the same weight.
+
+    Attributes:
+        planned: how many values there are to be.
+        se, df: NaN where a group has one value.
+    """
 
     n: int
+    planned: int
     mean: float
-    se: float | None = None
-    df: float | None = None
+    se: float = math.nan
+    df: float = math.nan
 
-    def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """Return a two-sided t interval; None from fewer than `LEAST` values."""
-        if self.se is None or self.n < LEAST:
-            return None
-        half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return a two-sided t interval; NaN from fewer than `LEAST` values."""
+        half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se if self.n >= LEAST else math.nan
         return self.mean - half, self.mean + half
 
     @property
-    def detectable(self) -> float | None:
+    def detectable(self) -> float:
         """The smallest effect that so many values with this spread find in 4 of 5 studies."""
-        if self.interval() is None:
-            return None
         return float(stats.t.ppf(0.975, self.df) + stats.t.ppf(POWER, self.df)) * self.se
 
     @property
     def margin(self) -> float | None:
         """The smallest of `MARGINS` within which the mean lies (90 % interval); None if outside of all."""
-        interval = self.interval(0.9)
-        inside = [m for m in MARGINS if interval and -m < interval[0] and interval[1] < m]
-        return inside[0] if inside else None
+        return next((margin for margin in MARGINS if self.is_within(margin)), None)
+
+    def is_within(self, margin: float) -> bool:
+        """Say whether the 90 % interval lies inside a margin around 0."""
+        low, high = self.interval(0.9)
+        return -margin < low and high < margin
 
     @property
     def is_told_apart(self) -> bool:
         """Whether the 95 % interval excludes 0."""
-        interval = self.interval()
-        return interval is not None and (interval[0] > 0 or interval[1] < 0)
+        low, high = self.interval()
+        return low > 0 or high < 0
+
+    @property
+    def verdict(self) -> str:
+        """What the interval supports."""
+        if math.isnan(self.interval()[0]):
+            return f"too few to say (n {self.n})"
+        inside = f"within ±{self.margin:g}" if self.margin else ""
+        if self.is_told_apart:
+            return ("higher" if self.mean > 0 else "lower") + (f", but {inside}" if inside else "")
+        return f"no effect {inside}" if inside else f"not told apart (could detect {self.detectable:.1f})"
+
+    def text(self, level: float = 0.95) -> str:
+        """Write the mean with its interval, whose level is named if it is another than 95 %, and n."""
+        if not self.n:
+            return "-"
+        low, high = self.interval(level)
+        name = "" if level == 0.95 else f"{100 * level:g} % interval "
+        between = "" if math.isnan(low) else f"{name}{low:+.2f} to {high:+.2f}, "
+        missing = f" of {self.planned}" if self.n < self.planned else ""
+        return f"{self.mean:+.2f} ({between}n {self.n}{missing})"
 
 
-def estimate(groups: Iterable[Sequence[float]]) -> Estimate | None:
+def estimate(groups: Iterable[Sequence[float]]) -> Estimate:
     """Estimate the mean over groups of equal weight (stratified); of one group it is the usual t interval.
 
-    The degrees of freedom are Welch and Satterthwaite's: groups have variances of their own.
+    The degrees of freedom are Welch and Satterthwaite's: groups have variances of their own. NaN is a value that is
+    planned.
     """
-    groups = [np.asarray(group, float) for group in groups if len(group)]
+    groups = [np.asarray(group, float) for group in groups]
+    planned = sum(map(len, groups))
+    groups = [present for group in groups if len(present := group[~np.isnan(group)])]
     if not groups:
-        return None
+        return Estimate(0, planned, math.nan)
     n, mean = sum(map(len, groups)), float(np.mean([group.mean() for group in groups]))
     if min(map(len, groups)) < 2:
-        return Estimate(n, mean)
+        return Estimate(n, planned, mean)
     variances = np.array([group.var(ddof=1) / len(group) for group in groups])
     total = variances.sum()
     freedoms = np.array([len(group) - 1 for group in groups])
     df = float(total**2 / (variances**2 / freedoms).sum()) if total > 0 else float(freedoms.sum())
-    return Estimate(n, mean, float(np.sqrt(total)) / len(groups), df)
+    return Estimate(n, planned, mean, float(np.sqrt(total)) / len(groups), df)
 
 
-@dataclass(frozen=True)
-class Effect:
-    """Method minus reference, over pairs of runs that have all else in common: data, seed, learning rate.
+def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Set each run beside the run of a reference that has all else in common: model, data, seed, learning rate.
 
-    Each seed of a task gives one value: the mean over its learning rates and, in tables 6 and 7, which score one run on
-    several sets, over these.
+    Args:
+        runs: columns of `PAIR`, method, variant, score, predictions and collapsed.
+        comparisons: methods with their references.
 
-    Attributes:
-        estimate: of the mean difference in points; None without a pair.
-        without_collapsed: the same without pairs of which a run predicts a single class; None if there are none such.
-        identical, compared: pairs with the same predictions, pairs with predictions.
-        flips: the mean share of dev predictions that differ; None without predictions.
-        collapsed: pairs of which a run predicts a single class.
-        is_at_majority: both sides score no better than the majority class.
-        planned: how many pairs there are to be.
+    Returns:
+        A row for each run of these methods, finished or not, with the columns of its reference ("score_reference") and
+        difference: of the scores; NaN until both are there.
+        flips: the share of dev predictions that differ; NaN without labels, and where the reference predicts a single
+        class: it learned nothing that could change.
+        is_identical, is_collapsed: the same predictions; a run of the two predicts a single class.
     """
-
-    model: str
-    data: str
-    task: str
-    method: str
-    variant: str
-    reference: str
-    estimate: Estimate | None
-    without_collapsed: Estimate | None
-    pairs: int
-    planned: int
-    identical: int = 0
-    compared: int = 0
-    flips: float | None = None
-    collapsed: int = 0
-    is_at_majority: bool = False
-
-    @property
-    def n(self) -> int:
-        return self.estimate.n if self.estimate else 0
-
-    @property
-    def verdict(self) -> str:
-        """Say what follows, by the one rule of this file."""
-        if self.estimate is None:
-            return "no pair yet"
-        prefix = "at majority level, proves nothing; " if self.is_at_majority else ""
-        if self.compared and self.identical == self.compared == self.pairs:
-            return f"{prefix}identical predictions in {self.identical} of {self.pairs} runs"
-        return prefix + judged(self.estimate)
-
-
-def judged(found: Estimate) -> str:
-    """Say what an interval supports."""
-    if found.interval() is None:
-        return f"too few to say (n {found.n})"
-    inside = f"within ±{found.margin:g}" if found.margin else ""
-    if found.is_told_apart:
-        return ("higher" if found.mean > 0 else "lower") + (f", but {inside}" if inside else "")
-    if inside:
-        return f"no effect {inside}"
-    return f"not told apart (could detect {found.detectable:.1f})"
-
-
-def interval_text(found: Estimate | None, level: float = 0.95) -> str:
-    """Write an estimate with its interval and n."""
-    if found is None:
-        return "-"
-    interval = found.interval(level)
-    between = "" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}, "
-    return f"{found.mean:+.2f} ({between}n {found.n})"
-
-
-def paired(runs: pd.DataFrame, method: str, reference: str, variant: str | None = None) -> pd.DataFrame:
-    """Return a row for each pair of finished runs: their scores, difference, share of predictions that differ.
-
-    The share is left out where the reference predicts a single class: it learned nothing that could change.
-    """
-    scored = runs[runs["score"].notna()]
-    ours = scored[(scored["method"] == method) & ((variant is None) | (scored["variant"] == variant))]
-    theirs = scored[scored["method"] == reference].drop_duplicates(PAIR)
-    pairs = ours.merge(theirs, on=PAIR, suffixes=("", "_reference"))
+    sides = pd.DataFrame(list(comparisons), columns=["method", "reference"])
+    theirs = runs[runs["score"].notna()].rename(columns={"method": "reference"})
+    pairs = sides.merge(runs, on="method").merge(
+        theirs.drop_duplicates([*PAIR, "reference"]), "left", [*PAIR, "reference"], suffixes=("", "_reference")
+    )
+    collapsed = pairs["collapsed_reference"].eq(True)
     pairs["difference"] = pairs["score"] - pairs["score_reference"]
-    both = zip(pairs["predictions"], pairs["predictions_reference"], strict=True)
-    pairs["flips"] = np.array([flip_share(a, b) for a, b in both], float)
-    pairs.loc[pairs["collapsed_reference"].astype(bool), "flips"] = np.nan
+    shares = map(flip_share, pairs["predictions"], pairs["predictions_reference"])
+    flips = pd.Series(list(shares), pairs.index, float)
+    pairs["flips"] = flips.where(pairs["difference"].notna() & ~collapsed)
     pairs["is_identical"] = (pairs["flips"] == 0) & (pairs["difference"] == 0)
-    pairs["is_collapsed"] = (pairs["collapsed"] | pairs["collapsed_reference"]).astype(bool)
+    pairs["is_collapsed"] = pairs["collapsed"].eq(True) | collapsed
     return pairs
 
 
 def flip_share(ours: str | None, theirs: str | None) -> float:
     """Return the share of predicted labels that differ; NaN without labels (regression)."""
     if not isinstance(ours, str) or not isinstance(theirs, str) or len(ours) != len(theirs):
-        return float("nan")
+        return math.nan
     return float(np.mean(np.frombuffer(ours.encode(), "S1") != np.frombuffer(theirs.encode(), "S1")))
 
 
-def effects_of(
-    runs: pd.DataFrame, method: str, reference: str, tasks: Sequence[str], is_scored_elsewhere: bool = False
-) -> list[Effect]:
-    """Compare a method's variants with a reference, in each task and, if there are several, over all of them."""
-    found = []
-    keys = ["model", "data", "variant"]
-    planned = runs[runs["method"] == method]
-    for (model, data, variant), group in planned.groupby(keys, sort=False):
-        of_model = runs[(runs["model"] == model) & (runs["data"] == data)]
-        pairs = paired(of_model, method, reference, variant)
-        here = [task for task in tasks if task in set(group["task"])]
-        for task in [*here, *([ALL_TASKS] if len(here) > 1 else [])]:
-            of_task = pairs if task == ALL_TASKS else pairs[pairs["task"] == task]
-            count = len(group) if task == ALL_TASKS else int((group["task"] == task).sum())
-            names = (model, data, task, method, variant, reference)
-            found.append(_effect(names, of_task, count, is_scored_elsewhere and task == ALL_TASKS))
-    return found
+def mean_effect(pairs: pd.DataFrame, strata: Sequence[str] = SETTING) -> Estimate:
+    """Estimate the mean difference of pairs, with equal weight for each stratum; each seed of one gives one value."""
+    by_seed = pairs.groupby([*strata, "seed"])["difference"].mean()
+    return estimate(group for _, group in by_seed.groupby(level=list(strata)))
 
 
-def _effect(names: tuple, pairs: pd.DataFrame, planned: int, is_one_run: bool = False) -> Effect:
-    compared = pairs["flips"].notna()
-    collapsed = int(pairs["is_collapsed"].sum())
-    return Effect(
-        *names,
-        estimate=_estimate(pairs, is_one_run),
-        without_collapsed=_estimate(pairs[~pairs["is_collapsed"]], is_one_run) if collapsed else None,
-        pairs=len(pairs),
-        planned=planned,
-        identical=int(pairs["is_identical"].sum()),
-        compared=int(compared.sum()),
-        flips=float(pairs["flips"].mean()) if compared.any() else None,
-        collapsed=collapsed,
-        is_at_majority=names[2] != ALL_TASKS and _pairs_at_majority(pairs),
-    )
+def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
+    """Estimate the effect of each method and variant in each task and, if there are several, over all of them.
+
+    Args:
+        pairs: see `paired`.
+        is_one_run: tasks are sets on which one run is scored (tables 6 and 7), so that a seed gives one value for all.
+
+    Returns:
+        The columns of `EFFECT`, a row for each effect of which a pair is there, and
+        mean, low, high, n, planned, text: the estimate in points with its 95 % interval.
+        flips: the mean share of dev predictions that differ; NaN without predictions.
+        collapsed: pairs of which a run predicts a single class. without_collapsed: the estimate without them, as text.
+        is_told_apart, is_at_majority: whether the interval excludes 0; both sides score no better than the majority.
+        verdict: what follows.
+    """
+    rows = []
+    for names, group in pairs.groupby(EFFECT[:-1], sort=False):
+        by_task = dict(list(group.groupby("task", sort=False)))
+        for task in [*by_task, *([ALL_TASKS] if len(by_task) > 1 else [])]:
+            planned = by_task.get(task, group)
+            strata = SETTING[:-1] if is_one_run and task == ALL_TASKS else SETTING
+            if planned["difference"].notna().any():
+                rows.append([*names, task, *_effect(planned, strata, task != ALL_TASKS)])
+    return pd.DataFrame(rows, columns=[*EFFECT, *EFFECT_NUMBERS])
 
 
-def _estimate(pairs: pd.DataFrame, is_one_run: bool = False) -> Estimate | None:
-    by_seed = pairs.groupby(["data", "task", "seed"])["difference"].mean()
-    if is_one_run:
-        return estimate([by_seed.groupby("seed").mean()])
-    return estimate(group.to_numpy() for _, group in by_seed.groupby(["data", "task"]))
+def _effect(planned: pd.DataFrame, strata: Sequence[str], is_of_one_task: bool) -> list:
+    found, pairs = mean_effect(planned, strata), planned.dropna(subset="difference")
+    majority, sides = pairs["majority"].iloc[0], (pairs["score"], pairs["score_reference"])
+    at_majority = is_of_one_task and all(is_at_majority(scores, majority) for scores in sides)
+    verdict = found.verdict
+    if pairs["is_identical"].all():
+        verdict = f"identical predictions in {len(pairs)} of {len(pairs)} runs"
+    return [
+        found.mean, *found.interval(), found.n, found.planned, found.text(), pairs["flips"].mean(),
+        int(pairs["is_collapsed"].sum()), mean_effect(pairs[~pairs["is_collapsed"]], strata).text(),
+        found.is_told_apart, at_majority, "at majority level, proves nothing; " * at_majority + verdict,
+    ]  # fmt: skip
 
 
-def pooled(pairs: Sequence[pd.DataFrame]) -> Estimate | None:
-    """Estimate the mean difference over the pairs of several settings, each setting and task with equal weight."""
-    groups = [group for one in pairs for _, group in one.groupby("task")]
-    return estimate(group.groupby("seed")["difference"].mean().to_numpy() for group in groups)
-
-
-def _pairs_at_majority(pairs: pd.DataFrame) -> bool:
-    majority = pairs["majority"]
-    if not len(pairs) or majority.isna().any():
-        return False
-    return all(is_at_majority(pairs[name], float(majority.iloc[0])) for name in ("score", "score_reference"))
-
-
-def is_at_majority(scores: Sequence[float], majority: float | None) -> bool:
+def is_at_majority(scores: Sequence[float], majority: float) -> bool:
     """Say whether scores are no better than the majority class's: their 95 % interval reaches down to it."""
-    if majority is None or np.isnan(majority):
-        return False
-    found = estimate([scores])
-    interval = found and found.interval()
-    return interval is not None and interval[0] <= majority
+    return estimate([scores]).interval()[0] <= majority
 
 
 def another_seed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Compare every two runs of different seeds: columns model, data, task, flips, difference (without sign).
+    """Compare every two runs of different seeds: the columns of `SETTING` and flips, the measure of what noise changes.
 
-    The measure of what noise changes. Runs that predict a single class are left out.
+    Runs that predict a single class are left out.
     """
-    rows = []
-    usable = runs[runs["score"].notna() & ~runs["collapsed"]]
-    for (model, data, task, *_), group in usable.groupby(GRID_POINT, sort=False):
-        records = list(zip(group["predictions"], group["score"], strict=True))
-        for place, (ours, score) in enumerate(records):
-            for theirs, other in records[:place]:
-                rows.append([model, data, task, flip_share(ours, theirs), abs(score - other)])
-    return pd.DataFrame(rows, columns=["model", "data", "task", "flips", "difference"])
+    usable = runs[runs["score"].notna() & ~runs["collapsed"].astype(bool)]
+    pairs = usable.merge(usable, on=GRID_POINT, suffixes=("", "_other"))
+    pairs = pairs[pairs["seed"] < pairs["seed_other"]]
+    flips = list(map(flip_share, pairs["predictions"], pairs["predictions_other"]))
+    return pairs[SETTING].assign(flips=np.array(flips, float))
 
 
 def summarised(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each grid point: n, planned, mean, sd, majority, collapsed, dev_mean, is_at_majority."""
-    rows = []
-    for names, group in runs.groupby(GRID_POINT, sort=False, dropna=False):
-        scores = group["score"].dropna()
-        majority = group["majority"].dropna()
-        row = dict(zip(GRID_POINT, names, strict=True)) | {
-            "n": len(scores), "planned": len(group), "mean": scores.mean(), "sd": scores.std(ddof=1),
-            "majority": majority.iloc[0] if len(majority) else float("nan"),
-            "collapsed": int(group["collapsed"].sum()), "dev_mean": group["dev_score"].mean(),
-            "failed": int(group["status"].isin(["failed", "diverged", "damaged"]).sum()),
-        }  # fmt: skip
-        rows.append(row | {"is_at_majority": is_at_majority(scores, row["majority"])})
-    return pd.DataFrame(rows)
+    """Return a row for each grid point: n, planned, mean, sd, majority, collapsed, failed, dev_mean, is_at_majority."""
+    runs = runs.assign(failed=runs["status"].isin(["failed", "diverged", "damaged"]))
+    points = runs.groupby(GRID_POINT, sort=False, dropna=False)
+    summary = points.agg(
+        n=("score", "count"), planned=("seed", "size"), mean=("score", "mean"), sd=("score", "std"),
+        majority=("majority", "first"), collapsed=("collapsed", "sum"), failed=("failed", "sum"),
+        dev_mean=("dev_score", "mean"),
+    ).reset_index()  # fmt: skip
+    levels = [is_at_majority(group["score"], group["majority"].max()) for _, group in points]
+    return summary.assign(is_at_majority=levels)
 
 
 def selected(summary: pd.DataFrame) -> pd.DataFrame:
     """Apply the paper's protocol: of each model, task and method the grid point with the best mean on the dev set.
 
     This selects on the set that is reported, except in tables 6 and 7. Grid points without all their seeds do not
-    compete. Of equals the first wins (the smallest learning rate of the first variant).
+    compete; the only one of a method is shown as far as it is. Of equals the first wins (the smallest learning rate of
+    the first variant).
     """
-    complete = summary[(summary["n"] == summary["planned"]) & summary["dev_mean"].notna()]
-    best = complete.groupby(["model", "data", "task", "method"], sort=False)["dev_mean"].idxmax()
-    return summary.loc[best]
+    of_method = summary.groupby([*SETTING, "method"], sort=False)
+    competes = (summary["n"] == summary["planned"]) | (of_method["n"].transform("size") == 1)
+    best = summary[competes & summary["dev_mean"].notna()].groupby([*SETTING, "method"], sort=False)
+    return summary.loc[best["dev_mean"].idxmax()]
 
 
 def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
@@ -293,3 +252,8 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
         best = rates.idxmax()
         chosen[task] = (best, best in (rates.index.min(), rates.index.max()))
     return chosen
+
+
+def spread_text(mean: float, sd: float) -> str:
+    """Write a mean with its standard deviation."""
+    return "-" if math.isnan(mean) else f"{mean:.2f}" + ("" if math.isnan(sd) else f" ± {sd:.2f}")

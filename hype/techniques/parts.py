@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from hype.architectures import find_layers
+from hype.architectures import call_count, layers_of
 from hype.errors import InputError
 
 
@@ -13,12 +13,13 @@ def layers(model: nn.Module) -> list[nn.Module]:
         InputError: the layers are not known, or share their weights (ALBERT).
     """
     try:
-        found = find_layers(model)
+        modules = [layer for layer, _ in layers_of(model)]
+        calls = call_count(model)
     except ValueError as error:
         raise InputError(str(error)) from None
-    if found.count != len(found.layers):
+    if calls != len(modules):
         raise InputError(f"{type(model).__name__} shares weights between its layers: none of them can be singled out")
-    return [layer for layer, _ in found.layers]
+    return modules
 
 
 def above_the_layers(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:

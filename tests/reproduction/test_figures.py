@@ -8,9 +8,8 @@ import pytest
 
 from hype.drawing import LOOKS, look_of
 from hype.reproduction.experiments import load
-from hype.reproduction.figures import dose_figure, effects_figure, layer_figures, seeds_figures
-from hype.reproduction.report import settings
-from hype.reproduction.statistics import another_seed
+from hype.reproduction.figures import layer_figures, seeds_figures
+from hype.reproduction.report import settings, study_figures
 from tests.reproduction.made_up_runs import CONTROL, run, runs_of, section, seeds
 
 NOTE = "sample data written for a test"
@@ -32,46 +31,45 @@ def dosed():
 
 
 def drawn() -> dict:
-    runs = dosed()
     scores = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58]}
-    return {
-        "effects": effects_figure("effects", "A finding", settings(runs), NOTE),
-        "dose": dose_figure("dose", "A finding", runs, another_seed(runs[runs["method"] == CONTROL]), NOTE),
-        "runs": seeds_figures(section(scores), "A finding", NOTE)[0],
-    }
+    effects, doses = study_figures(dosed(), NOTE)
+    return {"effects": effects, "dose": doses, "runs": seeds_figures(section(scores), "Each seed", NOTE)[0]}
 
 
-@pytest.mark.parametrize("kind", ["effects", "dose", "runs"])
-def test_a_figure_is_whole_names_its_finding_and_what_the_data_are(kind):
+@pytest.mark.parametrize(
+    ("kind", "finding"),
+    [
+        ("effects", "HyPe-N of 1e-5 beside no dropout: told apart in 1 of 1 settings"),
+        ("dose", "Noise below 1e-05 changes less than half as many predictions as another seed does"),
+        ("runs", "Each seed"),
+    ],
+)
+def test_a_figure_is_whole_names_its_finding_and_what_the_data_are(kind, finding):
     figure = drawn()[kind]
     texts = " ".join("".join(element.itertext()) for element in ElementTree.fromstring(figure.svg).iter())
-    assert "A finding" in texts and NOTE in texts.replace("\n", " ")
+    assert finding in texts and NOTE in texts.replace("\n", " ")
     assert NOTE in figure.caption and f'aria-label="{figure.caption.split(".")[0]}' in figure.svg
     assert "currentColor" in figure.svg and "background: #fff" in figure.standalone
     assert drawn()[kind].svg == figure.svg, "the same runs, the same bytes"
 
 
 def test_the_dose_figure_marks_the_papers_scales_and_what_another_seed_changes():
-    svg = drawn()["dose"].svg
-    assert (
-        "the paper's scales" in svg.replace("&#x27;", "'")
-        and "another seed" in svg
-        and "scale of the noise (eps)" in svg
-    )
+    svg = drawn()["dose"].svg.replace("&#x27;", "'")
+    assert all(text in svg for text in ("the paper's scales", "another seed", "noise (eps)"))
 
 
 def test_two_scales_are_no_dose_figure():
     runs = dosed()
     few = runs[runs["hype_eps"].isna() | (runs["hype_eps"] < 0.5)]
-    assert dose_figure("dose", "t", few, another_seed(few), "") is None
+    assert [figure.name for figure in study_figures(few, "")] == ["effects"]
 
 
 def test_settings_set_dropout_beside_noise_and_another_seed():
-    (row,) = settings(dosed())
-    assert row["label"] == "all · RTE" and row["majority"] == 25.0
-    assert row["dropout"].estimate.mean == pytest.approx(2) and row["noise"].flips == pytest.approx(0.5 / 3)
-    assert row["seed_flips"] == pytest.approx((0.25 + 0.25 + 0.5) / 3)
-    assert settings(dosed()[lambda runs: runs["method"] != "hype-n 1e-05"]) == []
+    dropout, noise = settings(dosed()).itertuples()
+    assert (noise.label, noise.majority, noise.control) == ("all · RTE", 25.0, "53.00 ± 1.00")
+    assert dropout.mean == pytest.approx(2) and noise.flips == pytest.approx(0.5 / 3)
+    assert noise.seed_flips == pytest.approx((0.25 + 0.25 + 0.5) / 3)
+    assert settings(dosed()[lambda runs: runs["method"] != "hype-n 1e-05"]).empty
 
 
 def test_no_two_methods_of_a_table_look_alike_and_a_scale_looks_like_its_family():

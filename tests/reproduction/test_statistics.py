@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -11,12 +10,12 @@ from hype.reproduction.statistics import (
     ALL_TASKS,
     another_seed,
     best_rates,
-    effects_of,
+    effects,
     estimate,
     flip_share,
     is_at_majority,
-    judged,
-    pooled,
+    mean_effect,
+    paired,
     selected,
     summarised,
 )
@@ -25,8 +24,10 @@ from tests.reproduction.made_up_runs import CONTROL, run, runs_of, seeds
 VALUES = [0.5, 1.5, -0.25, 2.0, 0.75, 1.0]
 
 
-def effect(runs, method="hype-n", reference=CONTROL, tasks=("rte",), task="rte", **options):
-    return next(e for e in effects_of(runs, method, reference, tasks, **options) if e.task == task)
+def effect(runs, task="rte", is_one_run=False):
+    """Return the effect of HyPe-N over no dropout, a row of `effects`."""
+    found = effects(paired(runs, [("hype-n", CONTROL)]), is_one_run)
+    return next(found[found["task"] == task].itertuples())
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95])
@@ -40,8 +41,9 @@ def test_a_paired_effect_is_that_of_scipys_related_t_test():
     ours, theirs = [61.0, 64.0, 60.5, 66.0, 62.0], [60.0, 62.0, 61.0, 63.0, 61.5]
     found = effect(runs_of(*seeds("hype-n", ours), *seeds(CONTROL, theirs)))
     expected = stats.ttest_rel(ours, theirs).confidence_interval()
-    assert found.estimate.interval() == pytest.approx((expected.low, expected.high))
-    assert found.estimate.mean == pytest.approx(np.mean(ours) - np.mean(theirs)) and found.n == 5
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.mean == pytest.approx(np.mean(ours) - np.mean(theirs)) and found.n == 5
+    assert found.text == f"{found.mean:+.2f} ({expected.low:+.2f} to {expected.high:+.2f}, n 5)"
 
 
 def test_groups_have_equal_weight_and_welchs_degrees_of_freedom():
@@ -61,7 +63,7 @@ def test_interval_and_verdict_cannot_contradict():
         values = random.normal(random.normal(), 1, random.integers(3, 9))
         found = estimate([values])
         excludes = stats.ttest_1samp(values, 0).pvalue < 0.05
-        assert found.is_told_apart == excludes == judged(found).startswith(("higher", "lower"))
+        assert found.is_told_apart == excludes == found.verdict.startswith(("higher", "lower"))
 
 
 def test_no_effect_is_two_one_sided_tests_at_5_percent():
@@ -88,19 +90,29 @@ def test_the_detectable_effect_is_found_in_four_of_five_studies():
     assert power == pytest.approx(0.8, abs=0.03), "the usual approximation, within 3 points"
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [1.0, 2.0, math.nan]])
 def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
     found = estimate([values])
-    if not values:
-        assert found is None
-    else:
-        assert found.interval() is None and found.margin is None and not found.is_told_apart
-        assert judged(found).startswith("too few to say")
+    assert np.isnan(found.interval()).all() and found.margin is None and not found.is_told_apart
+    assert found.verdict == f"too few to say (n {found.n})"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([], "-"),
+        ([1.0], "+1.00 (n 1)"),
+        ([1.0, math.nan], "+1.00 (n 1 of 2)"),
+        ([1.0] * 3, "+1.00 (90 % interval +1.00 to +1.00, n 3)"),
+    ],
+)
+def test_an_estimate_is_written_with_its_interval_and_n_of_how_many(values, text):
+    assert estimate([values]).text(0.9) == text
 
 
 def test_what_could_have_been_detected_stands_beside_not_told_apart():
     found = estimate([[3.0, -2.0, 1.0]])
-    assert judged(found) == f"not told apart (could detect {found.detectable:.1f})"
+    assert found.verdict == f"not told apart (could detect {found.detectable:.1f})"
 
 
 def test_identical_predictions_are_said_as_such():
@@ -112,7 +124,7 @@ def test_identical_predictions_are_said_as_such():
 
 
 def test_regression_has_no_flips():
-    assert effect(runs_of(*seeds("hype-n", [50.0] * 3), *seeds(CONTROL, [50.0] * 3))).flips is None
+    assert math.isnan(effect(runs_of(*seeds("hype-n", [50.0] * 3), *seeds(CONTROL, [50.0] * 3))).flips)
     assert math.isnan(flip_share(None, "01")) and flip_share("0110", "0101") == 0.5
 
 
@@ -121,10 +133,9 @@ def test_collapsed_runs_stay_in_and_a_second_number_leaves_them_out():
     theirs = seeds(CONTROL, [59.0, 60.0, 61.0, 25.0], predictions="0111")
     theirs[3] |= {"collapsed": True, "predictions": "1111"}
     found = effect(runs_of(*ours, *theirs))
-    assert (found.collapsed, found.n, found.without_collapsed.n) == (1, 4, 3)
-    assert found.estimate.mean == pytest.approx((1 + 2 + 3 + 36) / 4)
-    assert found.without_collapsed.mean == pytest.approx(2)
-    assert (found.compared, found.flips) == (3, 0.25), "a control of one class could not be changed by noise"
+    assert (found.collapsed, found.n, found.mean) == (1, 4, pytest.approx((1 + 2 + 3 + 36) / 4))
+    assert found.without_collapsed.startswith("+2.00 (") and found.without_collapsed.endswith("n 3)")
+    assert found.flips == 0.25, "a control of one class could not be changed by noise"
 
 
 def test_a_setting_at_majority_level_proves_nothing():
@@ -138,8 +149,8 @@ def test_a_setting_at_majority_level_proves_nothing():
 def test_all_tasks_have_equal_weight_however_many_seeds_each_has():
     rows = [*seeds("hype-n", [51.0, 52.0, 53.0]), *seeds(CONTROL, [50.0] * 3)]
     rows += [*seeds("hype-n", [58.0, 60.0], task="cola"), *seeds(CONTROL, [50.0] * 2, task="cola")]
-    found = effect(runs_of(*rows), tasks=("rte", "cola"), task=ALL_TASKS)
-    assert found.estimate.mean == pytest.approx((2 + 9) / 2) and found.n == 5
+    found = effect(runs_of(*rows), ALL_TASKS)
+    assert found.mean == pytest.approx((2 + 9) / 2) and found.n == 5
 
 
 def test_several_sets_of_one_run_are_one_piece_of_evidence():
@@ -150,27 +161,27 @@ def test_several_sets_of_one_run_are_one_piece_of_evidence():
                     *seeds(CONTROL, [50.0, 40.0, 60.0], task=task))
     ]  # fmt: skip
     for is_one_run, n in ((True, 3), (False, 6)):
-        found = effect(runs_of(*rows), tasks=("snli", "sick"), task=ALL_TASKS, is_scored_elsewhere=is_one_run)
-        assert (found.n, found.estimate.mean) == (n, pytest.approx(20))
+        found = effect(runs_of(*rows), ALL_TASKS, is_one_run)
+        assert (found.n, found.mean) == (n, pytest.approx(20))
 
 
 def test_learning_rates_of_one_seed_are_one_value():
     rows = [r for rate in (1e-5, 2e-5) for r in (*seeds("hype-n", [52.0, 53.0, 54.0], learning_rate=rate),
                                                  *seeds(CONTROL, [50.0] * 3, learning_rate=rate))]  # fmt: skip
     found = effect(runs_of(*rows))
-    assert (found.n, found.pairs, found.estimate.mean) == (3, 6, pytest.approx(3))
+    assert (found.n, found.planned, found.mean) == (3, 3, pytest.approx(3))
 
 
 def test_runs_without_a_partner_are_no_pair():
     rows = [*seeds("hype-n", [52.0, None, 54.0]), run(CONTROL, 50.0, 1), run(CONTROL, 50.0, 2), run(CONTROL, 50.0, 9)]
-    found = effect(runs_of(*rows))
-    assert (found.pairs, found.planned) == (1, 3)
+    assert effect(runs_of(*rows)).text == "+2.00 (n 1 of 3)"
 
 
 def test_settings_of_several_sections_have_equal_weight():
-    one = pd.DataFrame({"task": ["rte"] * 3, "seed": [1, 2, 3], "difference": [1.0, 2.0, 3.0]})
-    two = pd.DataFrame({"task": ["rte"] * 2, "seed": [1, 2], "difference": [9.0, 11.0]})
-    assert pooled([one, two]).mean == pytest.approx((2 + 10) / 2)
+    rows = [*seeds("hype-n", [51.0, 52.0, 53.0]), *seeds(CONTROL, [50.0] * 3)]
+    rows += [*seeds("hype-n", [59.0, 61.0], data="first 1,000"), *seeds(CONTROL, [50.0] * 2, data="first 1,000")]
+    found = mean_effect(paired(runs_of(*rows), [("hype-n", CONTROL)]))
+    assert (found.mean, found.n) == (pytest.approx((2 + 10) / 2), 5)
 
 
 def test_another_seed_compares_each_two_runs_once_without_those_of_one_class():
@@ -186,6 +197,8 @@ def test_the_protocol_selects_complete_grid_points_by_the_dev_score():
     rows += seeds("vanilla", [99.0, None], learning_rate=3e-5, dev_score=99.0)
     best = selected(summarised(runs_of(*rows)))
     assert best["learning_rate"].tolist() == [2e-5] and best["mean"].tolist() == [40.0]
+    only = selected(summarised(runs_of(*seeds("vanilla", [90.0, None]))))
+    assert only["n"].tolist() == [1], "of one grid point nothing is selected"
 
 
 def test_one_seed_has_a_mean_and_no_deviation():
