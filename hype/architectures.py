@@ -10,48 +10,37 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Stack:
-    """One list of layers.
-
-    `path` leads from the base model to the list (`*`: through every element). `attention` leads from a layer to the
-    module whose output is the hidden state after attention, before the feed-forward part and its residual; where the
-    residual is added behind that module (GPT-2, Llama), noise on its output is noise on the sum, which is the same.
-    """
-
-    path: str
-    attention: str
-
-
-@dataclass(frozen=True)
 class Architecture:
     """How one model type is perturbed and how its dropouts are named in its configuration.
 
-    `streams`: positions of the hidden states among a layer's arguments and outputs. `calls`: configuration fields
-    whose product is the number of layer calls, where layers are shared and called again (ALBERT); else each is called
-    once.
+    stacks: the path from the base model to each list of layers (`*`: through every element) -> the path from a layer to
+        the module whose output is the hidden state after attention, before the feed-forward part and its residual; ""
+        if it is not known. Where the residual is added after that module (GPT-2, Llama), noise on its output is noise
+        on the sum, which is the same.
+    streams: positions of the hidden states among a layer's arguments and outputs.
+    calls: configuration fields whose product is the number of layer calls, where layers share weights and are called
+        again (ALBERT); else each is called once.
     """
 
-    stacks: tuple[Stack, ...]
-    hidden_dropouts: tuple[str, ...]
-    other_dropouts: tuple[str, ...]
+    stacks: dict[str, str]
+    hidden_dropouts: tuple[str, ...] = ()
+    other_dropouts: tuple[str, ...] = ()
     streams: tuple[int, ...] = (0,)
     calls: tuple[str, ...] = ()
 
 
 BERT = Architecture(
-    (Stack("encoder.layer", "attention"),),
+    {"encoder.layer": "attention"},
     ("hidden_dropout_prob",),
     ("attention_probs_dropout_prob", "classifier_dropout"),
 )
 DEBERTA = Architecture(
-    (Stack("encoder.layer", "attention"),),
+    {"encoder.layer": "attention"},
     ("hidden_dropout_prob",),
     ("attention_probs_dropout_prob", "pooler_dropout", "cls_dropout"),
 )
-LLAMA = Architecture((Stack("layers", "self_attn"),), (), ("attention_dropout",))
-T5 = Architecture(
-    (Stack("encoder.block", "layer.0"), Stack("decoder.block", "layer.1")), ("dropout_rate",), ("classifier_dropout",)
-)
+LLAMA = Architecture({"layers": "self_attn"}, (), ("attention_dropout",))
+T5 = Architecture({"encoder.block": "layer.0", "decoder.block": "layer.1"}, ("dropout_rate",), ("classifier_dropout",))
 
 # Keys are `config.model_type`. Every row is exercised by tests/test_architectures.py against algorithm 1.
 ARCHITECTURES = {
@@ -62,32 +51,30 @@ ARCHITECTURES = {
     "electra": BERT,
     "deberta": DEBERTA,
     "deberta-v2": DEBERTA,  # v3 too. Its convolution beside layer 0 reads the state without noise.
-    "mpnet": Architecture(
-        (Stack("encoder.layer", "attention"),), ("hidden_dropout_prob",), ("attention_probs_dropout_prob",)
-    ),
+    "mpnet": Architecture({"encoder.layer": "attention"}, ("hidden_dropout_prob",), ("attention_probs_dropout_prob",)),
     "xlnet": Architecture(
-        (Stack("layer", "rel_attn"),), ("dropout",), ("summary_last_dropout",), streams=(0, 1)
+        {"layer": "rel_attn"}, ("dropout",), ("summary_last_dropout",), streams=(0, 1)
     ),  # states are (length, batch, hidden); the second stream is None in classification
     "albert": Architecture(
-        (Stack("encoder.albert_layer_groups.*.albert_layers", "attention"),),
+        {"encoder.albert_layer_groups.*.albert_layers": "attention"},
         ("hidden_dropout_prob",),
         ("attention_probs_dropout_prob", "classifier_dropout_prob"),
         calls=("num_hidden_layers", "inner_group_num"),
     ),
     "distilbert": Architecture(
-        (Stack("transformer.layer", "sa_layer_norm"),), ("dropout",), ("attention_dropout", "seq_classif_dropout")
+        {"transformer.layer": "sa_layer_norm"}, ("dropout",), ("attention_dropout", "seq_classif_dropout")
     ),
     "modernbert": Architecture(
-        (Stack("layers", "attn"),), ("embedding_dropout", "mlp_dropout"), ("attention_dropout", "classifier_dropout")
+        {"layers": "attn"}, ("embedding_dropout", "mlp_dropout"), ("attention_dropout", "classifier_dropout")
     ),
-    "gpt2": Architecture((Stack("h", "attn"),), ("resid_pdrop", "embd_pdrop"), ("attn_pdrop",)),
+    "gpt2": Architecture({"h": "attn"}, ("resid_pdrop", "embd_pdrop"), ("attn_pdrop",)),
     "llama": LLAMA,
     "qwen2": LLAMA,
     "qwen3": LLAMA,
     "t5": T5,
     "mt5": T5,
     "bart": Architecture(
-        (Stack("encoder.layers", "self_attn_layer_norm"), Stack("decoder.layers", "encoder_attn_layer_norm")),
+        {"encoder.layers": "self_attn_layer_norm", "decoder.layers": "encoder_attn_layer_norm"},
         ("dropout",),
         ("attention_dropout", "activation_dropout", "classifier_dropout"),
     ),
@@ -108,85 +95,92 @@ ATTENTION = re.compile("att(ention|n)|modulation", re.IGNORECASE)
 PROJECTIONS = {"q", "query", "q_proj", "to_q", "wq", "qkv", "qkv_proj", "to_qkv", "wqkv"}
 
 
-def unwrap(model: Any) -> nn.Module:
-    """Return the model inside DDP, torch.compile and PEFT wrappers."""
-    if not isinstance(model, nn.Module):  # a SetFitModel, which holds modules but is none itself
-        model = nn.ModuleDict({name: part for name, part in vars(model).items() if isinstance(part, nn.Module)})
-    while True:
-        if hasattr(model, "_orig_mod"):
-            model = model._orig_mod
-        elif isinstance(model, nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif hasattr(model, "get_base_model"):
-            model = model.get_base_model()
-        else:
-            return model
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one model.
+
+    layers: in the order of execution, encoder before decoder, each with the end of its attention, None if not known.
+    count: their calls in one forward, n of algorithm 1. body: the model without its head. is_in_table: whether the
+    layers need no check.
+    """
+
+    layers: list[tuple[nn.Module, nn.Module | None]]
+    count: int
+    body: nn.Module
+    architecture: Architecture
+    is_in_table: bool
 
 
-def base_of(model: nn.Module) -> nn.Module:
-    """Return the one model of the table inside a wrapper, or else the model itself, without its head."""
-    return _without_head(_body_of(model) or model)
+def find_layers(model: Any, layers_path: str | None = None) -> Layers:
+    """Find the layers of a model, also inside wrappers: at `layers_path`, by the table, or else by a search.
 
-
-def is_in_table(model: nn.Module) -> bool:
-    """Say whether the model, or the one inside a wrapper, has a row in ARCHITECTURES: its layers need no check."""
-    return _body_of(model) is not None
-
-
-def architecture_of(model: nn.Module, layers_path: str | None = None) -> Architecture:
-    """Look up the model's architecture; for an unknown one, take `layers_path` or find its list of layers.
-
-    `layers_path` may name several stacks, separated by commas. The generic rule takes a list of transformers'
+    `layers_path` may name several lists, separated by commas. The search takes a list of transformers'
     `GradientCheckpointingLayer` if no other list in the model holds attention.
 
     Raises:
         ValueError: the architecture cannot be perturbed, or its layers cannot be found without doubt.
     """
+    model = unwrap(model)
+    body, architecture = _look_up(model, layers_path)
+    layers: list[tuple[nn.Module, nn.Module | None]] = []
+    for path, attention in architecture.stacks.items():
+        found = _layers_at(body, path) or _layers_at(model, path)
+        # An encoder or decoder of the table may stand alone (T5EncoderModel, BartForCausalLM).
+        if not found and layers_path is not None:
+            example = next(iter(_layer_lists(model)), "encoder.layer")
+            raise ValueError(
+                f"{type(model).__name__} has no list of layers at {path}: hype_layers_path takes the attribute path of "
+                f"a ModuleList or Sequential, such as {example}"
+            )
+        layers += [(layer, layer.get_submodule(attention) if attention else None) for layer in found]
+    if len(dict(layers)) < len(layers):
+        raise ValueError(f"{type(model).__name__} has one layer several times in its list: they cannot be told apart")
+    counts = [getattr(body.config, name) for name in architecture.calls] or [len(layers)]
+    return Layers(layers, math.prod(counts), body, architecture, all(architecture.stacks.values()))
+
+
+def unwrap(model: Any) -> nn.Module:
+    """Return the model inside DDP, torch.compile and PEFT wrappers."""
+    if hasattr(model, "_orig_mod"):
+        return unwrap(model._orig_mod)
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return unwrap(model.module)
+    if hasattr(model, "get_base_model"):
+        return unwrap(model.get_base_model())
+    if isinstance(model, nn.Module):
+        return model
+    # A SetFitModel holds modules but is none itself.
+    return nn.ModuleDict({name: part for name, part in vars(model).items() if isinstance(part, nn.Module)})
+
+
+def _look_up(model: nn.Module, layers_path: str | None) -> tuple[nn.Module, Architecture]:
+    """Return the model without its head, or the one model of the table inside it, and its architecture."""
     for model_type in map(_type_of, model.modules()):
         if model_type in REFUSED:
             raise ValueError(f"model type {model_type} cannot take HyPe: {REFUSED[model_type]}")
+    base: Any = model.base_model if _is_pretrained(model) else model
     if layers_path is not None:
-        return Architecture(tuple(Stack(path.strip(), "") for path in layers_path.split(",")), (), ())
-    found, body = _layer_lists(model), _body_of(model)
-    if body is not None:
-        architecture = ARCHITECTURES[_type_of(body)]
-        layers = [layer for stack in architecture.stacks for layer in _follow(body, stack.path)]
-        known = {part for layer in layers for part in layer.modules()}
-        if all(known.issuperset(others) for others in found.values()):
-            return architecture
-    elif len(found) == 1:
-        [(path, only)] = found.items()
-        if all(map(_is_transformers_layer, only)):
-            return Architecture((Stack(path, ""),), (), ())
+        return base, Architecture(dict.fromkeys(map(str.strip, layers_path.split(",")), ""))
+    lists = _layer_lists(model)
+    bodies = [module for module in model.modules() if _layers_of_table(module)]
+    if len(bodies) == 1:
+        known = {part for layer in _layers_of_table(bodies[0]) for part in layer.modules()}
+        if all(known.issuperset(layers) for layers in lists.values()):
+            return bodies[0], ARCHITECTURES[_type_of(bodies[0])]
+    elif len(lists) == 1:
+        [(path, layers)] = lists.items()
+        if all(map(_is_transformers_layer, layers)):
+            return base, Architecture({path: ""})
     name = _type_of(model) or type(model).__name__
-    if not found:
+    if not lists:
         raise ValueError(
             f"no list of Transformer layers was found in {name}: pass its attribute path as hype_layers_path, such as "
             "encoder.layer"
         )
-    in_base = _layer_lists(base_of(model))
-    paths = ",".join(in_base if len(in_base) == len(found) else found)
     raise ValueError(
         f"it is not certain which layers of {name} should get noise. For all that hold attention, pass "
-        f'hype_layers_path="{paths}"; or pass some of these paths only'
+        f'hype_layers_path="{",".join(lists)}"; or pass some of these paths only'
     )
-
-
-def _type_of(module: nn.Module) -> str:
-    """Return the model type of a transformers model, "" of any other module, even of one with a `config`."""
-    is_pretrained = hasattr(type(module), "base_model_prefix")  # a PreTrainedModel: transformers is not imported here
-    return getattr(getattr(module, "config", None), "model_type", "") if is_pretrained else ""
-
-
-def _body_of(model: nn.Module) -> nn.Module | None:
-    """Find the model of the table in `model`: itself, or the one that it wraps; None if there are none or several."""
-    bodies: list[nn.Module] = []
-    for module in model.modules():
-        architecture = ARCHITECTURES.get(_type_of(module))
-        is_body = architecture is not None and any(_follow(module, stack.path) for stack in architecture.stacks)
-        if is_body and not any(module in set(body.modules()) for body in bodies):
-            bodies.append(module)
-    return bodies[0] if len(bodies) == 1 else None
 
 
 def _layer_lists(model: nn.Module) -> dict[str, nn.ModuleList | nn.Sequential]:
@@ -196,17 +190,46 @@ def _layer_lists(model: nn.Module) -> dict[str, nn.ModuleList | nn.Sequential]:
     list of layers either: T5's are attention and feed-forward.
     """
     parts = {part for layer in model.modules() if _is_transformers_layer(layer) for part in layer.modules()}
+    lists = {path: m for path, m in model.named_modules() if path and isinstance(m, nn.ModuleList | nn.Sequential)}
     for is_layer in (_holds_attention, _is_transformers_layer):
-        found: dict[str, nn.ModuleList | nn.Sequential] = {}
-        for path, module in model.named_modules():
-            if path and isinstance(module, nn.ModuleList | nn.Sequential):
-                count = sum(map(is_layer, module))
-                if count and (count == len(module) or module not in parts):
-                    found[path] = module
+        found = {}
+        for path, elements in lists.items():
+            kinds = set(map(is_layer, elements))
+            if kinds == {True} or (True in kinds and elements not in parts):
+                found[path] = elements
         if found:
-            lists = set(found.values())
-            return {path: layers for path, layers in found.items() if lists & set(layers.modules()) == {layers}}
+            outer = set(found.values())
+            return {path: elements for path, elements in found.items() if outer & set(elements.modules()) == {elements}}
     return {}
+
+
+def _layers_at(root: nn.Module, path: str) -> list[nn.Module]:
+    """List the layers of the lists at `path`; none if it leads elsewhere."""
+    found: list[Any] = [root]
+    for name in path.split("."):
+        found = [part for m in found for part in (m.children() if name == "*" else [getattr(m, name, None)])]
+        found = [part for part in found if isinstance(part, nn.Module)]
+    are_lists = all(isinstance(part, nn.ModuleList | nn.Sequential) for part in found)
+    return [layer for layers in found for layer in layers] if are_lists else []
+
+
+def _layers_of_table(module: nn.Module) -> list[nn.Module]:
+    """List the layers of a model without head whose type is in the table; none of any other module."""
+    architecture = ARCHITECTURES.get(_type_of(module), Architecture({}))
+    return [layer for path in architecture.stacks for layer in _layers_at(module, path)]
+
+
+def _type_of(module: nn.Module) -> str:
+    """Return the model type of a transformers model, "" of any other module, even of one with a `config`."""
+    return getattr(module.config, "model_type", "") if _is_pretrained(module) else ""
+
+
+def _is_pretrained(module: nn.Module) -> bool:
+    return hasattr(type(module), "base_model_prefix")  # a PreTrainedModel: transformers is not imported here
+
+
+def _is_transformers_layer(module: nn.Module) -> bool:
+    return hasattr(type(module), "gradient_checkpointing")  # a GradientCheckpointingLayer
 
 
 def _holds_attention(module: nn.Module) -> bool:
@@ -216,75 +239,20 @@ def _holds_attention(module: nn.Module) -> bool:
     )
 
 
-def _is_transformers_layer(module: nn.Module) -> bool:
-    return hasattr(type(module), "gradient_checkpointing")  # a GradientCheckpointingLayer
-
-
-def _without_head(model: nn.Module) -> nn.Module:
-    base = getattr(model, "base_model", model)
-    return base if isinstance(base, nn.Module) else model
-
-
-def _follow(model: nn.Module, path: str) -> list[nn.Module]:
-    """List the layers at `path`, seen from the model without its head or from the model; none if it leads nowhere."""
-    for root in (_without_head(model), model):
-        lists: list[Any] = [root]
-        try:
-            for name in path.split("."):
-                lists = [found for m in lists for found in (m.children() if name == "*" else [getattr(m, name)])]
-        except AttributeError:
-            continue
-        if all(isinstance(found, nn.ModuleList | nn.Sequential) for found in lists):
-            return [layer for found in lists for layer in found]
-    return []
-
-
-def layers_of(model: nn.Module, layers_path: str | None = None) -> list[tuple[nn.Module, Stack]]:
-    """List the model's layer modules with their stack, in the order of execution (encoder before decoder).
-
-    Raises:
-        ValueError: as `architecture_of`; or a path leads nowhere or not to layers, or to one layer twice.
-    """
-    model = unwrap(model)
-    body, layers = _body_of(model) or model, []
-    for stack in architecture_of(model, layers_path).stacks:
-        found = _follow(body, stack.path) or _follow(model, stack.path)
-        # An encoder or decoder of the table may stand alone (T5EncoderModel, BartForCausalLM).
-        if not found and layers_path is not None:
-            raise ValueError(f"{type(model).__name__} has no list of layers at {stack.path}")
-        layers += [(layer, stack) for layer in found]
-    if len({layer for layer, _ in layers}) < len(layers):
-        raise ValueError(f"{type(model).__name__} has one layer several times in its list: they cannot be told apart")
-    return layers
-
-
-def call_count(model: nn.Module, layers_path: str | None = None) -> int:
-    """Count the layer calls of one forward: n of algorithm 1."""
-    model = unwrap(model)
-    calls = architecture_of(model, layers_path).calls
-    if not calls:
-        return len(layers_of(model, layers_path))
-    config = base_of(model).config
-    return math.prod(getattr(config, name) for name in calls)
-
-
 def select_layers(count: int, top: int | None, low: int | None, indices: Sequence[int] | None) -> set[int]:
     """Choose among layers 0 ... count - 1 (table 18): the top and low ones together, or those listed; else all.
 
     Raises:
         ValueError: a number outside of the model, or both kinds at once.
     """
-    if indices is not None and (top or low):
-        raise ValueError("hype_layers excludes hype_top_layers and hype_low_layers: give one kind")
-    for name, k in (("hype_top_layers", top), ("hype_low_layers", low)):
-        if k is not None and not 0 <= k <= count:
-            raise ValueError(f"{name} {k}: the model has {count} layers, give 0 to {count}")
+    layers = range(count)
     if indices is not None:
-        indices = list(indices)
-        outside = [index for index in indices if not 0 <= index < count]
-        if outside or not indices:
-            raise ValueError(f"hype_layers {indices}: the model has layers 0 to {count - 1}")
+        if top or low:
+            raise ValueError("hype_layers excludes hype_top_layers and hype_low_layers: give one kind")
+        if not indices or not set(indices) <= set(layers):
+            raise ValueError(f"hype_layers {list(indices)}: the model has layers 0 to {count - 1}")
         return set(indices)
-    if not top and not low:
-        return set(range(count))
-    return set(range(low or 0)) | set(range(count - (top or 0), count))
+    for name, k in (("hype_top_layers", top), ("hype_low_layers", low)):
+        if not 0 <= (k or 0) <= count:
+            raise ValueError(f"{name} {k}: the model has {count} layers, give 0 to {count}")
+    return {*layers[: low or 0], *layers[count - (top or 0) :]} or set(layers)

@@ -4,8 +4,7 @@ import inspect
 import logging
 from typing import Any
 
-from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from hype.architectures import ARCHITECTURES, unwrap
 from hype.perturbation import HyPe, check_values
@@ -34,27 +33,20 @@ class HyPeCallback(TrainerCallback):
     """
 
     def __init__(self, hype_type: str = "normal", hype_eps: float = 1e-5, **options: Any):
+        inspect.signature(HyPe).bind(None, hype_type, hype_eps, **options)
+        choices = {"hype_uniform_support": "symmetric", "hype_stream": "own", **options}
+        check_values(hype_type, hype_eps, choices["hype_uniform_support"], choices["hype_stream"])
         self.options = {"hype_type": hype_type, "hype_eps": hype_eps, **options}
         self.hype: HyPe | None = None
-        bound = inspect.signature(HyPe).bind(None, **self.options)
-        bound.apply_defaults()
-        check_values(*(bound.arguments[name] for name in inspect.signature(check_values).parameters))
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.on_train_end(args, state, control)
-        self._attach(args, kwargs["model"])
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.remove()  # what a training that raised left behind
+        self._attach(args, model)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        hype = self.hype or self._attach(args, kwargs["model"])
-        hype.set_step(state.global_step)
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        (self.hype or self._attach(args, model)).set_step(state.global_step)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args, state, control, **kwargs):
         self.remove()
         self.hype = None
 
@@ -63,27 +55,22 @@ class HyPeCallback(TrainerCallback):
         if self.hype is not None:
             self.hype.remove()
 
-    def _attach(self, args: TrainingArguments, model: nn.Module) -> HyPe:
+    def _attach(self, args: TrainingArguments, model: Any) -> HyPe:
         if args.n_gpu > 1:
             raise ValueError("several GPUs are visible to one process: use torchrun, or show it one GPU alone")
         if args.world_size > 1 and self.options.get("hype_stream") == "global":
             raise ValueError("hype_stream global: Trainer seeds all processes alike, so all get equal noise: use own")
-        self.hype = HyPe(model, **{"seed": args.seed, "rank": args.process_index, **self.options})
+        self.hype = hype = HyPe(model, **{"seed": args.seed, "rank": args.process_index, **self.options})
         if args.process_index == 0:
-            dropout = _hidden_dropout(model)
-            logger.log(
-                logging.WARNING if dropout else logging.INFO,
-                "HyPe adds %s noise of scale %g to %d of %d layers; hidden dropout is %s",
-                self.hype.sampler,
-                self.hype.eps,
-                len(self.hype.layers),
-                self.hype.count,
-                f"on ({dropout:g}), while HyPe's authors turn it off" if dropout else "off",
-            )
-        return self.hype
+            noise = f"{hype.sampler} noise of scale {hype.eps:g} to {len(hype.layers)} of {hype.count} layers"
+            if dropout := _hidden_dropout(model):
+                logger.warning("HyPe adds %s; hidden dropout is on (%g), while its authors turn it off", noise, dropout)
+            else:
+                logger.info("HyPe adds %s; hidden dropout is off", noise)
+        return hype
 
 
-def _hidden_dropout(model: nn.Module) -> float:
+def _hidden_dropout(model: Any) -> float:
     """Return the highest rate of the hidden dropouts, as configured under any name that the table knows."""
     configs = (getattr(module, "config", None) for module in unwrap(model).modules())
     config = next((config for config in configs if hasattr(config, "model_type")), None)

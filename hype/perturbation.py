@@ -10,13 +10,12 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import nn
 
-from hype.architectures import architecture_of, base_of, call_count, is_in_table, layers_of, select_layers, unwrap
+from hype.architectures import find_layers, select_layers, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -86,49 +85,49 @@ class HyPe:
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
         self.step, self.draw_count = 0, 0  # optimiser step; draws made in it
-        self.enabled, self.is_removed = True, False
+        self.enabled = True
         self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (state, noised state)
+        self.hooks: list[_Hook] = []
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._calls = {"input": 0, "attention": 0}  # of layers that share weights, in this forward
+        self._has_graph = True  # whether this forward was called with gradients enabled
+
         model = unwrap(model)
         if isinstance(model, nn.DataParallel):
             raise ValueError("DataParallel's threads would draw in any order: start one process per GPU with torchrun")
         if _hooks_on(model):
             raise ValueError("this model has HyPe already: remove the first, or all with HyPe.remove_from(model)")
-        layers = layers_of(model, hype_layers_path)
-        self.count = call_count(model, hype_layers_path)
+        found = find_layers(model, hype_layers_path)
+        self.count, self.streams, self._is_proven = found.count, found.architecture.streams, found.is_in_table
         self.layers = select_layers(self.count, hype_top_layers, hype_low_layers, hype_layers)
-        self.hooks: list[_Hook] = []
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._calls = {"input": 0, "attention": 0}  # of layers that share weights, in this forward
-        self._has_graph = True  # whether this forward was called with gradients enabled
-        self._is_unproven = hype_layers_path is not None or not is_in_table(model)  # whether its layers run at all
-        if self.eps > 0:
-            if not allow_vanishing_noise:
-                _refuse_vanishing_noise([layer for layer, _ in layers], self.eps)
-            at_attention = hype_intermediate or hype_only_intermediate
-            if at_attention and not all(stack.attention for _, stack in layers):
-                raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
-            architecture = architecture_of(model, hype_layers_path)
-            for i, (layer, stack) in enumerate(layers):
-                if not architecture.calls and i not in self.layers:
-                    continue
-                index = None if architecture.calls else i
+        if self.eps == 0:
+            return
+        if not allow_vanishing_noise:
+            _refuse_vanishing_noise([layer for layer, _ in found.layers], self.eps)
+        at_attention = hype_intermediate or hype_only_intermediate
+        if at_attention and not found.is_in_table:
+            raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
+        for i, (layer, attention) in enumerate(found.layers):
+            index = None if found.architecture.calls else i  # None: the calls of layers that share weights are counted
+            if index is None or index in self.layers:
                 if not hype_only_intermediate:
-                    hook = _Hook(self, "input", index, architecture.streams)
-                    self.hooks.append(hook)
-                    self._handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
-                if at_attention:
-                    hook = _Hook(self, "attention", index, architecture.streams)
-                    self.hooks.append(hook)
-                    self._handles.append(attrgetter(stack.attention)(layer).register_forward_hook(hook))
-            for entry in {model, base_of(model)}:  # the body may be called without its head
-                self._handles.append(entry.register_forward_pre_hook(self._start_forward))
-                self._handles.append(entry.register_forward_hook(self._end_forward))
-            _forget_compiled_code()
+                    self._add(layer.register_forward_pre_hook, "input", index, with_kwargs=True)
+                if at_attention and attention is not None:
+                    self._add(attention.register_forward_hook, "attention", index)
+        for entry in {model, found.body}:  # the body may be called without its head
+            self._handles.append(entry.register_forward_pre_hook(self._start_forward))
+            self._handles.append(entry.register_forward_hook(self._end_forward))
+        _forget_compiled_code()
+
+    def _add(self, register: Callable[..., Any], site: str, index: int | None, **options: Any) -> None:
+        self.hooks.append(_Hook(self, site, index))
+        self._handles.append(register(self.hooks[-1], **options))
 
     def perturb(self, hidden: torch.Tensor, *draw: int) -> torch.Tensor:
         """Return `hidden` (any shape, floating point) plus noise; `draw` numbers the draw within its step."""
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        noise = torch.empty_like(hidden, dtype=wide, requires_grad=False)
+        if not torch.is_floating_point(hidden):
+            raise ValueError("a layer's first argument is no floating-point tensor: noise cannot be added to it")
+        noise = torch.empty_like(hidden, dtype=torch.promote_types(hidden.dtype, torch.float32), requires_grad=False)
         noise = self._own_draw(noise, draw) if self.own_stream else SAMPLERS[self.sampler](noise, self.eps, None)
         # The sum is written into the noise's memory: one allocation and two passes, whatever the size.
         noised = noise.add_(hidden).to(hidden.dtype)
@@ -158,7 +157,6 @@ class HyPe:
 
     def remove(self) -> None:
         """Detach every hook, for good; a second call does nothing."""
-        self.is_removed = True
         if self._handles:
             _forget_compiled_code()
         while self._handles:
@@ -171,7 +169,7 @@ class HyPe:
             hook.hype.remove()
 
     def __enter__(self) -> "HyPe":
-        if self.is_removed:
+        if self.eps > 0 and not self._handles:
             raise ValueError("this HyPe was removed and adds no noise: make a new one")
         return self
 
@@ -184,13 +182,9 @@ class HyPe:
             self._has_graph = torch.is_grad_enabled()
 
     def _end_forward(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._has_graph = True
         # Of a list that is right, LayerDrop may leave out some, and a model may call its body twice.
-        if module.training and self._is_unproven:
-            raise ValueError(
-                f"{type(module).__name__}: none of the layers ran in the first forward: name the right list with "
-                "hype_layers_path"
-            )
+        if module.training and not self._is_proven:
+            raise ValueError("none of the layers ran in the first forward: name the right list with hype_layers_path")
 
 
 class _Hook:
@@ -198,45 +192,52 @@ class _Hook:
 
     A layer inside a gradient checkpoint runs again in the backward pass and must get the noise of its forward. The
     hook repeats its draw if it has made only one since the last backward pass (or its step), and refuses otherwise.
-    index: of the layer; None where layers share weights and their calls are counted. streams: see `Architecture`.
     """
 
-    def __init__(self, hype: HyPe, site: str, index: int | None, streams: tuple[int, ...]):
-        self.hype, self.site, self.index, self.streams = hype, site, index, streams
+    def __init__(self, hype: HyPe, site: str, index: int | None):
+        self.hype, self.site, self.index = hype, site, index
         self.is_numbered = hype.own_stream or (index is None and len(hype.layers) < hype.count)
         self.draws: set[tuple[int, ...] | None] = set()  # since the last backward pass; more than two need no keeping
         self.is_repeated = False
 
     def __call__(self, module: nn.Module, args: Any, rest: Any) -> Any:
         """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
+        self.hype._is_proven = True
+        if not module.training:
+            return None
         if torch.compiler.is_compiling() and not self.is_numbered:
-            self.hype._is_unproven = False
-            draw = () if module.training and self.hype.enabled else None  # torch repeats its own stream
+            draw = () if self.hype.enabled else None  # torch repeats its own stream
         else:
-            draw = self._next_draw(module.training)
+            draw = self._next_draw()
         if draw is None:
             return None
         if self.site == "attention":
             return self._perturbed(rest, draw)
         if args:
             return self._perturbed(args, draw), rest
-        name = "hidden_states" if "hidden_states" in rest else _only_state(rest)
-        return args, {**rest, name: self._perturbed(rest[name], draw)}
+        floating = [name for name in rest if isinstance(rest[name], torch.Tensor) and rest[name].is_floating_point()]
+        names = ["hidden_states"] if "hidden_states" in rest else floating
+        if len(names) != 1:
+            raise ValueError(f"which of a layer's keywords ({', '.join(rest)}) is its state? call it hidden_states")
+        return args, {**rest, names[0]: self._perturbed(rest[names[0]], draw)}
 
     @torch.compiler.disable
-    def _next_draw(self, is_training: bool) -> tuple[int, ...] | None:
+    def _next_draw(self) -> tuple[int, ...] | None:
         """Number this call's draw within its step: () where no number is needed, None for no noise."""
-        hype = self.hype
-        hype._is_unproven = False
-        if not is_training:
-            return None
+        hype, index, draw = self.hype, self.index, None
         if in_backward() and (self.draws or hype.own_stream):
-            return self._repeated_draw()
-        index = self.index
+            if len(self.draws) != 1:
+                remedy = "run those without noise under torch.no_grad(), or turn gradient checkpointing off"
+                raise ValueError(
+                    "a layer runs again in the backward pass (gradient checkpointing, or a loss of two passes such as "
+                    "CachedMultipleNegativesRankingLoss) after forwards with different noise or without noise: "
+                    + ('pass hype_stream="global"' if hype.own_stream else remedy)
+                )
+            self.is_repeated = True
+            return next(iter(self.draws))
         if index is None:
             index = hype._calls[self.site] % hype.count
             hype._calls[self.site] += 1
-        draw = None
         if hype.enabled and index in hype.layers:
             draw = (hype.draw_count,) if hype.own_stream else ()
             hype.draw_count += 1
@@ -246,29 +247,14 @@ class _Hook:
             self.draws.add(draw)
         return draw
 
-    def _repeated_draw(self) -> tuple[int, ...] | None:
-        if len(self.draws) == 1:
-            self.is_repeated = True
-            return next(iter(self.draws))
-        if self.hype.own_stream:
-            raise ValueError(
-                "a layer runs again in the backward pass (gradient checkpointing, or a loss of two passes such as "
-                'CachedMultipleNegativesRankingLoss), and which noise it had is not known: pass hype_stream="global"'
-            )
-        raise ValueError(
-            "a layer runs again in the backward pass (gradient checkpointing), after forwards with and without noise: "
-            "run those without noise under torch.no_grad(), or turn gradient checkpointing off"
-        )
-
     def _perturbed(self, states: Any, draw: tuple[int, ...]) -> Any:
-        if not _is_state(states if isinstance(states, torch.Tensor) else states and states[0]):
-            raise ValueError("a layer's first argument is no floating-point tensor: noise cannot be added to it")
         if isinstance(states, torch.Tensor):
             return self.hype.perturb(states, *draw)
-        return tuple(
-            self.hype.perturb(state, *draw, position) if position in self.streams and state is not None else state
-            for position, state in enumerate(states)
-        )
+        noised = list(states)
+        for position in self.hype.streams:
+            if position == 0 or states[position] is not None:
+                noised[position] = self.hype.perturb(states[position], *draw, position)
+        return tuple(noised)
 
 
 def check_values(hype_type: str, hype_eps: float | str, hype_uniform_support: str, hype_stream: str) -> float:
@@ -288,7 +274,7 @@ def check_values(hype_type: str, hype_eps: float | str, hype_uniform_support: st
         eps = float(hype_eps)
     except (TypeError, ValueError):
         eps = math.nan
-    if not (math.isfinite(eps) and eps >= 0):
+    if not 0 <= eps < math.inf:
         raise ValueError(f"hype_eps {hype_eps}: give a finite number of at least 0")
     return eps
 
@@ -328,17 +314,6 @@ def _hooks_on(model: nn.Module) -> list[_Hook]:
             hooks += [hook for hook in (handle.hooks_dict_ref() or {}).values() if isinstance(hook, _Hook)]
             handle.remove()
     return hooks
-
-
-def _only_state(keywords: dict[str, Any]) -> str:
-    names = [name for name, value in keywords.items() if _is_state(value)]
-    if len(names) != 1:
-        raise ValueError(f"which of a layer's keywords ({', '.join(keywords)}) is its state? call it hidden_states")
-    return names[0]
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _forget_compiled_code() -> None:

@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification
 
 from hype import HyPe
 from hype.architectures import ARCHITECTURES
-from tests.by_hand import FORWARDS, IDS, Recorded, run_with_noise
+from tests.by_hand import FORWARDS, IDS, Recorded, hooks_of, run_with_noise
 from tests.tiny import CONFIGS, tiny_config, tiny_model
 
 # name -> options of HyPe, noise at the layers' input, noise after their attention
@@ -17,13 +17,18 @@ POSITIONS = {
     "attention": ({"hype_only_intermediate": True}, False, True),
     "attention, both flags": ({"hype_intermediate": True, "hype_only_intermediate": True}, False, True),
 }
-# Here the residual is added behind the attention module, so that by hand the two sums are taken in another order.
-RESIDUAL_BEHIND = ("modernbert", "gpt2", "llama", "qwen2", "qwen3")
-LAYER_COUNTS = {model_type: 4 if model_type in ("albert", "t5", "mt5", "bart") else 3 for model_type in CONFIGS}
-
-
-def unchanged(state):
-    return state
+# Here the residual is added after the attention module, so that by hand the two sums are taken in another order.
+RESIDUAL_AFTER = ("modernbert", "gpt2", "llama", "qwen2", "qwen3")
+PERM_MASK, TARGET_MAPPING = (
+    torch.zeros(4, 9, 9),
+    torch.zeros(4, 2, 9),
+)  # (batch, length, length), (batch, targets, length)
+PERM_MASK[:, :, -3:] = TARGET_MAPPING[:, 0, -1] = TARGET_MAPPING[:, 1, -2] = 1
+# name -> model type, changes of its configuration, further inputs, and the draws of one forward
+MODELS = {name: (name, {}, {}, 4 if name in ("albert", "t5", "mt5", "bart") else 3) for name in CONFIGS} | {
+    "albert with inner layers": ("albert", {"inner_group_num": 2}, {}, 8),
+    "xlnet with two streams": ("xlnet", {}, {"perm_mask": PERM_MASK, "target_mapping": TARGET_MAPPING}, 6),
+}
 
 
 def noised_indices(model, **options):
@@ -42,49 +47,28 @@ def test_the_table_and_the_tiny_models_name_the_same_architectures():
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("model_type", CONFIGS)
-def test_output_equals_algorithm_1_by_hand(model_type, position):
+@pytest.mark.parametrize("name", MODELS)
+def test_output_equals_algorithm_1_by_hand(name, position):
+    model_type, changes, inputs, draw_count = MODELS[name]
     options, at_input, at_attention = POSITIONS[position]
-    model = tiny_model(model_type, dropout=0.0)
-    logits, recorded = run_with_noise(model, **options)
+    model, recorded = tiny_model(model_type, dropout=0.0, **changes).train(), Recorded()
+    places = [recorded.add if is_perturbed else lambda state: state for is_perturbed in (at_input, at_attention)]
     with torch.no_grad():
-        by_hand = FORWARDS[model_type](
-            model, IDS, recorded.add if at_input else unchanged, recorded.add if at_attention else unchanged
-        )
-        without_noise = model(IDS).logits
-    assert len(recorded.draws) == len(recorded.states) == LAYER_COUNTS[model_type] * (at_input + at_attention)
-    if at_attention and model_type in RESIDUAL_BEHIND:
+        without_noise = model(IDS, **inputs).logits
+        with HyPe(model, "uniform", 0.5, **options) as hype:
+            hype.observer = recorded.observe
+            logits = model(IDS, **inputs).logits
+        by_hand = FORWARDS[model_type](model, IDS, *places, **inputs)
+    assert len(recorded.draws) == len(recorded.states) == draw_count * (at_input + at_attention)
+    if at_attention and model_type in RESIDUAL_AFTER:
         torch.testing.assert_close(logits, by_hand, rtol=0, atol=1e-6)
     else:
         assert torch.equal(logits, by_hand)
         assert all(torch.equal(clean, state) for (clean, _), state in zip(recorded.draws, recorded.states, strict=True))
     assert (logits - without_noise).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("position", POSITIONS)
-def test_both_streams_of_xlnet_equal_algorithm_1_by_hand(position):
-    options, at_input, at_attention = POSITIONS[position]
-    model = tiny_model("xlnet", dropout=0.0).train()
-    perm_mask = torch.zeros(4, 9, 9)
-    perm_mask[:, :, -3:] = 1
-    target_mapping = torch.zeros(4, 2, 9)
-    target_mapping[:, 0, -1] = target_mapping[:, 1, -2] = 1
-    recorded = Recorded()
-    with HyPe(model, "normal", 0.5, **options) as hype, torch.no_grad():
-        hype.observer = recorded.observe
-        logits = model(IDS, perm_mask=perm_mask, target_mapping=target_mapping).logits
-    with torch.no_grad():
-        by_hand = FORWARDS["xlnet"](
-            model,
-            IDS,
-            recorded.add if at_input else unchanged,
-            recorded.add if at_attention else unchanged,
-            perm_mask,
-            target_mapping,
-        )
-    shapes = [tuple(clean.shape) for clean, _ in recorded.draws]
-    assert shapes == [(9, 4, 16), (2, 4, 16)] * 3 * (at_input + at_attention)  # (length, batch, hidden), two streams
-    assert torch.equal(logits, by_hand)
+    if name == "xlnet with two streams":
+        shapes = [tuple(clean.shape) for clean, _ in recorded.draws]
+        assert shapes == [(9, 4, 16), (2, 4, 16)] * (len(shapes) // 2)  # (length or targets, batch, hidden)
 
 
 def test_padding_reaches_the_layers_as_it_does_without_noise():
@@ -127,19 +111,6 @@ def test_albert_counts_the_calls_of_its_inner_layers(index):
     assert noised_indices(model, hype_layers=[index]) == [index]
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_albert_with_inner_layers_equals_algorithm_1_by_hand(position):
-    options, at_input, at_attention = POSITIONS[position]
-    model = tiny_model("albert", dropout=0.0, inner_group_num=2)
-    logits, recorded = run_with_noise(model, **options)
-    with torch.no_grad():
-        by_hand = FORWARDS["albert"](
-            model, IDS, recorded.add if at_input else unchanged, recorded.add if at_attention else unchanged
-        )
-    assert len(recorded.draws) == 8 * (at_input + at_attention)
-    assert torch.equal(logits, by_hand)
-
-
 def test_a_shared_layer_of_albert_gets_fresh_noise_at_every_call():
     model = tiny_model("albert", num_hidden_groups=1)
     _, recorded = run_with_noise(model)
@@ -147,22 +118,12 @@ def test_a_shared_layer_of_albert_gets_fresh_noise_at_every_call():
     assert all(not torch.equal(a, b) for i, a in enumerate(noises) for b in noises[:i])
 
 
-def test_albert_is_perturbed_when_its_body_is_called_without_the_head():
+def test_albert_is_perturbed_when_its_body_is_called_without_the_head_or_past_its_call():
     model = tiny_model("albert").train()
-    recorded = Recorded()
     with HyPe(model, "normal", 0.5, hype_top_layers=1) as hype:
-        hype.observer = recorded.observe
-        model.base_model(IDS)
-        model.base_model(IDS)
-    assert len(recorded.draws) == 2
-
-
-def test_albert_is_perturbed_however_often_it_is_called_past_its_call():
-    model = tiny_model("albert").train()
-    with HyPe(model, "normal", 0.5) as hype:
-        for forward in (model.forward, model, model.forward):
+        for count, forward in enumerate((model.base_model, model.forward, model, model.base_model, model.forward), 1):
             forward(IDS)
-    assert hype.draw_count == 12
+            assert hype.draw_count == count
 
 
 @pytest.mark.parametrize(("model_type", "name"), [("t5", "T5EncoderModel"), ("bart", "BartForCausalLM")])
@@ -174,25 +135,23 @@ def test_an_encoder_or_a_decoder_alone_is_perturbed(model_type, name):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("model_type", "options", "message"),
     [
-        ({"hype_top_layers": 4}, "hype_top_layers 4: the model has 3 layers"),
-        ({"hype_top_layers": -1}, "hype_top_layers -1: the model has 3 layers"),
-        ({"hype_low_layers": 4}, "hype_low_layers 4: the model has 3 layers"),
-        ({"hype_layers": [0, 3]}, "layers 0 to 2"),
-        ({"hype_layers": [-1]}, "layers 0 to 2"),
-        ({"hype_layers": []}, "layers 0 to 2"),
-        ({"hype_layers": [0], "hype_top_layers": 1}, "hype_layers excludes"),
+        ("bert", {"hype_top_layers": 4}, "hype_top_layers 4: the model has 3 layers"),
+        ("bert", {"hype_top_layers": -1}, "hype_top_layers -1: the model has 3 layers"),
+        ("bert", {"hype_low_layers": 4}, "hype_low_layers 4: the model has 3 layers"),
+        ("bert", {"hype_layers": [0, 3]}, "layers 0 to 2"),
+        ("bert", {"hype_layers": [-1]}, "layers 0 to 2"),
+        ("bert", {"hype_layers": []}, "layers 0 to 2"),
+        ("bert", {"hype_layers": [0], "hype_top_layers": 1}, "hype_layers excludes"),
+        ("albert", {"hype_top_layers": 5}, "the model has 4 layers"),  # as many as calls
     ],
 )
-def test_layers_outside_of_the_model_are_refused(options, message):
+def test_layers_outside_of_the_model_are_refused_and_nothing_attached(model_type, options, message):
+    model = tiny_model(model_type)
     with pytest.raises(ValueError, match=message):
-        HyPe(tiny_model("bert"), **options)
-
-
-def test_albert_has_as_many_layers_as_calls():
-    with pytest.raises(ValueError, match="the model has 4 layers"):
-        HyPe(tiny_model("albert", num_hidden_groups=1), hype_top_layers=5)
+        HyPe(model, **options)
+    assert hooks_of(model) == []
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)

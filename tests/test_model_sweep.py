@@ -17,19 +17,14 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from hype import HyPe
-from hype.architectures import REFUSED, layers_of
+from hype.architectures import REFUSED, find_layers
 
 QUERIES = {"q", "query", "wq", "receptance"}
 KEYS = {"k", "key", "wk", "kv"}
 BOTH = {"qkv", "wqkv", "qk", "sampling"}  # sampling: the offsets of deformable attention
 BOTH_IN_FULL = {
-    "query_key_value",
-    "query_key",
-    "in_proj_weight",
-    "c_attn",
-    "att_proj",
-    "projection_context",
-}  # FocalNet
+    "query_key_value", "query_key", "in_proj_weight", "c_attn", "att_proj", "projection_context",  # the last: FocalNet
+}  # fmt: skip
 LAYER_COUNTS = (
     "num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "depth", "num_blocks",
 )  # fmt: skip
@@ -114,20 +109,17 @@ def model_classes(packages: list[str]) -> Iterator[type[PreTrainedModel]]:
                 content = importlib.import_module(f"{package.__name__}.{name}")
             except ImportError:  # of torchaudio
                 continue
-            for value in vars(content).values():
-                is_model = isinstance(value, type) and issubclass(value, PreTrainedModel)
-                if (
-                    is_model
-                    and value.__module__ == content.__name__
-                    and not value.__name__.lower().endswith("trainedmodel")
-                ):
-                    yield value
+            classes = (value for value in vars(content).values() if isinstance(value, type))
+            for model_class in (value for value in classes if issubclass(value, PreTrainedModel)):
+                is_abstract = model_class.__name__.lower().endswith("trainedmodel")
+                if model_class.__module__ == content.__name__ and not is_abstract:
+                    yield model_class
 
 
 def verdict(model: PreTrainedModel) -> tuple[str, list[str]]:
     """Return whether the model is accepted or refused, and what is wrong with that."""
     try:
-        layers = [layer for layer, _ in layers_of(model)]
+        layers = [layer for layer, _ in find_layers(model).layers]
     except ValueError as error:
         path = re.search('hype_layers_path="(.*?)"', str(error))
         if path is None:
@@ -135,7 +127,7 @@ def verdict(model: PreTrainedModel) -> tuple[str, list[str]]:
             has_layers = any(is_whole_layer(element) for found in lists(model) for element in found)
             return "refused", ["refused without a path"] if has_layers and not is_known else []
         with HyPe(model, hype_layers_path=path[1]):
-            layers = [layer for layer, _ in layers_of(model, path[1])]
+            layers = [layer for layer, _ in find_layers(model, path[1]).layers]
         return "refused", [] if model.config.model_type in NOT_ONLY_LAYERS else mistakes(model, layers)
     with HyPe(model) as hype:
         assert hype.count >= len(layers)

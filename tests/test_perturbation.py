@@ -3,13 +3,14 @@
 import copy
 import hashlib
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from hype import HyPe
-from tests.by_hand import IDS, hooks_of, run_with_noise
+from hype import HyPe, HyPeCallback
+from tests.by_hand import IDS, hooks_of
 from tests.tiny import CONFIGS, tiny_batch, tiny_model
 
 BATCH = tiny_batch()
@@ -61,49 +62,35 @@ def test_dropout_masks_are_those_of_a_model_without_noise():
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)
-def test_no_parameter_buffer_or_key_is_added(model_type):
-    model = tiny_model(model_type)
-    before = names_of(model)
-    with HyPe(model):
-        assert names_of(model) == before
-
-
-@pytest.mark.parametrize("model_type", CONFIGS)
-def test_a_saved_model_is_a_plain_checkpoint(model_type, tmp_path):
+def test_nothing_is_added_to_a_model_that_is_saved_as_a_plain_checkpoint(model_type, tmp_path):
     model = tiny_model(model_type).eval()
+    names = names_of(model)
     model.save_pretrained(tmp_path / "plain")
     with HyPe(model, "normal", 0.5):
+        assert names_of(model) == names
         model.save_pretrained(tmp_path / "noised")
     assert files_of(tmp_path / "plain") == files_of(tmp_path / "noised")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "noised").eval()
     assert torch.equal(logits_of(loaded), logits_of(model))
 
 
-def test_noise_ends_with_the_block():
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt, SystemExit])
+def test_noise_ends_with_the_block_however_it_ends(error):
     model = tiny_model("bert", dropout=0.0).train()
     expected = logits_of(model)
-    with HyPe(model, "normal", 0.5, hype_intermediate=True):
-        assert len(hooks_of(model)) > 0
-        assert not torch.equal(logits_of(model), expected)
-    assert hooks_of(model) == []
-    assert torch.equal(logits_of(model), expected)
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_noise_ends_with_an_exception_inside_the_block(error):
-    model = tiny_model("bert")
-    with pytest.raises(error), HyPe(model, hype_intermediate=True):
-        raise error
-    assert hooks_of(model) == []
+    with pytest.raises(error) if error else nullcontext(), HyPe(model, "normal", 0.5, hype_intermediate=True):
+        assert len(hooks_of(model)) > 0 and not torch.equal(logits_of(model), expected)
+        if error:
+            raise error
+    assert hooks_of(model) == [] and torch.equal(logits_of(model), expected)
 
 
 def test_an_exception_inside_a_layer_leaves_a_model_that_still_works():
     model = tiny_model("albert", dropout=0.0).train()
+    feed_forward = model.albert.encoder.albert_layer_groups[0].albert_layers[0].ffn
     with HyPe(model, "normal", 0.5, hype_layers=[1]) as hype:
         expected = logits_of(model)
-        failing = (
-            model.albert.encoder.albert_layer_groups[0].albert_layers[0].ffn.register_forward_hook(lambda *_: 1 / 0)
-        )
+        failing = feed_forward.register_forward_hook(lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model(IDS)
         failing.remove()
@@ -112,28 +99,18 @@ def test_an_exception_inside_a_layer_leaves_a_model_that_still_works():
     assert hooks_of(model) == []
 
 
-def test_removing_twice_does_nothing_more():
-    model = tiny_model("bert")
+def test_a_removed_one_stays_away_and_leaves_hooks_of_others_and_room_for_the_next():
+    model = tiny_model("bert", dropout=0.0).train()
     mine = model.register_forward_hook(lambda *_: None)
-    hype = HyPe(model)
-    hype.remove()
+    with HyPe(model, "normal", 0.5, seed=0) as hype:
+        first = logits_of(model)
     hype.remove()
     assert len(hooks_of(model)) == 1
-    mine.remove()
-
-
-def test_a_model_can_be_perturbed_again_after_removal():
-    model = tiny_model("bert", dropout=0.0)
-    first, second = run_with_noise(model)[0], run_with_noise(model)[0]
-    assert torch.equal(first, second)
-
-
-def test_a_removed_one_is_not_entered_again():
-    model = tiny_model("bert").train()
-    with HyPe(model) as hype:
-        pass
     with pytest.raises(ValueError, match="make a new one"), hype:
         pass
+    with HyPe(model, "normal", 0.5, seed=0):
+        assert torch.equal(logits_of(model), first)
+    mine.remove()
 
 
 def test_the_noise_is_that_of_torchs_seed_unless_one_is_given():
@@ -149,40 +126,27 @@ def test_the_noise_is_that_of_torchs_seed_unless_one_is_given():
     assert torch.equal(output(42, seed=7), output(43, seed=7)) and torch.equal(output(42), output(7, seed=42))
 
 
-def test_attaching_twice_is_refused_and_leaves_the_first():
+@pytest.mark.parametrize("part", [lambda model: model, lambda model: model.bert], ids=["twice", "to a part"])
+def test_attaching_again_is_refused_and_leaves_the_first(part):
     model = tiny_model("bert")
     with HyPe(model):
         before = hooks_of(model)
         with pytest.raises(ValueError, match="has HyPe already"):
-            HyPe(model)
+            HyPe(part(model))
         assert hooks_of(model) == before
-    HyPe(model).remove()
-
-
-def test_attaching_to_a_part_of_a_perturbed_model_is_refused():
-    model = tiny_model("bert")
-    with HyPe(model), pytest.raises(ValueError, match="has HyPe already"):
-        HyPe(model.bert)
 
 
 def test_paused_noise_draws_nothing_and_comes_back():
     model = tiny_model("bert", dropout=0.0).train()
     plain = logits_of(model)
     with HyPe(model, "normal", 0.5) as hype:
-        with hype.paused():
+        with pytest.raises(RuntimeError), hype.paused():
             assert torch.equal(logits_of(model), plain)
+            raise RuntimeError
         after_pause = logits_of(model)
     with HyPe(model, "normal", 0.5):
         assert torch.equal(logits_of(model), after_pause)
     assert not torch.equal(after_pause, plain)
-
-
-def test_a_pause_ends_with_an_exception():
-    model = tiny_model("bert", dropout=0.0).train()
-    with HyPe(model, "normal", 0.5) as hype:
-        with pytest.raises(RuntimeError), hype.paused():
-            raise RuntimeError
-        assert not torch.equal(logits_of(model), logits_of(model))
 
 
 @pytest.mark.parametrize("model_type", ["bert", "albert", "xlnet", "t5"])
@@ -199,6 +163,8 @@ def test_a_deep_copy_keeps_its_own_noise(model_type):
     assert not torch.equal(logits_of(twin), plain)
     with pytest.raises(ValueError, match="has HyPe already"):
         HyPe(twin)
+    HyPe.remove_from(twin)
+    assert hooks_of(twin) == [] and torch.equal(logits_of(twin), plain)
 
 
 def test_a_model_and_its_deep_copy_are_trained_apart():
@@ -214,8 +180,7 @@ def test_a_model_and_its_deep_copy_are_trained_apart():
             assert len(changed) == len(list(network.parameters()))
             if network is twin:
                 assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-        twins_hype = next(hook.hype for hook in hooks_of(twin) if hasattr(hook, "hype"))
-        assert twins_hype is not hype and twins_hype.draw_count == hype.draw_count == 3
+        assert hype.draw_count == 3
         HyPe.remove_from(twin)
         assert hooks_of(twin) == [] and len(hooks_of(model)) > 0
 
@@ -245,46 +210,48 @@ def test_eps_0_attaches_nothing():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "error", "message"),
     [
-        ({"hype_eps": -1e-5}, "hype_eps -1e-05"),
-        ({"hype_eps": math.nan}, "hype_eps nan"),
-        ({"hype_eps": math.inf}, "hype_eps inf"),
-        ({"hype_type": "gaussian"}, "hype_type gaussian"),
-        ({"hype_type": "none"}, "hype_type none"),
-        ({"hype_type": None}, "hype_type None"),
-        ({"hype_type": "uniform", "hype_uniform_support": "negative"}, "support negative"),
-        ({"hype_stream": "mine"}, "hype_stream mine"),
+        ({"hype_eps": -1e-5}, ValueError, "hype_eps -1e-05"),
+        ({"hype_eps": math.nan}, ValueError, "hype_eps nan"),
+        ({"hype_eps": math.inf}, ValueError, "hype_eps inf"),
+        ({"hype_eps": "small"}, ValueError, "hype_eps small"),
+        ({"hype_type": "gaussian"}, ValueError, "hype_type gaussian"),
+        ({"hype_type": "none"}, ValueError, "hype_type none"),
+        ({"hype_type": None}, ValueError, "hype_type None"),
+        ({"hype_type": "uniform", "hype_uniform_support": "negative"}, ValueError, "support negative"),
+        ({"hype_stream": "mine"}, ValueError, "hype_stream mine"),
+        ({"eps": 1e-5}, TypeError, "eps"),
     ],
 )
-def test_a_wrong_value_is_refused_and_nothing_attached(options, message):
+def test_a_wrong_value_is_refused_when_a_hype_or_a_callback_is_made(options, error, message):
     model = tiny_model("bert")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message):
         HyPe(model, **options)
     assert hooks_of(model) == []
-
-
-@pytest.mark.parametrize(("dtype", "eps"), [(torch.bfloat16, 1e-5), (torch.bfloat16, 5e-4), (torch.float16, 1e-5)])
-def test_half_precision_weights_that_round_the_noise_away_are_refused(dtype, eps):
-    model, name = tiny_model("bert").to(dtype), str(dtype).removeprefix("torch.")
-    with pytest.raises(ValueError, match=rf"hype_eps {eps:g}.*{name}.*allow_vanishing_noise"):
-        HyPe(model, hype_eps=eps)
-    assert hooks_of(model) == []
-    with HyPe(model, hype_eps=eps, allow_vanishing_noise=True):
-        assert len(hooks_of(model)) > 0
+    with pytest.raises(error, match=message):
+        HyPeCallback(**options)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "eps", "is_warned"),
+    ("dtype", "eps", "warnings"),
     [
-        (torch.bfloat16, 5e-3, True), (torch.bfloat16, 0.5, False), (torch.float16, 1e-3, True),
-        (torch.float16, 0.1, False), (torch.float32, 1e-5, False), (torch.float64, 1e-9, False),
+        (torch.bfloat16, 1e-5, None), (torch.bfloat16, 5e-4, None), (torch.float16, 1e-5, None),
+        (torch.bfloat16, 5e-3, 1), (torch.bfloat16, 0.5, 0), (torch.float16, 1e-3, 1),
+        (torch.float16, 0.1, 0), (torch.float32, 1e-5, 0), (torch.float64, 1e-9, 0),
     ],
 )  # fmt: skip
-def test_half_precision_weights_that_round_part_of_the_noise_away_are_named(dtype, eps, is_warned, caplog):
-    with HyPe(tiny_model("bert").to(dtype), hype_eps=eps):
-        warned = [record.getMessage() for record in caplog.records if record.name == "hype.perturbation"]
-    assert len(warned) == is_warned and all("measure_noise" in line for line in warned)
+def test_half_precision_weights_that_round_the_noise_away_are_refused_or_named(dtype, eps, warnings, caplog):
+    """warnings: how many lines are logged; None: refused."""
+    model, name = tiny_model("bert").to(dtype), str(dtype).removeprefix("torch.")
+    if warnings is None:
+        with pytest.raises(ValueError, match=rf"hype_eps {eps:g}.*{name}.*allow_vanishing_noise"):
+            HyPe(model, hype_eps=eps)
+        assert hooks_of(model) == []
+    with HyPe(model, hype_eps=eps, allow_vanishing_noise=warnings is None):
+        assert len(hooks_of(model)) > 0
+    logged = [record.getMessage() for record in caplog.records if record.name == "hype.perturbation"]
+    assert len(logged) == (warnings or 0) and all("measure_noise" in line for line in logged)
 
 
 def test_half_precision_is_that_of_the_layers_not_of_the_head():
@@ -297,20 +264,11 @@ def test_half_precision_is_that_of_the_layers_not_of_the_head():
 
 
 def test_a_scale_given_as_text_is_taken_as_a_number():
-    model = tiny_model("bert", dropout=0.0)
-    noised = []
+    model, noised = tiny_model("bert", dropout=0.0).train(), []
     for eps in (0.5, "5e-1"):
-        with HyPe(model.train(), "normal", eps, seed=1):
+        with HyPe(model, "normal", eps, seed=1):
             noised.append(logits_of(model))
     assert torch.equal(*noised)
-
-
-def test_a_refused_model_keeps_no_hook():
-    model = tiny_model("bert")
-    for options in ({"hype_top_layers": 9}, {"hype_layers_path": "encoder.layer", "hype_intermediate": True}):
-        with pytest.raises(ValueError):
-            HyPe(model, **options)
-        assert hooks_of(model) == []
 
 
 def test_hidden_states_recorded_in_training_are_the_noised_ones():

@@ -108,13 +108,19 @@ def after_a_reference_pass_with_noise(loss, hype):
     kept.backward()
 
 
+def after_the_next_step_has_begun(loss, hype):
+    kept = loss()
+    hype.set_step(1)
+    kept.backward()
+
+
 ONE_FORWARD = [
     once, accumulated, twice_through_one_graph, without_noise, after_a_reference_pass_without_noise,
     before_a_reference_pass_without_noise, of_two_steps_with_a_forward_that_is_thrown_away,
 ]  # fmt: skip
 SEVERAL_FORWARDS = [
     of_two_forwards, in_the_order_of_the_forwards, after_a_forward_that_is_thrown_away,
-    after_a_reference_pass_with_noise,
+    after_a_reference_pass_with_noise, after_the_next_step_has_begun,
 ]  # fmt: skip
 
 
@@ -141,6 +147,12 @@ def assert_equal_gradients(actual, expected):
     assert actual.keys() == expected.keys() and len(expected) >= 8
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, rtol=0, atol=1e-6)
+
+
+def assert_unchanged_by_checkpointing(model_type, pattern, **options):
+    expected = transformer_gradients(model_type, pattern, None, **options)
+    for use_reentrant in (False, True):
+        assert_equal_gradients(transformer_gradients(model_type, pattern, use_reentrant, **options), expected)
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
@@ -171,16 +183,6 @@ def test_forwards_with_and_without_noise_before_a_backward_are_refused(stream):
         gradients(pattern, False, hype_stream=stream)
 
 
-def test_a_backward_after_the_next_step_has_begun_is_refused():
-    def pattern(loss, hype):
-        kept = loss()
-        hype.set_step(1)
-        kept.backward()
-
-    with pytest.raises(ValueError, match="checkpointing"):
-        gradients(pattern, False)
-
-
 def test_what_was_refused_does_not_disturb_the_next_step():
     model = CallsInCheckpoints(False).train()
     with HyPe(model, "normal", 0.5, hype_layers_path="layers") as hype:
@@ -194,19 +196,13 @@ def test_what_was_refused_does_not_disturb_the_next_step():
 @pytest.mark.parametrize("stream", ["own", "global"])
 @pytest.mark.parametrize("pattern", [once, accumulated, after_a_reference_pass_without_noise])
 def test_the_noise_after_attention_which_is_inside_of_transformers_checkpoints_is_repeated(pattern, stream):
-    options = {"hype_intermediate": True, "hype_stream": stream}
-    expected = transformer_gradients("bert", pattern, None, **options)
-    for use_reentrant in (False, True):
-        assert_equal_gradients(transformer_gradients("bert", pattern, use_reentrant, **options), expected)
+    assert_unchanged_by_checkpointing("bert", pattern, hype_intermediate=True, hype_stream=stream)
 
 
-def test_the_remedy_works_after_attention_too():
+def test_several_forwards_are_refused_after_attention_too_and_the_remedy_works():
     with pytest.raises(ValueError, match='hype_stream="global"'):
         transformer_gradients("bert", of_two_forwards, False, hype_intermediate=True)
-    options = {"hype_intermediate": True, "hype_stream": "global"}
-    expected = transformer_gradients("bert", of_two_forwards, None, **options)
-    for use_reentrant in (False, True):
-        assert_equal_gradients(transformer_gradients("bert", of_two_forwards, use_reentrant, **options), expected)
+    assert_unchanged_by_checkpointing("bert", of_two_forwards, hype_intermediate=True, hype_stream="global")
 
 
 @pytest.mark.parametrize(
@@ -216,9 +212,7 @@ def test_the_remedy_works_after_attention_too():
 )
 @pytest.mark.parametrize("model_type", [name for name in CONFIGS if name not in WITHOUT_CHECKPOINTING])
 def test_gradients_of_every_architecture_are_unchanged_by_checkpointing(model_type, pattern, options):
-    expected = transformer_gradients(model_type, pattern, None, **options)
-    for use_reentrant in (False, True):
-        assert_equal_gradients(transformer_gradients(model_type, pattern, use_reentrant, **options), expected)
+    assert_unchanged_by_checkpointing(model_type, pattern, **options)
 
 
 @pytest.mark.parametrize("model_type", WITHOUT_CHECKPOINTING)
@@ -227,44 +221,26 @@ def test_transformers_offers_no_checkpointing_for_the_rest(model_type):
         enable_checkpointing(tiny_model(model_type))
 
 
-def albert_gradients(is_checkpointed, **options):
-    """Differentiate by the embeddings of a model whose layers share weights, all of it inside one checkpoint."""
-    model = tiny_model("albert").train()
-    embeddings = torch.randn(4, 7, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    forward = lambda e: model(inputs_embeds=e).logits.square().sum()  # noqa: E731
+def body_in_a_checkpoint(model_type, calls, is_checkpointed, **options):
+    """Differentiate by the embeddings of a model that runs `calls` times, all of it inside one checkpoint."""
+    model = tiny_model(model_type).double().train()
+    width = model.config.embedding_size if model_type == "albert" else model.config.hidden_size
+    embeddings = torch.randn(4, 7, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    forward = lambda e: sum(model(inputs_embeds=e).logits for _ in range(calls)).square().sum()  # noqa: E731
     torch.manual_seed(0)
     with HyPe(model, "normal", 0.5, **options):
+        embeddings.requires_grad_()
         loss = checkpoint(forward, embeddings, use_reentrant=False) if is_checkpointed else forward(embeddings)
         loss.backward()
     return embeddings.grad
 
 
-def test_layers_that_share_weights_are_refused_inside_a_checkpoint_and_the_remedy_works():
+@pytest.mark.parametrize(("model_type", "calls"), [("albert", 1), ("bert", 2)], ids=["shared weights", "two forwards"])
+def test_calls_that_cannot_be_told_apart_in_a_checkpoint_are_refused_and_the_remedy_works(model_type, calls):
     with pytest.raises(ValueError, match='hype_stream="global"'):
-        albert_gradients(True)
-    expected = albert_gradients(False, hype_stream="global")
-    torch.testing.assert_close(albert_gradients(True, hype_stream="global"), expected)
-
-
-def test_two_forwards_in_one_checkpoint_are_refused():
-    model, embeddings = tiny_model("bert").train(), torch.ones(4, 7, 16, requires_grad=True)
-    twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
-    with HyPe(model), pytest.raises(ValueError, match='hype_stream="global"'):
-        checkpoint(twice, embeddings, use_reentrant=False).sum().backward()
-
-
-def test_two_forwards_in_one_checkpoint_are_right_with_the_global_stream():
-    def gradient(is_checkpointed):
-        model, embeddings = tiny_model("bert", dropout=0.0).double().train(), torch.ones(4, 7, 16, dtype=torch.float64)
-        embeddings.requires_grad_()
-        torch.manual_seed(0)
-        with HyPe(model, "normal", 0.5, hype_stream="global"):
-            twice = lambda e: model(inputs_embeds=e).logits + model(inputs_embeds=e).logits  # noqa: E731
-            out = checkpoint(twice, embeddings, use_reentrant=False) if is_checkpointed else None
-            (twice(embeddings) if out is None else out).square().sum().backward()
-        return embeddings.grad
-
-    torch.testing.assert_close(gradient(True), gradient(False))
+        body_in_a_checkpoint(model_type, calls, True)
+    expected = body_in_a_checkpoint(model_type, calls, False, hype_stream="global")
+    torch.testing.assert_close(body_in_a_checkpoint(model_type, calls, True, hype_stream="global"), expected)
 
 
 def two_passes(model, hype):
@@ -311,27 +287,24 @@ def cached_loss(tiny_folder, stream, is_checkpointed):
     return draws
 
 
-def test_the_cached_loss_of_sentence_transformers_needs_the_global_stream_and_says_so(tiny_folder):
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+def test_the_cached_loss_of_sentence_transformers_gets_equal_noise_in_both_passes(is_checkpointed, tiny_folder):
+    draws = cached_loss(tiny_folder, "global", is_checkpointed)
+    first = [noise for is_second, noise in draws if not is_second]
+    second = [noise for is_second, noise in draws if is_second]
+    # 2 layers draw once, or twice with noise after attention; then checkpoints repeat the draws inside of them.
+    count = 4 if is_checkpointed else 2
+    repeated = 0 if not is_checkpointed else 2 if HOOKS_ARE_OUTSIDE_CHECKPOINTS else 4
+    assert len(first) == 4 * count and len(second) == 4 * (count + repeated)  # 2 columns of 2 mini-batches
+    for i in range(4):
+        again = second[(count + repeated) * i :]
+        for a, b in zip(first[count * i : count * (i + 1)], again, strict=False):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_the_cached_loss_is_refused_with_the_own_stream(tiny_folder):
     with pytest.raises(ValueError, match=r'CachedMultipleNegativesRankingLoss.*hype_stream="global"'):
         cached_loss(tiny_folder, "own", False)
-    draws = cached_loss(tiny_folder, "global", False)
-    first = [noise for is_second, noise in draws if not is_second]
-    second = [noise for is_second, noise in draws if is_second]
-    assert len(first) == len(second) == 2 * 2 * 2  # columns, mini-batches, layers
-    for a, b in zip(first, second, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
-
-
-def test_the_cached_loss_works_with_checkpoints_and_noise_after_attention(tiny_folder):
-    draws = cached_loss(tiny_folder, "global", True)
-    first = [noise for is_second, noise in draws if not is_second]
-    second = [noise for is_second, noise in draws if is_second]
-    # Every mini-batch of the second pass: 2 layers with 2 draws, then the checkpoints repeat those inside of them.
-    count = 4 + (2 if HOOKS_ARE_OUTSIDE_CHECKPOINTS else 4)
-    assert len(first) == 4 * 4 and len(second) == 4 * count
-    for i in range(4):
-        for a, b in zip(first[4 * i : 4 * i + 4], second[count * i : count * i + 4], strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
 def test_in_backward_is_true_in_the_backward_pass_alone():

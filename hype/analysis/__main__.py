@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import sys
 from pathlib import Path
 
@@ -43,24 +44,20 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
     """Return the records of what the command line asks for, run by run; all is checked before any computation."""
     import torch
 
-    from hype.analysis import adversarial, probing, similarity, transfer
     from hype.analysis.finished import FinishedRun
     from hype.analysis.record import Options
 
-    modules = {"probing": probing, "similarity": similarity, "transfer": transfer, "adversarial": adversarial}
-    module = modules[arguments.analysis]
-    given = vars(arguments)
-    options = Options(**{name: given[name] for name in Options.__dataclass_fields__ if name in given})
-    runs = map(FinishedRun, arguments.folders)
-    jobs = [(run, target) for run in runs for target in module.targets(run, arguments.tasks)]
+    module = importlib.import_module(f"hype.analysis.{arguments.analysis}")
+    options = Options(**{name: value for name, value in vars(arguments).items() if hasattr(Options, name)})
+    runs = [FinishedRun(folder) for folder in arguments.folders]
+    targets = [module.targets(run, arguments.tasks) for run in runs]
     records = []
-    jobs.reverse()
-    while jobs:  # popped, so that no model outlives its last job
-        run, target = jobs.pop()
+    for run, of_run in zip(runs, targets, strict=True):
         try:
-            records.append(module.analyse(run, target, options))
+            records += [module.analyse(run, target, options) for target in of_run]
         except torch.OutOfMemoryError as error:
             raise EnvironmentFault(f"{run.folder}: out of memory: lower --batch_size {options.batch_size}") from error
+        vars(run).pop("model", None)  # one model at a time
     return records
 
 

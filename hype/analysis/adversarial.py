@@ -1,52 +1,44 @@
 """Table 6: accuracy on the dev set of Adversarial GLUE of models fine-tuned on plain GLUE."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
+import pandas
 from datasets import Dataset
 
-from hype.analysis.finished import FinishedRun, confusion
+from hype.analysis.finished import FinishedRun
 from hype.analysis.record import Options, analysed
-from hype.analysis.transfer import accuracy
+from hype.analysis.transfer import agreement
 from hype.data.glue import read_hub
 from hype.data.splits import Splits, text_hash
-from hype.data.tables import column, json_table, read_json, refuse_any, text_column
-from hype.data.tasks import ENTAILMENT, NLI, SENTENCES, TASKS, SplitSource
+from hype.data.tables import column, read_json, records_table, refuse_any, text_examples
+from hype.data.tasks import SENTENCES, TASKS, SplitSource, Task
 from hype.errors import InputError
 
 HUB_ID = "AI-Secure/adv_glue"
 
 
-@dataclass(frozen=True)
-class AdversarialSet:
-    """One set of AdvGLUE. label_names: in the order of dev.json's ids (github.com/AI-secure/adversarial-glue).
-
-    row_count: official size of the dev set.
-    """
-
-    task: str
-    hub_config: str
-    label_names: tuple[str, ...]
-    row_count: int
+def _set(task_name: str, hub_config: str, row_count: int) -> Task:
+    sources = {"validation": SplitSource(row_count)}
+    return replace(TASKS[task_name], hub_id=HUB_ID, hub_config=hub_config, hub_splits={}, sources=sources)
 
 
-# The keys are dev.json's.
+# The keys are dev.json's, whose ids number the labels as GLUE does (github.com/AI-secure/adversarial-glue).
 SETS = {
-    "sst2": AdversarialSet("sst2", "adv_sst2", ("negative", "positive"), 148),
-    "qqp": AdversarialSet("qqp", "adv_qqp", ("not_duplicate", "duplicate"), 78),
-    "mnli": AdversarialSet("mnli", "adv_mnli", NLI, 121),
-    "mnli-mm": AdversarialSet("mnli", "adv_mnli_mismatched", NLI, 162),
-    "qnli": AdversarialSet("qnli", "adv_qnli", ENTAILMENT, 148),
-    "rte": AdversarialSet("rte", "adv_rte", ENTAILMENT, 81),
+    "sst2": _set("sst2", "adv_sst2", 148),
+    "qqp": _set("qqp", "adv_qqp", 78),
+    "mnli": _set("mnli", "adv_mnli", 121),
+    "mnli-mm": _set("mnli", "adv_mnli_mismatched", 162),
+    "qnli": _set("qnli", "adv_qnli", 148),
+    "rte": _set("rte", "adv_rte", 81),
 }
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
     """Return the sets of the run's task. Raises InputError for other sets, tasks without one, and other labels."""
     task = run.record["task"]
-    own = [name for name, adversarial in SETS.items() if adversarial.task == task]
+    own = [name for name, of_set in SETS.items() if of_set.name == task]
     if not own:
-        known = ", ".join(sorted({adversarial.task for adversarial in SETS.values()}))
+        known = ", ".join(sorted({of_set.name for of_set in SETS.values()}))
         raise InputError(f"{run.folder}: fine-tuned on {task}, which AdvGLUE lacks; give a run on one of {known}")
     foreign = [name for name in names or () if name not in own]
     if foreign:
@@ -61,48 +53,35 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     splits, gold = read(target, options)
 
     def compute(tokens):
-        predicted = run.predicted_labels(tokens["validation"], options.batch_size, f"AdvGLUE {target}")
-        return {"accuracy": accuracy(gold, predicted), "confusion": confusion(gold, predicted)}
+        return agreement(gold, run.predicted_labels(tokens["validation"], options.batch_size, f"AdvGLUE {target}"))
 
     return analysed("adversarial", target, run, splits, {}, compute, options)
 
 
 def read(target: str, options: Options) -> tuple[Splits, list[str]]:
     """Read one set from --adv_file, else from the hub: its texts, and the names of its gold labels."""
-    adversarial = SETS[target]
+    task, source = SETS[target], "file"
     if options.adv_file:
-        texts, gold = _from_file(target, Path(options.adv_file))
-        source = "file"
+        examples = _read_file(target, options.adv_file)
     else:
-        texts, gold, source = _from_hub(adversarial, options.cache_dir)
-    texts, gold = [column[: options.max_eval_samples] for column in texts], gold[: options.max_eval_samples]
-    notes = []
-    if len(gold) != adversarial.row_count:
-        notes.append(f"AdvGLUE {target}: {len(gold)} rows of officially {adversarial.row_count}")
-    dataset = Dataset.from_dict(dict(zip(SENTENCES, texts, strict=False)))
-    fingerprint = {"validation": text_hash([*texts, gold]).hexdigest()}
-    return Splits(TASKS[adversarial.task], {"validation": dataset}, source, fingerprint, notes), gold
+        tables, source = read_hub(task, ["validation"], options.cache_dir, "AdvGLUE's dev.json by --adv_file")
+        examples = tables["validation"]
+    examples = examples.iloc[: options.max_eval_samples]
+    texts = {name: examples[name].tolist() for name in SENTENCES if name in examples}
+    gold = [task.label_names[i] for i in examples["label"]]
+    row_count = task.sources["validation"].row_count
+    notes = [f"AdvGLUE {target}: {len(gold)} rows of officially {row_count}"] if len(gold) != row_count else []
+    fingerprint = {"validation": text_hash([*texts.values(), gold]).hexdigest()}
+    return Splits(task, {"validation": Dataset.from_dict(texts)}, source, fingerprint, notes), gold
 
 
-def _from_file(target: str, path: Path) -> tuple[list[list[str]], list[str]]:
-    tables = read_json(path)
-    if not isinstance(tables, dict) or target not in tables:
-        held = f"; it has {', '.join(tables)}" if isinstance(tables, dict) else ""
+def _read_file(target: str, path: str) -> pandas.DataFrame:
+    sets, task = read_json(path), SETS[target]
+    if not isinstance(sets, dict) or target not in sets:
+        held = f"; it has {', '.join(sets)}" if isinstance(sets, dict) else ""
         raise InputError(f"{path}: no set {target!r}{held}; give AdvGLUE's dev.json")
-    table, names = json_table(path, tables[target]), SETS[target].label_names
-    labels = column(path, table, "label")
-    bad = [type(label) is not int or not 0 <= label < len(names) for label in labels]
-    refuse_any(path, labels[bad], f"give ids from 0 to {len(names) - 1}, not")
-    texts = [text_column(path, table, name).tolist() for name in TASKS[SETS[target].task].text_columns]
-    return texts, [names[label] for label in labels]
-
-
-def _from_hub(adversarial: AdversarialSet, cache_dir: str | None) -> tuple[list[list[str]], list[str], str]:
-    """Read by the hub's own label names, which `read_hub` brings into the order of the task."""
-    plain = TASKS[adversarial.task]
-    source = SplitSource((), plain.text_columns, "label", "validation", adversarial.row_count)
-    task = replace(plain, hub_id=HUB_ID, hub_config=adversarial.hub_config, sources={"validation": source})
-    examples, name = read_hub(task, ["validation"], cache_dir, "AdvGLUE's dev.json by --adv_file")
-    read = examples["validation"]
-    texts = [read[name].tolist() for name in SENTENCES if name in read]
-    return texts, [plain.label_names[label] for label in read["label"]], name
+    table = records_table(path, sets[target])
+    ids = column(path, table, "label")
+    bad = [type(i) is not int or not 0 <= i < task.label_count for i in ids]
+    refuse_any(path, ids[bad], f"give ids from 0 to {task.label_count - 1}, not")
+    return text_examples(path, table, task.text_columns).assign(label=ids)

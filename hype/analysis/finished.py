@@ -1,20 +1,23 @@
 """A finished run, opened for reading: its record, and its model in evaluation mode, without noise or dropout."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import DataCollatorWithPadding
+from transformers import BatchEncoding, DataCollatorWithPadding
 
 from hype.data.arguments import DataArguments
 from hype.errors import InputError
+from hype.flags import require
 from hype.training import modeling
 from hype.training import record as records
 from hype.training.arguments import ModelArguments
 from hype.training.checkpoints import require_weights
+from hype.training.length_order import longest_first
 from hype.training.machine import current_device
 from hype.training.record import RECORD, read_record
 
@@ -31,12 +34,11 @@ class FinishedRun:
     def __init__(self, folder: Path):
         self.folder = folder
         self.record = read_record(folder / RECORD, "give the folder of another run")
-        missing = [key for key in NEEDED if key not in self.record]
-        if missing or self.record["status"] != "finished":
-            reason = f"no {', '.join(missing)}" if missing else f"its status is {self.record['status']}"
-            raise InputError(f"{folder / RECORD}: {reason}; give the folder of a finished run")
-        if not (folder / "config.json").is_file():
-            raise InputError(f"{folder}: no model; do the run with --do_train")
+        status, missing = self.record["status"], [key for key in NEEDED if key not in self.record]
+        reason = f"no {', '.join(missing)}" if missing else f"its status is {status}"
+        is_finished = status == "finished" and not missing
+        require(is_finished, f"{folder / RECORD}: {reason}; give the folder of a finished run")
+        require((folder / "config.json").is_file(), f"{folder}: no model; do the run with --do_train")
         require_weights(folder, self.record)
         self._arguments = ModelArguments(model_name_or_path=str(folder))
         self._config = modeling.load_config(self._arguments)
@@ -56,20 +58,16 @@ class FinishedRun:
         model, _ = modeling.load_model(self._arguments, self._config, self.tokenizer)
         return model.eval().to(self.device)
 
-    def batches(self, tokens: Dataset, batch_size: int, title: str) -> Iterator[tuple[torch.Tensor, dict]]:
+    def batches(self, tokens: Dataset, batch_size: int, title: str) -> Iterator[tuple[torch.Tensor, BatchEncoding]]:
         """Yield the positions in `tokens` and the padded inputs of each batch, on the device of the model.
 
         The longest come first: little padding, and too large a batch fails at once.
         """
-        inputs = tokens.remove_columns([name for name in ("label",) if name in tokens.column_names])
-        lengths = torch.tensor([sum(mask) for mask in inputs["attention_mask"]])
-        pad = DataCollatorWithPadding(self.tokenizer)
-        with tqdm(total=len(lengths), desc=title, unit=" examples") as bar:
-            for positions in lengths.argsort(descending=True, stable=True).split(batch_size):
-                batch = inputs[positions.tolist()]
-                rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-                yield positions, {name: values.to(self.device) for name, values in pad(rows).items()}
-                bar.update(len(positions))
+        inputs = tokens.select_columns([name for name in tokens.column_names if name != "label"])
+        rows, order = longest_first(inputs)
+        loader = DataLoader(rows, batch_size, collate_fn=DataCollatorWithPadding(self.tokenizer))
+        for positions, batch in zip(torch.from_numpy(order).split(batch_size), tqdm(loader, title), strict=True):
+            yield positions, batch.to(self.device)
 
     def hidden_states(self, batch: dict) -> tuple[torch.Tensor, ...]:
         """Return the states of layers 0 (embeddings) to n, each (batch, length, hidden).
@@ -98,12 +96,3 @@ def require_finite(values: torch.Tensor, folder: Path) -> None:
     """Raise InputError, which names the folder, for NaN or infinity."""
     if not values.isfinite().all():
         raise InputError(f"{folder}: the model gives values that are not finite; its training diverged")
-
-
-def confusion(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Count predictions by gold label: {gold: {predicted: count}}."""
-    counts: dict[str, dict[str, int]] = {}
-    for label, prediction in zip(gold, predicted, strict=True):
-        row = counts.setdefault(label, {})
-        row[prediction] = row.get(prediction, 0) + 1
-    return counts

@@ -21,16 +21,13 @@ def result_table(records: list[dict]) -> str:
     rows = []
     for record in records:
         row = {"method": record["label"], "seed": record["seed"], "trained on": record["task"], "set": record["target"]}
-        row["rows"] = record["data"]["rows"][next(reversed(record["data"]["rows"]))]
-        row |= _values(record)
+        row["rows"] = list(record["data"]["rows"].values())[-1]
+        if "layers" in record["results"]:
+            factor = 100 if record["analysis"] == "probing" else 1
+            layers = enumerate(record["results"]["layers"])
+            row |= {f"layer {i}": None if value is None else factor * value for i, value in layers}
+        else:
+            row["accuracy x 100"] = 100 * record["results"]["accuracy"]
         rows.append(row)
     table = pd.DataFrame(rows).to_string(index=False, na_rep="-", float_format="{:.2f}".format)
     return "\n".join([table, *sorted({record["sample"] for record in records if record["sample"]})])
-
-
-def _values(record: dict) -> dict:
-    results = record["results"]
-    if "layers" not in results:
-        return {"accuracy x 100": 100 * results["accuracy"]}
-    factor = 100 if record["analysis"] == "probing" else 1
-    return {f"layer {i}": None if value is None else factor * value for i, value in enumerate(results["layers"])}

@@ -88,9 +88,8 @@ def special_token_states(run: FinishedRun, tokens: Dataset, batch_size: int, tit
     states = None
     for positions, batch in run.batches(tokens, batch_size, title):
         # Padding may be on either side, so the first and last real token are looked up in the mask.
-        places = torch.arange(batch["attention_mask"].shape[1], device=run.device)
-        mask = batch["attention_mask"].bool()
-        place = torch.where(mask, places, len(places)).amin(1) if is_first else torch.where(mask, places, -1).amax(1)
+        mask = batch["attention_mask"]
+        place = mask.argmax(1) if is_first else (mask * torch.arange(mask.shape[1], device=run.device)).argmax(1)
         rows = torch.arange(len(positions), device=run.device)
         picked = torch.stack([layer[rows, place].float() for layer in run.hidden_states(batch)]).cpu()
         if states is None:

@@ -1,6 +1,5 @@
 """The record of one analysis of one run on one set: like run.json, and never computed twice."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +20,6 @@ from hype.training.machine import describe_machine
 from hype.training.record import read_record
 
 logger = logging.getLogger(__name__)
-FOLDER = "analysis"
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,8 @@ def analysed(
     identity = {"analysis": analysis, "target": target, "run_id": run.record["run_id"], "model": run.fingerprint}
     identity |= {"max_seq_length": run.max_seq_length, **settings}
     identity |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
-    identity = json.loads(json.dumps(identity))
     analysis_id = records.run_id(identity)
-    path = options.output or run.folder / FOLDER / f"{analysis}-{target}-{analysis_id[:8]}.json"
+    path = options.output or run.folder / "analysis" / f"{analysis}-{target}-{analysis_id[:8]}.json"
     if path.exists():
         logger.warning("%s is done already: nothing is computed again", path)
         return read_record(path, "delete it and run the command again")

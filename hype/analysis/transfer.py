@@ -1,6 +1,8 @@
 """Table 7: a model fine-tuned on 5,000 of MNLI or SNLI, scored on other sets of sentence pairs."""
 
-from hype.analysis.finished import FinishedRun, confusion
+from collections import Counter, defaultdict
+
+from hype.analysis.finished import FinishedRun
 from hype.analysis.record import Options, analysed
 from hype.data.tasks import NLI, TASKS
 from hype.errors import InputError
@@ -40,13 +42,15 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     gold = [TASKS[task_name].label_names[i] for i in splits.splits[split]["label"]]
 
     def compute(tokens):
-        predicted = run.predicted_labels(tokens[split], options.batch_size, target)
-        renamed = [label_map[name] for name in predicted]
-        return {"accuracy": accuracy(gold, renamed), "confusion": confusion(gold, predicted)}
+        return agreement(gold, run.predicted_labels(tokens[split], options.batch_size, target), label_map)
 
     return analysed("transfer", target, run, splits, {"label_map": label_map}, compute, options)
 
 
-def accuracy(gold: list[str], predicted: list[str]) -> float:
-    """Return the share of predictions that are the gold label."""
-    return sum(label == name for label, name in zip(gold, predicted, strict=True)) / len(gold)
+def agreement(gold: list[str], predicted: list[str], label_map: dict[str, str] | None = None) -> dict:
+    """Return accuracy, predictions renamed by `label_map`, and confusion counts, {gold: {predicted: count}}."""
+    confusion, right_count = defaultdict(Counter), 0
+    for label, name in zip(gold, predicted, strict=True):
+        confusion[label][name] += 1
+        right_count += label == (label_map or {}).get(name, name)
+    return {"accuracy": right_count / len(gold), "confusion": confusion}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 import pandas
@@ -10,108 +11,109 @@ from hype.data.tables import refuse_any
 from hype.data.tasks import Task
 from hype.errors import InputError
 
-WHOLE, DECIMAL, WORD = "whole numbers", "numbers with a decimal point or an exponent", "words"
-MISSING, UNFIT = "missing", "unfit"
-NUMBERS = (WHOLE, DECIMAL)
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
 # Numbers with a fraction among whole ones: scores if they are this common, else probably mistakes.
 COMMON = 0.05
 SHOWN_CLASSES = 10
+LARGEST_SCORE = float(np.finfo(np.float32).max)
 
 
-def folder_labels(path, values: pandas.Series, task: Task) -> list[int] | list[float]:
-    """Return label ids, or scores, of a task's published file. Raises InputError that shows unknown labels."""
+def published_labels(path, values: pandas.Series, task: Task) -> list[int] | list[float]:
+    """Return label ids, or scores, of a task's published data. Raises InputError that shows unknown labels.
+
+    Files may spell the labels as the GLUE server does, by their names, or in the other spellings of the task.
+    """
+    texts = values.map(str)
     if task.is_regression:
-        return scores(path, values, task.label_range)
-    ids = {word: i for i, word in enumerate(task.label_words)}
-    ids |= {spelling: task.label_names.index(name) for spelling, name in task.spellings.items()}
-    return _ids_of(path, values, ids, f"give one of {', '.join(task.label_words)}, not")
+        return scores(path, texts, task.label_range)
+    names = {word: i for words in (task.label_words, task.label_names) for i, word in enumerate(words)}
+    names |= {spelling: names[name] for spelling, name in task.spellings.items()}
+    return label_ids(path, texts, names, f"give one of {', '.join(task.label_words)}, not")
 
 
-def scores(path, values: pandas.Series, limits: tuple[float, float] | None = None) -> list[float]:
+def label_ids(path, texts: pandas.Series, ids: Mapping[str, int], problem: str) -> list[int]:
+    """Return the ids of labels. Raises InputError, which states the problem, for labels that have none."""
+    found = texts.map(ids)
+    refuse_any(path, texts[found.isna()], problem)
+    return found.astype(int).tolist()
+
+
+def scores(path, texts: pandas.Series, limits: tuple[float, float] | None = None) -> list[float]:
     """Return labels as numbers. Raises InputError for anything but finite numbers within the limits."""
-    refuse_any(path, values[~values.map(kind_of).isin(NUMBERS)], "give a number, not")
-    numbers = values.map(float)
-    refuse_any(path, values[~np.isfinite(numbers)], "give a number, not")
-    if limits is not None:
-        low, high = limits
-        refuse_any(path, values[~numbers.between(low, high)], f"give a number from {low:g} to {high:g}, not")
+    numbers = texts.where(texts.map(NUMBER.fullmatch).notna(), "nan").map(float)
+    low, high = limits or (-LARGEST_SCORE, LARGEST_SCORE)
+    within = f" from {low:g} to {high:g}" if limits else ""
+    refuse_any(path, texts[~numbers.between(low, high)], f"give a number{within}, not")
     return numbers.tolist()
 
 
-def require_labels(path, values: pandas.Series) -> None:
-    """Raise InputError for missing labels of an own file and for those that are neither words nor numbers."""
-    kinds = values.map(kind_of)
-    refuse_any(path, values[kinds == UNFIT], "give words or numbers as labels, not")
-    refuse_any(path, values[kinds == MISSING], "the label is missing")
+def label_texts(path, values: pandas.Series) -> pandas.Series:
+    """Return the labels of an own file as texts.
+
+    Raises:
+        InputError: some are missing, or neither words nor numbers.
+    """
+    refuse_any(path, values[values.isna() | (values == "")], "the label is missing")
+    unfit = [not isinstance(value, str | int | float) or bool(CONTROL.search(str(value))) for value in values]
+    refuse_any(path, values[unfit], "give words or numbers as labels, not")
+    return values.map(str)
 
 
-def are_scores(path, values: pandas.Series) -> bool:
+def are_scores(path, texts: pandas.Series) -> bool:
     """Return whether the labels of an own file are scores (regression), not classes.
 
     They are if all are numbers, of which some have a decimal point or an exponent. Raises InputError for a mixture of
     words and numbers, and for one of 0, 1 and 1.0, which could be either.
     """
-    kinds = values.map(kind_of)
-    is_number = kinds.isin(NUMBERS)
+    is_number, is_whole = texts.map(NUMBER.fullmatch).notna(), texts.map(WHOLE_NUMBER.fullmatch).notna()
     if not is_number.all():
-        mostly_numbers = is_number.mean() >= 0.5
-        common = "numbers" if mostly_numbers else "words"
-        refuse_any(path, values[is_number != mostly_numbers], f"labels are {common} in other rows, not")
+        _refuse_rarer(path, texts, is_number, "numbers", "words", ", not")
         return False
-    fraction_count = (values.map(float) % 1 != 0).sum()
-    if set(kinds) == {WHOLE, DECIMAL} and fraction_count < max(1, COMMON * len(values)):
-        common = WHOLE if (kinds == WHOLE).mean() >= 0.5 else DECIMAL
-        remedy = "write all alike, or pass --do_regression true (scores) or false (classes)"
-        refuse_any(path, values[kinds != common], f"labels are {common} in other rows; {remedy}")
-    return DECIMAL in set(kinds)
+    if is_whole.any() and (texts.map(float) % 1 != 0).mean() < COMMON:
+        remedy = "; write all alike, or pass --do_regression true (scores) or false (classes)"
+        decimal = "numbers with a decimal point or an exponent"
+        _refuse_rarer(path, texts, is_whole, "whole numbers", decimal, remedy)
+    return not is_whole.all()
 
 
-def class_names(path, values: pandas.Series) -> tuple[str, ...]:
+def _refuse_rarer(path, texts, is_first, first, second, remedy) -> None:
+    """Raise InputError for the labels of the rarer of two kinds, if there are both."""
+    is_common = is_first.mean() >= 0.5
+    common = first if is_common else second
+    refuse_any(path, texts[is_first != is_common], f"labels are {common} in other rows{remedy}")
+
+
+def class_names(path, texts: pandas.Series) -> tuple[str, ...]:
     """Return the classes of an own file in the order of their ids: sorted, numbers by value."""
-    words, kinds = values.map(str), set(values.map(kind_of))
-    if kinds == {WHOLE}:
-        numbers = values.map(int)
+    names = sorted(set(texts))
+    if texts.map(NUMBER.fullmatch).notna().all():
+        numbers = texts.map(Decimal)
         problem = "-1 marks a row without a label; remove the row or write labels as words"
-        refuse_any(path, values[numbers == -1], problem)
-        first = words.groupby(numbers).transform("first")
-        refuse_any(path, values[words != first], "the same number is written in another way in other rows than")
-    names = sorted(set(words), key=float if kinds <= set(NUMBERS) else str)
+        refuse_any(path, texts[numbers == -1], problem)
+        first = texts.groupby(numbers).transform("first")
+        refuse_any(path, texts[texts != first], "the same number is written in another way in other rows than")
+        names.sort(key=Decimal)
     if len(names) < 2:
-        raise InputError(f"{path}, column {values.name!r}: all labels are {names[0]!r}; give two or more classes")
+        raise InputError(f"{path}, column {texts.name!r}: all labels are {names[0]!r}; give two or more classes")
     return tuple(names)
 
 
-def class_notes(values: pandas.Series, names: Sequence[str]) -> list[str]:
+def class_notes(texts: pandas.Series, names: Sequence[str]) -> list[str]:
     """Say which classes there are, and what suggests that the column holds something else."""
     has_spaces = any(name != name.strip() for name in names)
-    shown = [repr(name) if has_spaces else name for name in names]
+    shown = pandas.Series([repr(name) if has_spaces else name for name in names])
     notes = [f"{len(names)} classes: {', '.join(shown[:SHOWN_CLASSES])}{' ...' if len(names) > SHOWN_CLASSES else ''}"]
-    if set(values.map(kind_of)) == {WHOLE}:
+    if all(map(WHOLE_NUMBER.fullmatch, names)):
         notes[0] += " (whole numbers are taken for classes; for scores pass --do_regression true)"
-    alike: dict[str, list[str]] = {}
-    for name, text in zip(names, shown, strict=True):
-        alike.setdefault(name.strip().casefold(), []).append(text)
-    groups = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    alike = shown.groupby([name.strip().casefold() for name in names], sort=False).agg(list)
+    groups = [" and ".join(group) for group in alike if len(group) > 1]
     if groups:
         notes.append(f"classes that differ only in case or spaces: {', '.join(groups[:SHOWN_CLASSES])}")
-    if len(names) > 2 and len(names) > len(values) / 2:
-        notes.append(f"{len(names)} classes in {len(values)} rows: is {values.name!r} the column of the labels?")
+    if len(names) > 2 and len(names) > len(texts) / 2:
+        notes.append(f"{len(names)} classes in {len(texts)} rows: is {texts.name!r} the column of the labels?")
     return notes
-
-
-def own_labels(path, values: pandas.Series, names: Sequence[str]) -> list[int]:
-    """Return the label ids of an own file. Raises InputError for a label that is not one of `names`."""
-    ids = {name: i for i, name in enumerate(names)}
-    return _ids_of(path, values, ids, f"the labels of the training data are {', '.join(names)}, not")
-
-
-def _ids_of(path, values, ids, problem) -> list[int]:
-    words = values.map(str)
-    refuse_any(path, values[~words.isin(list(ids))], problem)
-    return words.map(ids).tolist()
 
 
 def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
@@ -152,23 +154,3 @@ def convert_label_ids(label_ids: Iterable[int], source: Sequence[str], target: S
 def one_digit_each(ids, class_count: int) -> str | list[int]:
     """Write label ids as one string; ids of more than ten classes have no digit each and stay a list."""
     return "".join(map(str, ids)) if class_count <= 10 else [int(i) for i in ids]
-
-
-KINDS_OF_TYPES = {bool: WORD, float: DECIMAL, type(None): MISSING}
-
-
-def kind_of(value) -> str:
-    """Return WHOLE, DECIMAL, WORD, MISSING or UNFIT for a label."""
-    if type(value) is int:
-        value = str(value)
-    if not isinstance(value, str):
-        if value != value:  # the NaN by which pandas marks a missing value in parquet
-            return MISSING
-        return KINDS_OF_TYPES.get(type(value), UNFIT)
-    if value == "":
-        return MISSING
-    if CONTROL.search(value):
-        return UNFIT
-    if WHOLE_NUMBER.fullmatch(value):
-        return WHOLE
-    return DECIMAL if NUMBER.fullmatch(value) else WORD

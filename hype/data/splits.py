@@ -13,7 +13,7 @@ from hype.data.arguments import DataArguments
 from hype.data.files import read_files
 from hype.data.glue import find_folder, read_folder, read_hub
 from hype.data.tasks import SENTENCES, TASKS, Task, sample_text
-from hype.errors import InputError
+from hype.flags import require
 
 LOW_RESOURCE_SIZE = 1000  # paper, table 3
 # Our own: the released subset is gone (its file of indices is missing from the release).
@@ -73,32 +73,29 @@ def load_splits(
         >>> splits = load_splits(DataArguments(task_name="rte", data_dir="glue_data"), ["train", "validation"])
         >>> splits.splits["train"][0]
     """
-    loaded, examples = _read(data, list(splits), cache_dir, label_names)
-    for split, read in examples.items():
-        used = _subset(loaded, split, read, data)
-        loaded.splits[split] = _dataset(used, loaded.task)
-        loaded.fingerprint[split] = _fingerprint(used, loaded.task)
-        loaded.notes += _row_notes(loaded, split, read if split == "train" else used)
-    loaded.notes += _overlap_notes(loaded.splits)
-    return loaded
-
-
-def _read(data, splits, cache_dir, label_names) -> tuple[Splits, dict[str, pandas.DataFrame]]:
-    notes: list[str] = []
+    notes, sample = [], None
     if data.task_name is None:
+        source = "files"
         task, examples = read_files(data, splits, label_names, notes)
-        return Splits(task, {}, "files", notes=notes), examples
-    task = TASKS[data.task_name]
-    splits = [split for split in splits if split in task.sources or not split.endswith("_mismatched")]
-    missing = [split for split in splits if split not in task.sources]
-    if missing:
-        raise InputError(f"{task.title} has no {missing[0]} data; it has {', '.join(task.sources)}")
-    folder = find_folder(data.data_dir, task.name)
-    if folder is None:
-        examples, source = read_hub(task, splits, cache_dir)
-        return Splits(task, {}, source, notes=notes), examples
-    examples = {split: read_folder(task, split, folder, data.encoding, notes) for split in splits}
-    return Splits(task, {}, "folder", notes=notes, sample_text=sample_text(folder)), examples
+    else:
+        task = TASKS[data.task_name]
+        splits = [split for split in splits if split in task.sources or not split.endswith("_mismatched")]
+        for split in splits:
+            require(split in task.sources, f"{task.title} has no {split} data; it has {', '.join(task.sources)}")
+        folder = find_folder(data.data_dir, task.name)
+        if folder is None:
+            examples, source = read_hub(task, splits, cache_dir)
+        else:
+            source, sample = "folder", sample_text(folder)
+            examples = {split: read_folder(task, split, folder, data.encoding, notes) for split in splits}
+    loaded = Splits(task, {}, source, notes=notes, sample_text=sample)
+    for split, read in examples.items():
+        used = examples[split] = _subset(loaded, split, read, data)
+        loaded.splits[split] = _dataset(used, task)
+        loaded.fingerprint[split] = _fingerprint(used, task)
+        loaded.notes += _row_notes(loaded, split, read if split == "train" else used)
+    loaded.notes += _overlap_notes(examples)
+    return loaded
 
 
 def low_resource_indices(row_count: int) -> list[int]:
@@ -107,11 +104,8 @@ def low_resource_indices(row_count: int) -> list[int]:
     Raises:
         InputError: there are fewer.
     """
-    if row_count < LOW_RESOURCE_SIZE:
-        raise InputError(
-            f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}: leave the flag out to "
-            "train on all of them"
-        )
+    problem = f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}"
+    require(row_count >= LOW_RESOURCE_SIZE, f"{problem}: leave the flag out to train on all of them")
     return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE))
 
 
@@ -123,16 +117,16 @@ def _subset(loaded: Splits, split: str, examples: pandas.DataFrame, data: DataAr
     return examples.iloc[:limit]
 
 
+def _texts(examples: pandas.DataFrame) -> pandas.DataFrame:
+    return examples[[name for name in SENTENCES if name in examples]]
+
+
 def _dataset(examples: pandas.DataFrame, task: Task) -> Dataset:
-    features = {name: Value("string") for name in _text_columns(examples)}
+    features = dict.fromkeys(_texts(examples), Value("string"))
     if "label" in examples:
         features["label"] = Value("float32" if task.is_regression else "int64")
     features["idx"] = Value("int64")
     return Dataset.from_pandas(examples[list(features)], Features(features), preserve_index=False)
-
-
-def _text_columns(examples) -> list[str]:
-    return [name for name in SENTENCES if name in examples]
 
 
 def text_hash(columns: Iterable[Sequence[str]]):
@@ -147,7 +141,7 @@ def text_hash(columns: Iterable[Sequence[str]]):
 
 
 def _fingerprint(examples: pandas.DataFrame, task: Task) -> str:
-    digest = text_hash(examples[name] for name in _text_columns(examples))
+    digest = text_hash(texts for _, texts in _texts(examples).items())
     if "label" in examples and task.is_regression:
         digest.update(struct.pack(f"<{len(examples)}f", *examples["label"]))
     elif "label" in examples:
@@ -161,24 +155,18 @@ def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[s
     if source and loaded.sample_text is None and len(examples) != source.row_count:
         consequence = "" if split == "train" else "; a score on them is not a GLUE score"
         notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
-    texts = (examples[name] for name in _text_columns(examples))
-    empty_count = sum(any(not text.strip() for text in row) for row in zip(*texts, strict=True))
+    empty_count = (_texts(examples).map(str.strip) == "").any(axis="columns").sum()
     if empty_count:
         notes.append(f"{split}: {empty_count} rows with an empty text")
     return notes
 
 
-def _overlap_notes(splits: dict[str, Dataset]) -> list[str]:
-    if "train" not in splits:
+def _overlap_notes(examples: dict[str, pandas.DataFrame]) -> list[str]:
+    if "train" not in examples:
         return []
-    train = set(_rows(splits["train"]))
-    notes = []
-    for split in (split for split in splits if split.startswith("validation")):
-        shared = sum(row in train for row in _rows(splits[split]))
-        if shared:
-            notes.append(f"{split}: {shared} of {len(splits[split])} rows have texts that also occur in train")
+    train, notes = _texts(examples["train"]).drop_duplicates(), []
+    for split in (split for split in examples if split.startswith("validation")):
+        shared_count = len(_texts(examples[split]).merge(train))
+        if shared_count:
+            notes.append(f"{split}: {shared_count} of {len(examples[split])} rows have texts that also occur in train")
     return notes
-
-
-def _rows(dataset: Dataset):
-    return zip(*(dataset[name][:] for name in SENTENCES if name in dataset.column_names), strict=True)

@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from hype.data.tasks import Task
 from hype.files import write_text
 
 
-class Submission(NamedTuple):
-    """A written file, and what keeps the server from taking it, if anything."""
-
-    path: Path
-    warning: str | None
-
-
-def write_submission(task: Task, split: str, predictions: Sequence[float], output_dir: str | Path) -> Submission:
+def write_submission(
+    task: Task, split: str, predictions: Sequence[float], output_dir: str | Path
+) -> tuple[Path, str | None]:
     """Write `index<TAB>prediction` rows under the server's file name (own data: test_predictions.tsv).
 
     predictions: label ids in GLUE's order, or scores; scores are clipped to the task's range, with 3 decimals.
     The file replaces an older one in one step.
+
+    Returns:
+        Its path, and what keeps the server from taking it, if anything.
     """
     source = task.sources.get(split)
     name = source.submission if source and source.submission else f"{split}_predictions.tsv"
@@ -30,7 +27,7 @@ def write_submission(task: Task, split: str, predictions: Sequence[float], outpu
     path = Path(output_dir) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(["index\tprediction\n", *rows]))
-    return Submission(path, warning)
+    return path, warning
 
 
 def _word(task: Task, prediction: float) -> str:

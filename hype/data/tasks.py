@@ -13,32 +13,23 @@ class SplitSource:
     """Where one split of a task is published, and what it holds officially.
 
     Args:
+        row_count: Official number of labelled rows (test: of all rows).
         paths: Alternatives, relative to the data folder; the first that exists is read. `{}` stands for s1, s2 and
             labels: three files with one text or label per line.
-        text_columns: Names in the file's header.
-        label_column: Name in the file's header; None if the split is published without labels.
-        hub_split: Name of the split in the hub's data set.
-        row_count: Official number of labelled rows (test: of all rows).
-        header: Column names of a file that has no header row.
-        is_json: Whether the file holds JSON objects rather than unquoted tab-separated values.
-        malformed_limit: This many rows of the wrong width are skipped, since the published file itself has some.
-        submission: Name of the file that the GLUE server takes for this split.
+        submission: Name of the file that the GLUE server takes for this split, which is published without labels.
     """
 
-    paths: tuple[str, ...]
-    text_columns: tuple[str, ...]
-    label_column: str | None
-    hub_split: str
     row_count: int
-    header: tuple[str, ...] | None = None
-    is_json: bool = False
-    malformed_limit: int = 0
+    paths: tuple[str, ...] = ()
     submission: str | None = None
 
-    @property
-    def alternatives(self) -> list[list[str]]:
-        """For each of `paths` the files that it stands for."""
-        return [[path.format(part) for part in PARALLEL] if "{}" in path else [path] for path in self.paths]
+    def files(self, folder: str | Path) -> list[Path]:
+        """Return the files of this split in a data folder, three if they are parallel; none if they are not there."""
+        for path in self.paths:
+            files = [Path(folder, name) for name in dict.fromkeys(path.format(part) for part in PARALLEL)]
+            if all(file.is_file() for file in files):
+                return files
+        return []
 
 
 @dataclass(frozen=True)
@@ -54,10 +45,15 @@ class Task:
         metrics: All metrics of the task.
         score_metrics: The paper's score is their mean (table 10).
         sources: Split -> where it is published.
+        file_columns: Names in the header of the files, the label's last.
+        file_header: Column names of files without a header row; those of unlabelled splits have one.
+        is_json: Whether the files hold JSON objects rather than unquoted tab-separated values.
+        malformed_limit: This many rows of the wrong width are skipped, since the published files themselves have some.
         unlabelled_word: Stands for "no gold label" in the files (-1 on the hub); such rows are skipped.
         label_range: Smallest and largest score of a regression; submissions are clipped to it.
         spellings: Other spellings of labels, in files or on the hub -> label name.
         hub_id, hub_config, hub_revision: The hub's data set. hub_config defaults to the task's name.
+        hub_splits: Split -> its name on the hub, where that is another.
     """
 
     name: str
@@ -68,12 +64,17 @@ class Task:
     metrics: tuple[str, ...]
     score_metrics: tuple[str, ...]
     sources: Mapping[str, SplitSource] = field(default_factory=dict)
+    file_columns: tuple[str, ...] = ()
+    file_header: tuple[str, ...] | None = None
+    is_json: bool = False
+    malformed_limit: int = 0
     unlabelled_word: str | None = None
     label_range: tuple[float, float] | None = None
     spellings: Mapping[str, str] = field(default_factory=dict)
     hub_id: str | None = HUB_ID
     hub_config: str | None = None
     hub_revision: str | None = None
+    hub_splits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_regression(self) -> bool:
@@ -96,142 +97,116 @@ MATTHEWS = {"metrics": ("matthews_correlation",), "score_metrics": ("matthews_co
 CORRELATIONS = {"metrics": ("pearson", "spearmanr"), "score_metrics": ("pearson", "spearmanr")}
 
 
-def _sources(folder, texts, label, row_counts, header=None, malformed_limit=0):
-    """Return the sources of a GLUE task with one file for each split: train.tsv, dev.tsv, test.tsv."""
-    train, validation, test = row_counts
-    labelled = {"header": header, "malformed_limit": malformed_limit}
+def _files(folder: str, train: int, validation: int, test: int) -> dict[str, SplitSource]:
+    """Return the sources of a GLUE task with these numbers of rows on the hub."""
     return {
-        "train": SplitSource((f"{folder}/train.tsv",), texts, label, "train", train, **labelled),
-        "validation": SplitSource((f"{folder}/dev.tsv",), texts, label, "validation", validation, **labelled),
-        "test": SplitSource((f"{folder}/test.tsv",), texts, None, "test", test, submission=f"{folder}.tsv"),
+        "train": SplitSource(train, (f"{folder}/train.tsv",)),
+        "validation": SplitSource(validation, (f"{folder}/dev.tsv",)),
+        "test": SplitSource(test, (f"{folder}/test.tsv",), f"{folder}.tsv"),
     }
 
 
-def _mnli_sources():
-    def source(name, hub_split, row_count, label="gold_label", submission=None):
-        return SplitSource((f"MNLI/{name}.tsv",), SENTENCES, label, hub_split, row_count, submission=submission)
-
-    return {
-        "train": source("train", "train", 392702),
-        "validation": source("dev_matched", "validation_matched", 9815),
-        "validation_mismatched": source("dev_mismatched", "validation_mismatched", 9832),
-        "test": source("test_matched", "test_matched", 9796, None, "MNLI-m.tsv"),
-        "test_mismatched": source("test_mismatched", "test_mismatched", 9847, None, "MNLI-mm.tsv"),
-    }
-
-
-# Name, title, texts on the hub, labels by id, labels in the files; then texts and label in the files, and the row
-# counts of train, dev and test as published on the hub.
-_GLUE = (
+# Name, title, texts on the hub, labels by id, labels in the files; then the folder's files with their columns.
+TASKS: dict[str, Task] = {task.name: task for task in (
     Task(
         "cola", "CoLA", SENTENCE, ("unacceptable", "acceptable"), BINARY, **MATTHEWS,
-        sources=_sources(
-            "CoLA", SENTENCE, "label", (8551, 1043, 1063), header=("source", "label", "mark", "sentence")
-        ),
+        sources=_files("CoLA", 8551, 1043, 1063), file_columns=("sentence", "label"),
+        file_header=("source", "label", "mark", "sentence"),
     ),
     Task(
         "sst2", "SST-2", SENTENCE, ("negative", "positive"), BINARY, **ACCURACY,
-        sources=_sources("SST-2", SENTENCE, "label", (67349, 872, 1821)),
+        sources=_files("SST-2", 67349, 872, 1821), file_columns=("sentence", "label"),
     ),
     Task(
         "mrpc", "MRPC", SENTENCES, ("not_equivalent", "equivalent"), BINARY, **ACCURACY_AND_F1,
-        sources=_sources("MRPC", ("#1 String", "#2 String"), "Quality", (3668, 408, 1725)),
+        sources=_files("MRPC", 3668, 408, 1725), file_columns=("#1 String", "#2 String", "Quality"),
     ),
     Task(
         "stsb", "STS-B", SENTENCES, None, None, **CORRELATIONS, label_range=(0.0, 5.0),
-        sources=_sources("STS-B", SENTENCES, "score", (5749, 1500, 1379)),
+        sources=_files("STS-B", 5749, 1500, 1379), file_columns=(*SENTENCES, "score"),
     ),
     # QQP's published files hold rows broken by line breaks and lost tabs (github.com/nyu-mll/GLUE-baselines/issues/5),
     # which GLUE's readers skip: fewer than one in 7,000 of train.
     Task(
         "qqp", "QQP", ("question1", "question2"), ("not_duplicate", "duplicate"), BINARY, **ACCURACY_AND_F1,
-        sources=_sources(
-            "QQP", ("question1", "question2"), "is_duplicate", (363846, 40430, 390965), malformed_limit=50
-        ),
+        sources=_files("QQP", 363846, 40430, 390965), file_columns=("question1", "question2", "is_duplicate"),
+        malformed_limit=50,
     ),
-    Task("mnli", "MNLI", PREMISE, NLI, NLI, **ACCURACY, sources=_mnli_sources(), unlabelled_word="-"),
+    Task(
+        "mnli", "MNLI", PREMISE, NLI, NLI, **ACCURACY,
+        sources={
+            "train": SplitSource(392702, ("MNLI/train.tsv",)),
+            "validation": SplitSource(9815, ("MNLI/dev_matched.tsv",)),
+            "validation_mismatched": SplitSource(9832, ("MNLI/dev_mismatched.tsv",)),
+            "test": SplitSource(9796, ("MNLI/test_matched.tsv",), "MNLI-m.tsv"),
+            "test_mismatched": SplitSource(9847, ("MNLI/test_mismatched.tsv",), "MNLI-mm.tsv"),
+        },
+        file_columns=(*SENTENCES, "gold_label"), unlabelled_word="-",
+        hub_splits={"validation": "validation_matched", "test": "test_matched"},
+    ),
     Task(
         "qnli", "QNLI", ("question", "sentence"), ENTAILMENT, ENTAILMENT, **ACCURACY,
-        sources=_sources("QNLI", ("question", "sentence"), "label", (104743, 5463, 5463)),
+        sources=_files("QNLI", 104743, 5463, 5463), file_columns=("question", "sentence", "label"),
     ),
     Task(
         "rte", "RTE", SENTENCES, ENTAILMENT, ENTAILMENT, **ACCURACY,
-        sources=_sources("RTE", SENTENCES, "label", (2490, 277, 3000)),
+        sources=_files("RTE", 2490, 277, 3000), file_columns=(*SENTENCES, "label"),
     ),
     Task(
         "wnli", "WNLI", SENTENCES, ("not_entailment", "entailment"), BINARY, **ACCURACY,
-        sources=_sources("WNLI", SENTENCES, "label", (635, 71, 146)),
+        sources=_files("WNLI", 635, 71, 146), file_columns=(*SENTENCES, "label"),
     ),
     # GLUE's diagnostic set: a test set for models trained on MNLI.
     Task(
         "ax", "AX", PREMISE, NLI, NLI, **MATTHEWS,
-        sources={
-            "test": SplitSource(
-                ("diagnostic/diagnostic.tsv", "AX/diagnostic.tsv", "AX/AX.tsv", "AX/test.tsv"), SENTENCES, None,
-                "test", 1104, submission="AX.tsv",
-            )
-        },
+        sources={"test": SplitSource(
+            1104, ("diagnostic/diagnostic.tsv", "AX/diagnostic.tsv", "AX/AX.tsv", "AX/test.tsv"), "AX.tsv"
+        )},
+        file_columns=(*SENTENCES, "label"),
     ),
-)  # fmt: skip
-
-
-def _snli(split, name, row_count):
-    """Return SNLI 1.0 as its authors publish it, or the copies that the published study was run on."""
-    copy = "SNLI/train_subset.json" if split == "train" else f"SNLI/{name}_{{}}.txt"
-    paths = (f"SNLI/snli_1.0_{name}.jsonl", f"snli_1.0/snli_1.0_{name}.jsonl", copy)
-    return SplitSource(paths, SENTENCES, "gold_label", split, row_count, is_json=True)
-
-
-def _sick(split, name, row_count):
-    """Return SICK as released for SemEval-2014; the hub's later version has 4439, 495 and 4906 rows, as table 13."""
-    return SplitSource(
-        (f"SICK/{name}.txt",), ("sentence_A", "sentence_B"), "entailment_judgment", split, row_count
-    )  # fmt: skip
-
-
-def _scitail(split, name, row_count):
-    """Return SciTail 1.1 in its SNLI format, or as the Aristo leaderboard publishes dev and test."""
-    return SplitSource(
-        (f"SciTailV1.1/snli_format/scitail_1.0_{name}.txt", f"SciTail/{name}.jsonl"), SENTENCES, "gold_label",
-        split, row_count, is_json=True,
-    )  # fmt: skip
-
-
-# Row counts are those of labelled rows.
-_NLI_SETS = (
+    # SNLI 1.0 as its authors publish it, or the copies that the published study was run on. Rows: the labelled ones.
     Task(
-        "snli", "SNLI", PREMISE, NLI, NLI, **ACCURACY, unlabelled_word="-",
+        "snli", "SNLI", PREMISE, NLI, NLI, **ACCURACY,
         sources={
-            "train": _snli("train", "train", 549367),
-            "validation": _snli("validation", "dev", 9842),
-            "test": _snli("test", "test", 9824),
+            "train": SplitSource(
+                549367, ("SNLI/snli_1.0_train.jsonl", "snli_1.0/snli_1.0_train.jsonl", "SNLI/train_subset.json")
+            ),
+            "validation": SplitSource(
+                9842, ("SNLI/snli_1.0_dev.jsonl", "snli_1.0/snli_1.0_dev.jsonl", "SNLI/dev_{}.txt")
+            ),
+            "test": SplitSource(
+                9824, ("SNLI/snli_1.0_test.jsonl", "snli_1.0/snli_1.0_test.jsonl", "SNLI/test_{}.txt")
+            ),
         },
+        file_columns=(*SENTENCES, "gold_label"), is_json=True, unlabelled_word="-",
         hub_id="stanfordnlp/snli", hub_config="plain_text",
     ),
+    # SICK as released for SemEval-2014; the hub's later version has 4439, 495 and 4906 rows, as table 13.
     Task(
         "sick", "SICK", ("sentence_A", "sentence_B"), NLI, tuple(name.upper() for name in NLI), **ACCURACY,
         sources={
-            "train": _sick("train", "SICK_train", 4500),
-            "validation": _sick("validation", "SICK_trial", 500),
-            "test": _sick("test", "SICK_test_annotated", 4927),
+            "train": SplitSource(4500, ("SICK/SICK_train.txt",)),
+            "validation": SplitSource(500, ("SICK/SICK_trial.txt",)),
+            "test": SplitSource(4927, ("SICK/SICK_test_annotated.txt",)),
         },
+        file_columns=("sentence_A", "sentence_B", "entailment_judgment"),
         # The set itself is a loading script, which `datasets` no longer runs; the hub converted it.
         hub_id="RobZamp/sick", hub_config="default", hub_revision="refs/convert/parquet",
     ),
+    # SciTail 1.1 in its SNLI format, or as the Aristo leaderboard publishes dev and test.
     Task(
         "scitail", "SciTail", PREMISE, ("entailment", "neutral"), ("entailment", "neutral"), **ACCURACY,
         sources={
-            "train": _scitail("train", "train", 23596),
-            "validation": _scitail("validation", "dev", 1304),
-            "test": _scitail("test", "test", 2126),
+            "train": SplitSource(23596, ("SciTailV1.1/snli_format/scitail_1.0_train.txt", "SciTail/train.jsonl")),
+            "validation": SplitSource(1304, ("SciTailV1.1/snli_format/scitail_1.0_dev.txt", "SciTail/dev.jsonl")),
+            "test": SplitSource(2126, ("SciTailV1.1/snli_format/scitail_1.0_test.txt", "SciTail/test.jsonl")),
         },
+        file_columns=(*SENTENCES, "gold_label"), is_json=True,
         spellings={"entails": "entailment", "E": "entailment", "N": "neutral"},
         hub_id="allenai/scitail", hub_config="tsv_format",
     ),
-)  # fmt: skip
-
-TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_NLI_SETS)}
-NLI_NAMES = tuple(task.name for task in _NLI_SETS)
+)}  # fmt: skip
+NLI_NAMES = ("snli", "sick", "scitail")
 # Names of transformers' older GLUE processors and of the data folders.
 ALIASES = {"sst-2": "sst2", "sts-b": "stsb", "mnli-mm": "mnli"}
 
@@ -242,14 +217,9 @@ def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None)
     return Task("own", "own data", text_columns, label_names, label_names, **scores, hub_id=None)
 
 
-def task_files(task_name: str) -> list[str]:
-    """Return all places in a data folder where the splits of a task may be found."""
-    return [file for source in TASKS[task_name].sources.values() for files in source.alternatives for file in files]
-
-
 def holds(folder: str | Path, task_name: str) -> bool:
-    """Return whether a folder has any file of a task."""
-    return any(Path(folder, path).is_file() for path in task_files(task_name))
+    """Return whether a folder has any split of a task."""
+    return any(source.files(folder) for source in TASKS[task_name].sources.values())
 
 
 def nli_folder(nli_dir: str | None, data_dir: str | None) -> str | None:

@@ -98,11 +98,9 @@ def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, **cache) -> Da
     def encode(batch):
         columns = list(batch.values())
         encoding = tokenizer(*columns, truncation=True, max_length=length, padding=padding)
-        full = [i for i, mask in enumerate(encoding["attention_mask"]) if sum(mask) == length]
-        uncut = tokenizer(*([column[i] for i in full] for column in columns), verbose=False) if full else None
-        is_cut = [False] * len(columns[0])
-        for i, input_ids in zip(full, uncut["input_ids"] if uncut else (), strict=True):
-            is_cut[i] = len(input_ids) > length
+        is_full = [sum(mask) == length for mask in encoding["attention_mask"]]  # cut, or just as long
+        rows = zip(is_full, *columns, strict=True)
+        is_cut = [full and len(tokenizer(*texts, verbose=False)["input_ids"]) > length for full, *texts in rows]
         return {**encoding, "is_cut": is_cut}
 
     return texts.map(encode, batched=True, remove_columns=texts.column_names, **cache)

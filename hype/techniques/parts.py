@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from hype.architectures import call_count, layers_of
+from hype.architectures import find_layers
 from hype.errors import InputError
 
 
@@ -13,13 +13,12 @@ def layers(model: nn.Module) -> list[nn.Module]:
         InputError: the layers are not known, or share their weights (ALBERT).
     """
     try:
-        modules = [layer for layer, _ in layers_of(model)]
-        calls = call_count(model)
+        found = find_layers(model)
     except ValueError as error:
         raise InputError(str(error)) from None
-    if calls != len(modules):
+    if found.count != len(found.layers):
         raise InputError(f"{type(model).__name__} shares weights between its layers: none of them can be singled out")
-    return modules
+    return [layer for layer, _ in found.layers]
 
 
 def above_the_layers(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:

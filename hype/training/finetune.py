@@ -267,7 +267,7 @@ def _predict(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, l
             record["metrics"][split] = {**scores, f"{split}_samples": len(predictions)}
             trainer.save_metrics(split, record["metrics"][split])
         if trainer.is_world_process_zero():
-            written = write_submission(splits.task, split, predictions, Path(trainer.args.output_dir))
-            record["submissions"].append(str(written.path))
-            if written.warning:
-                logger.warning("%s", written.warning)
+            path, warning = write_submission(splits.task, split, predictions, Path(trainer.args.output_dir))
+            record["submissions"].append(str(path))
+            if warning:
+                logger.warning("%s", warning)

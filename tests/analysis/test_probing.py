@@ -13,7 +13,7 @@ from hype.analysis.probing import (
     targets,
     trained_heads,
 )
-from hype.architectures import call_count
+from hype.architectures import find_layers
 from hype.data.tasks import TASKS
 from hype.errors import InputError
 from tests.analysis.finished_runs import FAMILIES
@@ -84,7 +84,7 @@ def test_the_token_is_the_familys_own_whatever_the_padding(model_type, make_run)
     tokens = Dataset.from_dict(dict(run.tokenizer(TEXTS)))
     states = special_token_states(run, tokens, 3, "texts")
     stack_count = 2 if run.model.config.is_encoder_decoder else 1
-    assert len(states) == sum(stacks(run).values()) == call_count(run.model) + stack_count
+    assert len(states) == sum(stacks(run).values()) == find_layers(run.model).count + stack_count
     for i, row in enumerate(tokens):
         with torch.no_grad():
             layers = run.hidden_states({name: torch.tensor([values]) for name, values in row.items()})

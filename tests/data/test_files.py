@@ -220,9 +220,9 @@ def test_only_without_training_file_the_checkpoint_names_the_classes(tmp_path):
         ("t,label\na,0\nb,1.0\n", ["row 3: '1.0'", "whole numbers", "--do_regression"]),
         ("t,label\na,0\nb,\n", ["row 3: ''", "missing"]),
         ("t,label\na,0\nb,-1\n", ["row 3: '-1'"]),
-        ("t,gold\na,0\nb,1\n", ["no column 'label'", "t, gold"]),
-        ("text,label,label\na,0,0\nb,1,1\n", ["'label' more than once"]),
-        ("text,text,label\na,a,0\nb,b,1\n", ["'text' more than once"]),
+        ("t,gold\na,0\nb,1\n", ["no column 'label'", "t, gold", "--label_column"]),
+        ("text,label,label\na,0,0\nb,1,1\n", ["more than one column 'label'"]),
+        ("text,text,label\na,a,0\nb,b,1\n", ["more than one column 'text'"]),
         ("id,label\n1,0\n2,1\n", ["no text column", "--text_columns"]),
     ],
 )

@@ -138,11 +138,12 @@ class TestRealFiles:
         loaded = load(SHARED, COUNTS[task], task)
         assert loaded.row_counts == COUNTS[task]
         for split, dataset in loaded.splits.items():
-            source = TASKS[task].sources[split]
-            content = (SHARED / source.paths[0]).read_bytes().removeprefix(b"\xef\xbb\xbf")
+            (path,) = TASKS[task].sources[split].files(SHARED)
+            content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
             lines = [line.split(b"\t") for line in content.removesuffix(b"\n").split(b"\n")]
-            header = [name.encode() for name in source.header] if source.header else lines.pop(0)
-            for ours, theirs in zip(("sentence1", "sentence2"), source.text_columns, strict=False):
+            names = TASKS[task].file_header if split != "test" else None
+            header = [name.encode() for name in names] if names else lines.pop(0)
+            for ours, theirs in zip(("sentence1", "sentence2"), TASKS[task].file_columns[:-1], strict=False):
                 position = header.index(theirs.encode())
                 assert [text.encode() for text in dataset[ours][:]] == [line[position] for line in lines]
 

@@ -40,7 +40,7 @@ def test_the_official_number_of_rows_passes_without_warning(task, tmp_path):
 
 
 def test_mnli_has_two_files(tmp_path):
-    names = [write_submission(TASKS["mnli"], s, [0], tmp_path).path.name for s in ("test", "test_mismatched")]
+    names = [write_submission(TASKS["mnli"], s, [0], tmp_path)[0].name for s in ("test", "test_mismatched")]
     assert names == ["MNLI-m.tsv", "MNLI-mm.tsv"]
 
 

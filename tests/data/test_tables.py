@@ -95,23 +95,26 @@ def test_byte_order_mark_and_line_ends_make_no_difference(tmp_path, change):
 
 def test_a_text_beyond_the_csv_modules_limit_is_read(tmp_path):
     text = "x" * 200_000
-    limit = csv.field_size_limit()
     assert rows_of(read_table(write(tmp_path, "long.csv", f"a\n{text}\n"))) == [(text,)]
-    assert csv.field_size_limit() == limit
 
 
-def test_json_keeps_types(tmp_path):
-    table = read_table(write(tmp_path, "a.json", '[{"a": "1", "b": 1}, {"a": "x", "b": 2}]'))
-    assert rows_of(table) == [("1", 1), ("x", 2)]
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"a": "x", "b": 1}, {"b": 2, "a": "y"}]',
+        '{"a": "x", "b": 1}\r\n{"a": "y", "b": 2}\n',
+        '{"a": "x", "b": 1}\n\n{"a": "y",\n"b": 2}',
+        '{"0": {"a": "x", "b": 1}, "1": {"a": "y", "b": 2}}',
+        '{\n"0": {"a": "x", "b": 1},\n"1": {"a": "y", "b": 2}\n}',
+    ],
+)
+def test_json_is_an_array_or_objects_one_after_another_or_numbered_ones_and_keeps_types(tmp_path, content):
+    assert rows_of(read_table(write(tmp_path, "a.json", content))) == [("x", 1), ("y", 2)]
 
 
-def test_a_json_file_may_hold_one_object_on_each_line(tmp_path):
-    assert rows_of(read_table(write(tmp_path, "a.json", '{"a": "x"}\r\n{"a": "y"}\n'))) == [("x",), ("y",)]
-
-
-@pytest.mark.parametrize("content", ['{"0": {"a": "x"}, "1": {"a": "y"}}', '{\n"0": {"a": "x"},\n"1": {"a": "y"}\n}'])
-def test_a_json_file_may_hold_an_object_whose_keys_number_the_rows(tmp_path, content):
-    assert rows_of(read_table(write(tmp_path, "a.json", content))) == [("x",), ("y",)]
+def test_a_value_that_an_object_lacks_is_missing(tmp_path):
+    table = read_table(write(tmp_path, "a.jsonl", '{"a": "x"}\n{"a": "y", "b": 1}\n'))
+    assert table["b"].isna().tolist() == [True, False] and type(table["b"][2]) is int
 
 
 @pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl"])
@@ -153,12 +156,13 @@ def test_excels_line_of_the_delimiter_counts_as_a_row(tmp_path):
 def test_another_delimiter_than_the_extensions_is_named_with_the_flag(tmp_path, name, content, delimiter):
     path = write(tmp_path, name, content)
     with pytest.raises(InputError, match=rf"{name}.*--delimiter {re.escape(delimiter)}"):
-        column(path, read_table(path), "label")
+        read_table(path)
+    assert list(read_table(path, delimiter="\t" if delimiter == "tab" else delimiter[1])) == ["text", "label"]
 
 
 def test_a_missing_column_says_that_row_1_was_taken_as_the_header(tmp_path):
     path = write(tmp_path, "a.csv", "0,text one\n1,text two\n")
-    with pytest.raises(InputError, match="no column 'label'; row 1, taken as the header, names 0, text one"):
+    with pytest.raises(InputError, match=r"no column 'label' among 0, text one .*row 1 is taken as the header"):
         column(path, read_table(path), "label")
 
 
@@ -166,7 +170,7 @@ def test_columns_of_one_name_are_refused_only_where_they_are_used(tmp_path):
     path = write(tmp_path, "a.csv", "v1,v2,,,\nham,hello,,,\n")
     table = read_table(path)
     assert column(path, table, "v2").tolist() == ["hello"]
-    with pytest.raises(InputError, match="'' more than once"):
+    with pytest.raises(InputError, match="more than one column ''"):
         column(path, table, "")
 
 
@@ -186,7 +190,7 @@ def test_malformed_rows_are_skipped_only_up_to_the_limit(tmp_path):
 
 
 BAD = {
-    "no file": ("a.tsv", None, ["a.tsv", "no such file"]),
+    "no file": ("a.tsv", None, ["No such file"]),
     "extension": ("a.txt", "x", ["a.txt", ".csv", ".parquet"]),
     "empty": ("a.tsv", "", ["empty", "header"]),
     "mark alone": ("a.csv", b"\xef\xbb\xbf", ["empty"]),
@@ -197,16 +201,13 @@ BAD = {
     "blank row": ("a.csv", "a,b\n1,2\n\n3,4\n", ["row 3", "0 columns"]),
     "lone quote in csv": ("a.csv", 'a,b\n1,2\n"open,3\n', ["line 3", "unexpected end"]),
     "text after quote": ("a.csv", 'a,b\n"x"y,3\n', ["line 2", "expected after"]),
-    "latin-1": ("a.tsv", "text\tlabel\nzwö\t0\n".encode("latin-1"), ["byte offset 13", "--encoding"]),
-    "utf-16": ("a.tsv", TSV.encode("utf-16"), ["byte offset 0", "--encoding"]),
+    "latin-1": ("a.tsv", "text\tlabel\nzwö\t0\n".encode("latin-1"), ["position 13", "--encoding"]),
+    "utf-16": ("a.tsv", TSV.encode("utf-16"), ["position 0", "--encoding"]),
     "utf-16 without mark": ("a.csv", "a,b\n".encode("utf-16-le"), ["NUL at byte offset 1", "--encoding"]),
     "git lfs pointer": ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["git lfs pull"]),
     "nul": ("a.tsv", "a\tb\n„\0\t1\n", ["NUL at byte offset 7"]),
     "truncated json": ("a.json", '[{"a": "x"},\n{"a": ', ["line 2"]),
     "truncated jsonl": ("a.jsonl", '{"a": "x"}\n{"a": "y"', ["line 2"]),
-    "blank line in jsonl": ("a.jsonl", '{"a": "x"}\n\n{"a": "y"}\n', ["line 2"]),
-    "other keys": ("a.jsonl", '{"a": "x"}\n{"b": "y"}\n', ["row 2", "keys b", "has a"]),
-    "fewer keys": ("a.json", '[{"a": "x", "b": 1}, {"a": "y"}]', ["row 2", "keys a", "has a, b"]),
     "no objects": ("a.json", '["x", "y"]', ["row 1", "str", "not an object"]),
     "no rows": ("a.json", "[]", ["no rows"]),
     "double key": ("a.jsonl", '{"a": 1, "a": 2}\n', ["line 1", "twice"]),
@@ -228,14 +229,15 @@ def test_what_is_no_clean_table_is_refused_with_its_place(tmp_path, case):
 
 
 def test_an_unknown_encoding_is_refused(tmp_path):
-    with pytest.raises(InputError, match="--encoding utf-99"):
+    with pytest.raises(InputError, match=r"unknown encoding: utf-99.*--encoding"):
         read_table(write(tmp_path, "a.tsv", TSV), "utf-99")
 
 
-def test_a_folder_is_not_a_file(tmp_path):
-    (tmp_path / "a.tsv").mkdir()
-    with pytest.raises(InputError, match="a folder, not a file"):
-        read_table(tmp_path / "a.tsv")
+def test_a_folder_or_a_web_address_is_not_a_file(tmp_path):
+    with pytest.raises(InputError, match=r"Is a directory; give the path of a file"):
+        read_table(f"{tmp_path}")
+    with pytest.raises(InputError, match=r"https://host/a.csv: .*download"):
+        read_table("https://host/a.csv")
 
 
 @pytest.mark.parametrize("kind", [datasets.Dataset, datasets.DatasetDict])
@@ -244,11 +246,6 @@ def test_what_save_to_disk_wrote_is_named_with_the_way_to_a_file(tmp_path, kind)
     (data if kind is datasets.Dataset else datasets.DatasetDict(train=data)).save_to_disk(tmp_path / "saved")
     with pytest.raises(InputError, match=r"save_to_disk.*to_parquet"):
         read_table(tmp_path / "saved")
-
-
-def test_a_web_address_is_not_a_file():
-    with pytest.raises(InputError, match=r"https://host/a.csv: a web address.*download"):
-        read_table("https://host/a.csv")
 
 
 def test_many_bad_rows_are_counted_and_five_shown(tmp_path):

@@ -182,7 +182,7 @@ def test_only_the_runs_that_analyses_read_keep_their_models():
 def test_the_sets_that_are_analysed_are_those_the_analyses_know():
     for name, known in {"table_6": SETS, "table_7": TARGETS, "figure_3": TASK_NAMES}.items():
         assert set(chain(*load(name).targets.values())) == set(known)
-    assert all(SETS[target].task == task for task, sets in load("table_6").targets.items() for target in sets)
+    assert all(SETS[target].name == task for task, sets in load("table_6").targets.items() for target in sets)
     assert all(
         set(load(name).targets) == set(load(name).tasks) for name in ("table_6", "table_7", "figure_3", "figure_4")
     )
