@@ -10,9 +10,9 @@ from hype.errors import InputError
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
 
-def flag(default, help_text):
-    """Declare a dataclass field that becomes a command-line flag with this help text."""
-    return field(default=default, metadata={"help": help_text})
+def flag(default, help_text, **options):
+    """Declare a dataclass field that becomes a command-line flag; `options`, such as choices, are argparse's."""
+    return field(default=default, metadata={"help": help_text, **options})
 
 
 def require(condition: bool, message: str) -> None:

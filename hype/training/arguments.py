@@ -1,9 +1,9 @@
 """Every flag of `main.py`, as dataclasses, and their parser. The help texts here are the only description of them."""
 
+import argparse
 import difflib
 import functools
 import json
-import logging
 import math
 import os
 import re
@@ -14,16 +14,11 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from hype.data.arguments import DataArguments
-from hype.errors import InputError, RunError
+from hype.errors import InputError
 from hype.flags import LineParser, flag, require
 from hype.perturbation import HYPE_TYPES
 from hype.techniques import TechniqueArguments
 from hype.training.old_flags import REMOVED_FLAGS, current_flags
-
-logger = logging.getLogger(__name__)
-
-# transformers takes the name of a kernel on the hub, too, and runs its code.
-ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
 @dataclass
@@ -55,40 +50,32 @@ class ModelArguments:
         "includes attention dropout). Unset: the checkpoint's.",
     )
     all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
-    dtype: str = flag("float32", "Load the weights as float32, bfloat16, float16, or auto (as in the checkpoint).")
+    dtype: str = flag(
+        "float32",
+        "Load the weights as float32, bfloat16, float16, or auto (as in the checkpoint).",
+        choices=("float32", "bfloat16", "float16", "auto"),
+    )
     attn_implementation: str | None = flag(
         None,
-        f"How attention is computed: {', '.join(ATTENTIONS)}. flash_attention needs --bf16. Unset: transformers' "
-        "choice, mostly sdpa.",
+        "How attention is computed: eager, sdpa, flash_attention_2, flash_attention_3, flex_attention. "
+        "flash_attention needs --bf16. Unset: transformers' choice, mostly sdpa.",
+        # transformers takes the name of a kernel on the hub, too, and runs its code.
+        choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"),
     )
-
-    def __post_init__(self):
-        require(self.model_name_or_path != "", "--model_name_or_path is missing: give a model folder or a hub name")
-        require(
-            self.dtype in ("float32", "bfloat16", "float16", "auto"),
-            f"--dtype {self.dtype}: give float32, bfloat16, float16 or auto",
-        )
-        require(
-            self.attn_implementation in (None, *ATTENTIONS),
-            f"--attn_implementation {self.attn_implementation}: give {', '.join(ATTENTIONS)}",
-        )
-        for name in ("dropout_rate", "all_dropout_rate"):
-            rate = getattr(self, name)
-            require(rate is None or 0 <= rate < 1, f"--{name} {rate}: give a number from 0 to below 1")
-        require(
-            self.dropout_rate is None or self.all_dropout_rate is None,
-            "--dropout_rate and --all_dropout_rate exclude each other: give one",
-        )
 
 
 @dataclass
 class HyPeArguments:
     """Hidden representation perturbation. The names are those of `hype.HyPe`'s arguments."""
 
-    hype_type: str = flag("none", "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U) or none.")
+    hype_type: str = flag(
+        "none", "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U) or none.", choices=(*HYPE_TYPES, "none")
+    )
     hype_eps: float = flag(1e-5, "Scale of the noise, sigma in the paper: N(0, eps^2) or U(-eps, eps).")
     hype_uniform_support: str = flag(
-        "symmetric", "Uniform noise: symmetric U(-eps, eps) as in the paper, or positive U(0, eps) as in the release."
+        "symmetric",
+        "Uniform noise: symmetric U(-eps, eps) as in the paper, or positive U(0, eps) as in the release.",
+        choices=("symmetric", "positive"),
     )
     hype_top_layers: int | None = flag(None, "Noise in the k layers nearest the head only. Unset or 0: in all layers.")
     hype_low_layers: int | None = flag(None, "Noise in the k layers nearest the input only; with top layers: in both.")
@@ -96,46 +83,11 @@ class HyPeArguments:
     hype_only_intermediate: bool = flag(False, "Noise after self-attention only.")
     hype_layers_path: str | None = flag(None, "Attribute path of the layer list, for a model that is not recognised.")
     hype_stream: str = flag(
-        "own", "Random numbers of the noise: own (a function of seed, rank and step) or global (torch's generator)."
+        "own",
+        "Random numbers of the noise: own (a function of seed, rank and step) or global (torch's generator).",
+        choices=("own", "global"),
     )
     allow_vanishing_noise: bool = flag(False, "Train although a half-precision dtype rounds most of the noise away.")
-
-    def __post_init__(self):
-        choices = {
-            "hype_type": (*HYPE_TYPES, "none"),
-            "hype_uniform_support": ("symmetric", "positive"),
-            "hype_stream": ("own", "global"),
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            require(value in allowed, f"--{name} {value}: give {', '.join(allowed[:-1])} or {allowed[-1]}")
-        require(
-            math.isfinite(self.hype_eps) and self.hype_eps >= 0,
-            f"--hype_eps {self.hype_eps}: give a finite number of at least 0, such as 1e-5",
-        )
-
-
-# Flags that transformers takes unchecked: the lowest value, and the one that all are below (None: no such limit).
-RANGES = {
-    **dict.fromkeys(
-        ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), (1, None)
-    ),
-    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps"), (1, None)),
-    **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm"), (0, None)),
-    **dict.fromkeys(("warmup_steps", "dataloader_num_workers", "neftune_noise_alpha"), (0, None)),
-    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor", "warmup_ratio"), (0, 1)),
-    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)),  # numpy's limit
-}
-
-# Flags of transformers that cannot be other than their default here, and why.
-REFUSED_FLAGS = {
-    "logging_nan_inf_filter": "it hides divergence",
-    "prediction_loss_only": "scores are made from the predictions",
-    "eval_do_concat_batches": "scores are of the whole set",
-    "batch_eval_metrics": "scores are of the whole set",
-    "enable_jit_checkpoint": "runs save a checkpoint on a signal by themselves",
-    "label_names": "the model has one output to learn; --label_column names the column of an own file",
-}
 
 
 @dataclass
@@ -151,7 +103,9 @@ class RunArguments(TrainingArguments):
     logging_steps: float | None = flag(
         None, "Steps between two logs of the loss, or (below 1) their share of all steps. Unset: 50 logs in all."
     )
-    optimizer_semantics: str = flag("torch", "AdamW as in torch, or release: as in transformers 4.7.")
+    optimizer_semantics: str = flag(
+        "torch", "AdamW as in torch, or release: as in transformers 4.7.", choices=("torch", "release")
+    )
     save_model: bool = flag(True, "Save the fine-tuned model in output_dir.")
     allow_changed: bool = flag(False, "Resume although settings changed; the record lists the changes.")
     logging_nan_inf_filter: bool = flag(False, "Refused if true: it logs a loss of NaN as 0.")
@@ -167,13 +121,8 @@ class RunArguments(TrainingArguments):
         return {**self.__dict__, "hub_token": None}
 
     def __post_init__(self):
-        require(bool(self.output_dir), "--output_dir is missing: say where the run goes")
-        _check_launcher()
-        self._check_ranges()
         if self.warmup_ratio is not None:
-            require(not self.warmup_steps, "--warmup_ratio and --warmup_steps exclude each other: give one")
-            # transformers 5 reads a warmup_steps in [0, 1) as a ratio.
-            self.warmup_steps = self.warmup_ratio
+            self.warmup_steps = self.warmup_ratio  # transformers 5 reads a number below 1 as a share of all steps
         if self.group_by_length:
             self.train_sampling_strategy = "group_by_length"
         if self.logging_steps is None:
@@ -182,13 +131,6 @@ class RunArguments(TrainingArguments):
                 self.eval_steps = self.eval_steps or 500  # else it would be that of the logs
         if self.logging_dir is not None:
             os.environ["TENSORBOARD_LOGGING_DIR"] = self.logging_dir  # all that transformers 5 reads
-        if self.load_best_model_at_end:
-            kinds = [str(getattr(kind, "value", kind)) for kind in (self.eval_strategy, self.save_strategy)]
-            require(
-                kinds[1] == "best" or (kinds[0] == kinds[1] != "no"),
-                f"--load_best_model_at_end needs --eval_strategy and --save_strategy to be both steps or both epoch; "
-                f"they are {kinds[0]} and {kinds[1]}",
-            )
         if not torch.accelerator.is_available():
             # Set explicitly: without it transformers ignores torchrun's processes on a machine without a GPU.
             self.use_cpu = True
@@ -196,67 +138,6 @@ class RunArguments(TrainingArguments):
         if self.tf32 is None and (self.torch_compile or self.torch_compile_backend or self.torch_compile_mode):
             self.tf32 = False  # transformers would switch it on with the compiler; it is a choice of its own
         super().__post_init__()
-        require(
-            self.optimizer_semantics == "torch" or self.optim.startswith("adamw_torch"),
-            f"--optim {self.optim.value} and --optimizer_semantics release exclude each other: give one",
-        )
-
-    def _check_ranges(self):
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            is_fit = value is None or (math.isfinite(float(value)) and low <= float(value) < (high or math.inf))
-            limit = f"from {low} to below {high}" if high else f"of at least {low}"
-            require(is_fit, f"--{name} {value}: give a finite number {limit}")
-        for name in ("num_train_epochs", "save_steps", "logging_steps", "eval_steps"):
-            value = getattr(self, name)
-            is_fit = value is None or (math.isfinite(float(value)) and float(value) > 0)
-            require(is_fit, f"--{name} {value}: give a finite number above 0")
-        require(
-            self.max_steps == -1 or self.max_steps >= 1,
-            f"--max_steps {self.max_steps}: give at least 1, or -1 for none",
-        )
-        require(
-            0 <= self.warmup_steps < 1 or float(self.warmup_steps).is_integer(),
-            f"--warmup_steps {self.warmup_steps}: give a whole number of steps, or a share of all steps below 1",
-        )
-        require(
-            self.optimizer_semantics in ("torch", "release"),
-            f"--optimizer_semantics {self.optimizer_semantics}: give torch or release",
-        )
-        defaults = {f.name: f.default for f in fields(self)}
-        for name, reason in REFUSED_FLAGS.items():
-            value = getattr(self, name)
-            require(value == defaults[name], f"--{name} {value}: {reason}; leave the flag out")
-        self._check_reporting()
-
-    def _check_reporting(self):
-        names = [self.report_to] if isinstance(self.report_to, str) else self.report_to or []
-        if set(names) <= {"none", "all"}:
-            return
-        from transformers.integrations import get_available_reporting_integrations
-
-        available = ["none", *get_available_reporting_integrations()]
-        for name in names:
-            require(
-                name in available,
-                f"--report_to {name}: not known, or not installed; install its package, or give {', '.join(available)}",
-            )
-
-
-def _check_launcher() -> None:
-    """Refuse what is left in the environment of torchrun: the run would fail or wait for processes that never come."""
-    names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    given = [name for name in names if name in os.environ]
-    is_distributed = os.environ.get("LOCAL_RANK", "-1") != "-1" or os.environ.get("WORLD_SIZE", "1") != "1"
-    if is_distributed and len(given) < len(names):
-        missing = ", ".join(name for name in names if name not in given)
-        raise InputError(
-            f"the environment has {given[0]}={os.environ[given[0]]} but no {missing}: unset {' '.join(given)}, or "
-            "start several processes with torchrun"
-        )
-
-
-SECRETS = ("token", "hub_token")
 
 
 @dataclass
@@ -268,23 +149,6 @@ class Arguments:
     hype: HyPeArguments
     techniques: TechniqueArguments
     training: RunArguments
-
-    def __post_init__(self):
-        attention = self.model.attn_implementation
-        is_float32 = self.model.dtype == "float32" and not (self.training.bf16 or self.training.fp16)
-        if is_float32 and attention in ("flash_attention_2", "flash_attention_3"):
-            raise InputError(f"--attn_implementation {attention} needs half precision: pass --bf16 as well")
-
-    def as_dict(self) -> dict[str, dict]:
-        """Return the arguments as JSON-ready dictionaries, one per group, without secrets."""
-        groups = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {
-            name: group.to_dict() if isinstance(group, RunArguments) else asdict(group)
-            for name, group in groups.items()
-        }
-        return {
-            name: {key: value for key, value in group.items() if key not in SECRETS} for name, group in plain.items()
-        }
 
     def hype_options(self) -> dict | None:
         """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
@@ -344,64 +208,127 @@ def parse(argv: list[str]) -> Arguments:
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
         raise InputError(f"{unfit[0]!a}: not UTF-8, so that no record could hold it; rename it")
-    argv = current_flags([_expand_home(part) for part in argv])
-    namespace, unknown = parser().parse_known_args(argv)
+    at_home = re.compile(r"^(--\w+=)?~/")  # a shell expands it neither in --data_dir=~/glue nor in a JSON file
+    argv = current_flags([at_home.sub(lambda m: f"{m[1] or ''}{Path.home()}/", part) for part in argv])
+    flags, unknown = parser().parse_known_args(argv)
     if unknown:
         raise InputError(_describe_unknown(unknown[0]))
+    _check_launcher()
+    _check(flags, {part.partition("=")[0].lstrip("-").replace("-", "_") for part in argv if part.startswith("--")})
     try:
-        arguments = Arguments(
+        return Arguments(
             **{
-                group.name: group.type(**{f.name: getattr(namespace, f.name) for f in fields(group.type) if f.init})
+                group.name: group.type(**{f.name: getattr(flags, f.name) for f in fields(group.type) if f.init})
                 for group in fields(Arguments)
             }
         )
-    except RunError:
-        raise
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
     except json.JSONDecodeError as error:
-        place = next((f"--{name} " for name, value in vars(namespace).items() if value == error.doc), "")
-        raise InputError(f"{place}{error.doc}: not JSON ({error.msg})") from error
-    except (ValueError, TypeError, ImportError) as error:
-        raise InputError(" ".join(str(error).split())[:300]) from error
-    given = {part.partition("=")[0].lstrip("-").replace("-", "_") for part in argv if part.startswith("--")}
-    _refuse_idle_flags(arguments.hype, given)
-    return arguments
+        raise InputError(f"{error.doc}: not JSON ({error.msg})") from error
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise InputError(" ".join(str(error).split())) from error
 
 
-def _expand_home(part: str) -> str:
-    # The shell expands ~ at the start of a word only: neither in --data_dir=~/glue nor in a JSON file.
-    return re.sub(r"^(--\w+=)?(~/.*)", lambda m: (m[1] or "") + os.path.expanduser(m[2]), part)
+# What a flag must be, as a text and as a test, and which flags. transformers takes most of them unchecked.
+RANGES = (
+    ("a number above 0", lambda x: 0 < x < math.inf, "num_train_epochs save_steps logging_steps eval_steps"),
+    ("a finite number of at least 0", lambda x: 0 <= x < math.inf,
+     "hype_eps learning_rate weight_decay adam_epsilon max_grad_norm dataloader_num_workers neftune_noise_alpha"),
+    ("a number from 0 to below 1", lambda x: 0 <= x < 1,
+     "dropout_rate all_dropout_rate adam_beta1 adam_beta2 label_smoothing_factor warmup_ratio"),
+    ("a whole number of at least 1", lambda x: x >= 1,
+     "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps save_total_limit "
+     "eval_accumulation_steps"),
+    ("a whole number of at least 1, or -1 for none", lambda x: x == -1 or x >= 1, "max_steps"),
+    ("a whole number of steps, or a share of all steps below 1",
+     lambda x: x >= 0 and (x < 1 or float(x).is_integer()), "warmup_steps"),
+    ("a whole number from 0 to below 2 ** 32", lambda x: 0 <= x < 2**32, "seed data_seed"),  # numpy's limit
+)  # fmt: skip
+EXCLUSIVE = (("warmup_ratio", "warmup_steps"), ("dropout_rate", "all_dropout_rate"))
+# Flags of transformers that cannot be other than their default here, and why.
+REFUSED_FLAGS = {
+    "logging_nan_inf_filter": "it hides divergence",
+    "prediction_loss_only": "scores are made from the predictions",
+    "eval_do_concat_batches": "scores are of the whole set",
+    "batch_eval_metrics": "scores are of the whole set",
+    "enable_jit_checkpoint": "runs save a checkpoint on a signal by themselves",
+    "label_names": "the model has one output to learn; --label_column names the column of an own file",
+}
 
 
-def _refuse_idle_flags(hype: HyPeArguments, given: set[str]) -> None:
-    """Refuse flags of the noise that have no effect; warn where --hype_type none asks for that."""
-    for name in (f.name for f in fields(hype) if f.name in given and f.name.startswith("hype_")):
+def _check(flags: argparse.Namespace, given: set[str]) -> None:
+    """Refuse flags that are missing, out of range, at odds with each other, or without effect.
+
+    Args:
+        given: the names of the flags on the command line.
+    """
+    for name in ("model_name_or_path", "output_dir"):
+        require(getattr(flags, name), f"--{name} is missing: give a folder")
+    for what, is_fit, names in RANGES:
+        for name in names.split():
+            value = getattr(flags, name)
+            require(value is None or is_fit(value), f"--{name} {value}: give {what}")
+    defaults = vars(parser().parse_args([]))
+    changed = {name for name, value in vars(flags).items() if value != defaults[name]}
+    for pair in EXCLUSIVE:
+        require(not changed.issuperset(pair), f"--{' and --'.join(pair)} exclude each other: give one")
+    for name in changed & REFUSED_FLAGS.keys():
+        raise InputError(f"--{name} {getattr(flags, name)}: {REFUSED_FLAGS[name]}; leave the flag out")
+    require(
+        flags.optimizer_semantics == "torch" or flags.optim.startswith("adamw_torch"),
+        f"--optim {flags.optim} and --optimizer_semantics release exclude each other: give one",
+    )
+    if flags.load_best_model_at_end and flags.save_strategy != "best":
+        require(
+            flags.eval_strategy == flags.save_strategy != "no",
+            f"--load_best_model_at_end needs --eval_strategy and --save_strategy to be both steps or both epoch; "
+            f"they are {flags.eval_strategy} and {flags.save_strategy}",
+        )
+    if flags.report_to not in ("none", "all"):
+        from transformers.integrations import get_available_reporting_integrations
+
+        known = get_available_reporting_integrations()
+        require(
+            flags.report_to in known,
+            f"--report_to {flags.report_to}: not known, or not installed; install its package, or give "
+            f"{', '.join(['none', *known])}",
+        )
+    if flags.dtype == "float32" and not (flags.bf16 or flags.fp16):
+        attention = str(flags.attn_implementation)
+        require("flash" not in attention, f"--attn_implementation {attention} needs half precision: pass --bf16, too")
+    if "hype_type" in given and flags.hype_type == "none":
+        return  # a loop over kinds of noise gives the same flags to all of them
+    for name in sorted(name for name in given if name.startswith("hype_") and name != "hype_type"):
         kinds = ("uniform",) if name == "hype_uniform_support" else HYPE_TYPES
-        if name == "hype_type" or hype.hype_type in kinds:
-            continue
-        message = f"--{name} has no effect here: it belongs to --hype_type {' or '.join(kinds)}"
-        if hype.hype_type == "none" and "hype_type" in given:  # a loop over types passes the same flags to all of them
-            logger.warning("%s", message)
-        else:
-            raise InputError(message)
+        is_used = flags.hype_type in kinds
+        require(is_used, f"--{name} has no effect here: it belongs to --hype_type {' or '.join(kinds)}")
+
+
+def _check_launcher() -> None:
+    """Refuse what is left in the environment of torchrun: the run would fail or wait for processes that never come."""
+    names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    given = [name for name in names if name in os.environ]
+    is_distributed = os.environ.get("LOCAL_RANK", "-1") != "-1" or os.environ.get("WORLD_SIZE", "1") != "1"
+    if is_distributed and len(given) < len(names):
+        missing = ", ".join(name for name in names if name not in given)
+        raise InputError(
+            f"the environment has {given[0]}={os.environ[given[0]]} but no {missing}: unset {' '.join(given)}, or "
+            "start several processes with torchrun"
+        )
 
 
 def _argv_of_file(path: Path) -> list[str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; give a JSON file of flags") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise InputError(f'{path}: give one JSON object of flags, such as {{"task_name": "rte"}}')
+        flags = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(flags, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or f"not JSON ({error})"
+        raise InputError(f'{path}: {reason}; give one JSON object of flags, such as {{"task_name": "rte"}}') from None
     argv = []
-    for name, value in content.items():
-        if value is None:
-            continue
-        values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
-        argv += [f"--{name}", *map(str, values)]
+    for name, value in flags.items():
+        if value is not None:
+            values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+            argv += [f"--{name}", *map(str, values)]
     return argv
 
 

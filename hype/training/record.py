@@ -3,7 +3,7 @@
 import hashlib
 import json
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 
@@ -58,6 +58,13 @@ SAVING = ("save_steps", "save_strategy")
 GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")  # learning rates that follow the evaluations
 
 
+SECRETS = ("token", "hub_token")
+
+
+def _flags(group) -> dict:
+    return group.to_dict() if isinstance(group, RunArguments) else asdict(group)
+
+
 @cache
 def _defaults(group: type) -> dict:
     if group is RunArguments:  # transformers derives some defaults from others
@@ -68,11 +75,12 @@ def _defaults(group: type) -> dict:
 def settings(arguments: Arguments) -> dict:
     """Return every flag that differs from its default, but no secret."""
     found = {}
-    for name, values in arguments.as_dict().items():
-        defaults = _defaults(type(getattr(arguments, name)))
-        known = {key: value for key, value in values.items() if key in defaults and key not in ALIASES}
-        found |= {key: value for key, value in known.items() if value != defaults[key]}
+    for group in vars(arguments).values():
+        defaults = _defaults(type(group))
+        known = {name: value for name, value in _flags(group).items() if name in defaults}
+        found |= {name: value for name, value in known.items() if value != defaults[name]}
     found["output_dir"] = arguments.training.output_dir
+    found = {name: value for name, value in found.items() if name not in (*SECRETS, *ALIASES)}
     return json.loads(json.dumps(found, default=str))
 
 

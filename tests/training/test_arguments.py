@@ -9,6 +9,7 @@ import pytest
 from hype.errors import InputError
 from hype.training.arguments import described_flags, parse
 from hype.training.old_flags import IGNORED_FLAGS, REMOVED_FLAGS, RENAMED_FLAGS
+from hype.training.record import settings
 
 REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
 
@@ -89,8 +90,8 @@ def test_what_every_run_needs_is_asked_for_by_name(missing):
         ("--fp16 --bf16", "fp16"),
         ("--load_best_model_at_end", "--eval_strategy and --save_strategy .* they are no and steps"),
         ("--load_best_model_at_end --eval_strategy epoch", "they are epoch and steps"),
-        ("--lr_scheduler_kwargs {x}", "--lr_scheduler_kwargs {x}: not JSON"),
-        ("--accelerator_config no_such_file", "no_such_file: No such file"),
+        ("--lr_scheduler_kwargs {x}", "{x}: not JSON"),
+        ("--accelerator_config no_such_file", "no_such_file"),
         ("--attn_implementation flash_attention_2", "--bf16"),
     ],
 )
@@ -99,17 +100,18 @@ def test_flags_that_exclude_or_need_each_other_are_named(flags, part):
         parse_with(*flags.split())
 
 
-@pytest.mark.parametrize("flag", ["--learning_rat", "--hype_e", "--do_tra", "--num_train", "--outputdir"])
-def test_no_flag_is_abbreviated_or_guessed(flag):
-    with pytest.raises(InputError, match=f"{flag}: no such flag"):
+@pytest.mark.parametrize(
+    ("flag", "answer"),
+    [
+        ("--learning_rat", "did you mean --learning_rate"),
+        ("--hype_e", "did you mean --hype_eps"),
+        ("--num_train", ""),
+        ("--frobnicate", "see --help"),
+    ],
+)
+def test_no_flag_is_abbreviated_or_guessed_but_the_nearest_one_is_named(flag, answer):
+    with pytest.raises(InputError, match=f"{flag}: no such flag; .*{answer}"):
         parse_with(flag, "1")
-
-
-def test_a_misspelt_flag_is_answered_by_the_nearest_one_and_a_wild_one_by_none():
-    with pytest.raises(InputError, match=r"did you mean --learning_rate\?"):
-        parse_with("--learning_rat", "1")
-    with pytest.raises(InputError, match="see --help"):
-        parse_with("--frobnicate", "1")
 
 
 def test_both_spellings_of_a_flag_work():
@@ -171,12 +173,9 @@ def test_a_flag_of_the_noise_without_noise_is_refused_unless_none_was_asked_for(
     name, value = flags.split()
     with pytest.raises(InputError, match=f"{name} has no effect here: .* --hype_type .*uniform"):
         parse_with(name, value)
-    assert parse_with(name, value, "--hype_type", "uniform").hype.hype_type == "uniform"
+    for hype_type in ("uniform", "none"):
+        assert parse_with(name, value, f"--hype-type={hype_type}").hype.hype_type == hype_type
     assert caplog.text == ""
-    for none in (["--hype_type", "none"], ["--hype-type=none"]):
-        assert parse_with(name, value, *none).hype.hype_type == "none"
-        assert f"{name} has no effect here" in caplog.text
-        caplog.clear()
 
 
 def test_the_support_of_uniform_noise_is_refused_with_normal_noise():
@@ -239,5 +238,5 @@ def test_the_compiler_does_not_round_products_unless_told(flags):
 
 def test_no_secret_leaves_the_arguments():
     arguments = parse_with("--token", "hf_secret", "--hub_token", "hf_secret")
-    assert "hf_secret" not in json.dumps(arguments.as_dict(), default=str)
+    assert "hf_secret" not in json.dumps(settings(arguments))
     assert "hf_secret" not in str(arguments.training.__getstate__())
