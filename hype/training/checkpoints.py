@@ -11,9 +11,10 @@ import re
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
@@ -82,19 +83,26 @@ def locked(folder: Path, name: str = LOCK):
         LockedError: another live process holds it. The lock of a dead one is free again.
         EnvironmentFault: the folder cannot be created or written.
     """
-    lock = FileLock(folder / name)
+    lock, signature = FileLock(folder / name), folder / f"{name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        start = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(signature, {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
     except Timeout:
+        try:
+            holder = "process {pid} on {host} since {start}".format(**json.loads(signature.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError):
+            holder = "its holder is not known"
         raise LockedError(
-            f"--output_dir {folder}: another run is in it ({_holder(folder / name)}); wait for it or choose another "
-            "folder"
+            f"--output_dir {folder}: another run is in it ({holder}); wait for it or choose another folder"
         ) from None
     except OSError as error:
-        raise EnvironmentFault(f"--output_dir {folder}: {error.strerror}; choose a folder you can write") from error
+        lock.release()
+        raise EnvironmentFault(
+            f"--output_dir {folder}: {error.strerror}; make room, or choose a folder you can write"
+        ) from error
     try:
-        _sign(folder / f"{name}.json")
         if name == LOCK:
             remove_temporary_files(folder)
         yield
@@ -102,109 +110,81 @@ def locked(folder: Path, name: str = LOCK):
         lock.release()
 
 
-def _sign(path: Path) -> None:
-    start = time.strftime("%Y-%m-%d %H:%M:%S")
-    try:
-        write_json(path, {"pid": os.getpid(), "host": socket.gethostname(), "start": start})
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror}; make room, or choose a folder you can write") from error
+class Decision(NamedTuple):
+    """What to do in a run's folder."""
+
+    finished: dict | None = None  # the record of the run, which is finished: nothing is left to do
+    checkpoint: Path | None = None  # what to resume from; None: start
+    changed: dict | None = None  # setting -> [old, new value], of all resumptions so far
+    resumed_from: str | None = None  # the checkpoint of another folder that the run began from
 
 
-def _holder(lock: Path) -> str:
-    try:
-        holder = json.loads(lock.with_name(f"{lock.name}.json").read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on {holder['host']} since {holder['start']}"
-    except (OSError, ValueError, KeyError):
-        return "its holder is not known"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to do in a run's folder.
-
-    finished: the record of the run, which is finished: nothing is left to do.
-    checkpoint: what to resume from; None: start.
-    changed: setting -> [old, new value], of all resumptions so far.
-    resumed_from: the checkpoint of another folder that the run began from.
-    is_to_clear: the folder is cleared first.
-    """
-
-    finished: dict | None = None
-    checkpoint: Path | None = None
-    changed: dict | None = None
-    resumed_from: str | None = None
-    is_to_clear: bool = False
-
-
-def decide_resume(
-    folder: Path, identity: dict, environment: dict, resume: str | None, overwrite: bool, allow_changed: bool
-) -> Decision:
-    """Decide between start, resumption and nothing from what the folder holds.
+def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
+    """Decide between start, resumption and nothing from what a run's folder holds.
 
     Args:
-        identity, environment: of the run that is asked for, see `hype.training.record`.
-        resume: a checkpoint that the user names; "true": the newest whole one.
+        record: of the run that is asked for, see `hype.training.record.new_record`.
 
     Raises:
         InputError: the folder holds another run or foreign files, or the named checkpoint is not whole.
     """
-    if overwrite:
-        if resume:
-            raise InputError(
-                f"--overwrite_output_dir starts again and --resume_from_checkpoint {resume} resumes: give one of them"
-            )
-        _require_own(folder)
-        return Decision(is_to_clear=True)
+    training, resume = arguments.training, arguments.training.resume_from_checkpoint
+    if training.overwrite_output_dir:
+        _require_clearable(arguments, folder)
+        return Decision()
+
     newest = last_complete(folder)
-    record = _record_in(folder, newest)
-    here = {**identity, **environment}
-    is_finished = record is not None and record["status"] == "finished"
-    if record is not None:
-        changed = _differences(provenance(record), identity if is_finished else here)
-        # A run that ended before its first checkpoint (a flag was wrong) leaves nothing that could be mixed up.
-        is_nothing_left = newest is None and not is_finished
-        if changed and not allow_changed and not is_nothing_left:
-            is_resumable = resume or not is_finished
+    held = _record_in(folder, newest)
+    run = provenance(held) if held else _marked_run(newest) if newest else None  # what is in the folder
+    is_finished = held is not None and held["status"] == "finished"
+    if is_finished and run["identity"] == record["identity"]:
+        require_weights(folder, held)
+        return Decision(finished=held)
+    changed = _differences(run, record) if run else {}
+    ways_out = "choose another folder, pass --overwrite_output_dir to start again, or "
+    if is_finished and not resume:
+        ways_out += "resume one of its checkpoints by --resume_from_checkpoint and --allow_changed"
+        raise InputError(f"--output_dir {folder} holds another run ({_shown(changed)}), which is finished: {ways_out}")
+    # A run that ended before its first checkpoint (a flag was wrong) leaves nothing that could be mixed up.
+    if changed and (newest or is_finished) and not training.allow_changed:
+        ways_out += "--allow_changed to resume with the new settings"
+        raise InputError(f"--output_dir {folder} holds another run ({_shown(changed)}): {ways_out}")
+
+    checkpoint = newest
+    if resume and resume.lower() != "true":
+        named = Path(resume).expanduser()
+        checkpoint = named if is_complete(named) else None
+    if checkpoint is None:
+        if resume:
+            raise InputError(f"--resume_from_checkpoint {resume}: no whole checkpoint; name another or leave it out")
+        if held is None:
+            remedy = "choose an empty folder, or pass --overwrite_output_dir to write beside them"
+            _refuse_files(folder, ["[!.]*"], remedy)
+        return Decision()
+
+    is_own = checkpoint.resolve().parent == folder.resolve()
+    if not is_own:
+        _require_own(folder)
+        run = _marked_run(checkpoint)
+        changed = _differences(run, record)
+        if changed and not training.allow_changed:
             raise InputError(
-                f"--output_dir {folder} holds another run ({_shown(changed)}): choose another folder, or pass "
-                "--overwrite_output_dir to start again"
-                + (", --allow_changed to resume with the new settings" if is_resumable else "")
+                f"{checkpoint} is of another run ({_shown(changed)}): name one of this run by "
+                "--resume_from_checkpoint, or pass --allow_changed to resume with the new settings"
             )
-        if is_finished and not changed:
-            require_weights(folder, record)
-            return Decision(finished=record)
-    if resume:
-        return _resume(folder, _named_checkpoint(folder, resume, newest), record, here, allow_changed)
-    if is_finished:
-        raise InputError(
-            f"--output_dir {folder} holds a finished run, of which nothing is left to resume ({_shown(changed)}): "
-            "choose another folder, name a checkpoint by --resume_from_checkpoint, or pass --overwrite_output_dir"
-        )
-    if newest is not None:
-        return _resume(folder, newest, record, here, allow_changed)
-    if record is None:
-        _refuse_foreign_files(folder)
-    return Decision()
+    return Decision(
+        checkpoint=checkpoint,
+        changed={**(run["changed"] or {}), **changed} or None,
+        resumed_from=run["resumed_from"] if is_own else str(checkpoint),
+    )
 
 
-def decide_on_first_process(arguments: Arguments, folder: Path, record: dict) -> Decision:
-    """Decide on the first process, for all of them."""
-    training, outcome = arguments.training, [None]
+def on_first_process(training: RunArguments, decide: Callable[[], Decision]) -> Decision:
+    """Decide on the first process, for all of them; its errors are raised on all of them, too."""
+    outcome = [None]
     if training.process_index == 0:
         try:
-            if training.overwrite_output_dir:
-                names = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
-                require_outside(folder, {name: getattr(arguments.model, name) for name in names})
-            outcome = [
-                decide_resume(
-                    folder,
-                    record["identity"],
-                    environment(record),
-                    training.resume_from_checkpoint,
-                    training.overwrite_output_dir,
-                    training.allow_changed,
-                )
-            ]
+            outcome = [decide()]
         except RunError as error:
             outcome = [error]
     if training.world_size > 1:
@@ -220,21 +200,23 @@ def _record_in(folder: Path, newest: Path | None) -> dict | None:
     try:
         if path.exists():
             return read_record(path)
-        problem = "missing"
     except DamagedRecordError:
         if newest is None:
             raise
-        problem = "damaged"
     if newest is not None:
-        logger.warning("%s is %s; what it held is taken from %s", path, problem, newest.name)
+        logger.warning("%s is missing or damaged; what it held is taken from %s", path, newest.name)
     return None
 
 
-def _differences(run: dict, here: dict) -> dict[str, list]:
-    """Compare a run with what is asked for `here`; its environment counts only where `here` names one."""
-    old = {**run["identity"], **{name: value for name, value in run["environment"].items() if name in here}}
+def _marked_run(checkpoint: Path) -> dict:
+    return json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
+
+
+def _differences(run: dict, record: dict) -> dict[str, list]:
+    """Compare a run with the one that is asked for: setting -> [old, new value]."""
+    old, new = {**run["identity"], **run["environment"]}, {**record["identity"], **environment(record)}
     return {
-        key: [old.get(key), here.get(key)] for key in sorted(old.keys() | here.keys()) if old.get(key) != here.get(key)
+        key: [old.get(key), new.get(key)] for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
     }
 
 
@@ -248,35 +230,32 @@ def _shown(changed: dict[str, list]) -> str:
     return "; ".join(texts)
 
 
-def _named_checkpoint(folder: Path, resume: str, newest: Path | None) -> Path:
-    checkpoint = newest if resume.lower() == "true" else Path(resume).expanduser()
-    if checkpoint is None:
-        raise InputError(f"--resume_from_checkpoint: {folder} holds no whole checkpoint; leave the flag out to start")
-    if not is_complete(checkpoint):
-        raise InputError(f"--resume_from_checkpoint {checkpoint}: missing, half-written or damaged; name another")
-    if checkpoint.resolve().parent != folder.resolve():
-        _require_own(folder)
-    return checkpoint
-
-
-def _resume(folder: Path, checkpoint: Path, record: dict | None, here: dict, allow_changed: bool) -> Decision:
-    """Resume from a whole checkpoint if it is of the run that is asked for."""
-    is_own = checkpoint.resolve().parent == folder.resolve()
-    if is_own and record is not None:
-        run = provenance(record)
-    else:
-        run = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
-    changed = _differences(run, here)
-    if changed and not allow_changed:
+def _require_clearable(arguments: Arguments, folder: Path) -> None:
+    """Refuse to clear a folder of other files, or one that the run would read from."""
+    if resume := arguments.training.resume_from_checkpoint:
         raise InputError(
-            f"{checkpoint} is of another run ({_shown(changed)}): name one of this run by --resume_from_checkpoint, or "
-            "pass --allow_changed to resume with the new settings"
+            f"--overwrite_output_dir starts again and --resume_from_checkpoint {resume} resumes: give one of them"
         )
-    return Decision(
-        checkpoint=checkpoint,
-        changed={**(run["changed"] or {}), **changed} or None,
-        resumed_from=run["resumed_from"] if is_own else str(checkpoint),
-    )
+    _require_own(folder)
+    for name in ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"):
+        path = getattr(arguments.model, name)
+        if path and Path(path).resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"--{name} {path} lies in --output_dir {folder}, which --overwrite_output_dir clears: choose another "
+                "folder"
+            )
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder in which a run would overwrite or, by --save_total_limit, remove files of another program."""
+    if not (folder / RECORD).exists() and not any(folder.glob(f"checkpoint-*/{MARKER}")):
+        _refuse_files(folder, ["checkpoint-*", *OWN_FILES], "move them away or choose another folder")
+
+
+def _refuse_files(folder: Path, patterns: list[str], remedy: str) -> None:
+    found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
+    if found:
+        raise InputError(f"--output_dir {folder} holds {', '.join(found[:3])} of another program: {remedy}")
 
 
 def require_weights(folder: Path, record: dict) -> None:
@@ -317,23 +296,6 @@ def require_space(folder: Path, model: nn.Module, training: RunArguments, has_ch
         )
 
 
-def require_outside(folder: Path, places: dict[str, str | None]) -> None:
-    """Refuse to clear a folder that the run would read from.
-
-    Args:
-        places: flag -> a path, or a name of the hub.
-
-    Raises:
-        InputError: one of them lies in the folder.
-    """
-    for name, path in places.items():
-        if path and Path(path).resolve().is_relative_to(folder.resolve()):
-            raise InputError(
-                f"--{name} {path} lies in --output_dir {folder}, which --overwrite_output_dir clears: choose another "
-                "folder"
-            )
-
-
 def clear(folder: Path) -> None:
     """Remove a run from its folder; files of others stay."""
     for path in folder.glob("checkpoint-*"):
@@ -342,24 +304,3 @@ def clear(folder: Path) -> None:
     # The record goes last: what is left if this is killed is still known to be a run.
     for path in sorted({p for pattern in OWN_FILES for p in folder.glob(pattern)}, key=lambda p: p.name == RECORD):
         path.unlink()
-
-
-def _require_own(folder: Path) -> None:
-    """Refuse a folder in which a run would overwrite or, by --save_total_limit, remove files of another program."""
-    if (folder / RECORD).exists() or any(folder.glob(f"checkpoint-*/{MARKER}")):
-        return
-    found = sorted(path.name for pattern in ("checkpoint-*", *OWN_FILES) for path in folder.glob(pattern))
-    if found:
-        raise InputError(
-            f"--output_dir {folder} holds {', '.join(found[:3])} of another program (there is no {RECORD}): move them "
-            "away or choose another folder"
-        )
-
-
-def _refuse_foreign_files(folder: Path) -> None:
-    foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if foreign:
-        raise InputError(
-            f"--output_dir {folder} holds other files ({', '.join(foreign[:3])}): choose an empty folder, or pass "
-            "--overwrite_output_dir to write beside them"
-        )

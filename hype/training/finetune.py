@@ -25,7 +25,7 @@ from hype.training import machine, metrics, modeling
 from hype.training import record as records
 from hype.training.arguments import Arguments
 from hype.training.card import write_card
-from hype.training.checkpoints import clear, decide_on_first_process, has_weights, locked, require_space
+from hype.training.checkpoints import clear, decide_resume, has_weights, locked, on_first_process, require_space
 from hype.training.faults import as_run_errors
 from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.length_order import in_given_order, longest_first
@@ -78,7 +78,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     record = records.new_record(arguments, splits, config, label_names, [technique.name for technique in techniques])
 
     # Start, resume, or leave a finished run alone
-    decision = decide_on_first_process(arguments, folder, record)
+    decision = on_first_process(training, lambda: decide_resume(arguments, folder, record))
     if decision.finished is not None:
         logger.warning("%s is finished already: nothing is run again", folder)
         if training.do_train and training.save_model and not has_weights(folder):
@@ -90,7 +90,9 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     trainer, tokens, new_parameters = build_trainer(arguments, splits, config, label_names, techniques)
     trainer.provenance = records.provenance(record)
     trainer.add_callback(stop)
-    records.add_model(record, trainer.model, untrained=[] if training.do_train else new_parameters)
+    record["model"]["parameter_count"] = sum(parameter.numel() for parameter in trainer.model.parameters())
+    record["model"]["untrained"] = [] if training.do_train else new_parameters
+    record["dtype"] = str(trainer.model.dtype).removeprefix("torch.")
     training.reported = {"method": record["label"], **asdict(arguments.hype)}
     if is_first:
         announce(arguments, record, config)
@@ -98,7 +100,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     if training.do_train:
         record["noise"] = check_noise(trainer, arguments.hype)
     if is_first:
-        if decision.is_to_clear:
+        if training.overwrite_output_dir:
             clear(folder)
         (folder / "all_results.json").unlink(missing_ok=True)  # Trainer would add to that of an earlier attempt
 

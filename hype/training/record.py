@@ -2,13 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
-from torch import nn
 from transformers import PretrainedConfig
 
 from hype.data.splits import Splits
@@ -19,14 +19,7 @@ from hype.training.machine import describe_machine
 
 RECORD = "run.json"
 SCHEMA = 2  # another number, another meaning of the fields
-# The fields of a record, in their order. All are present from the start; None: not known (yet), or does not apply.
-FIELDS = (
-    "schema", "run_id", "status", "label", "task", "seed", "sample", "settings", "identity", "data", "model",
-    "label_names", "dtype", "machine", "timings", "peak_memory_bytes", "steps", "metrics", "score", "score_name",
-    "majority_score", "remarks", "predictions", "submissions", "noise", "techniques", "changed", "resumed_from",
-    "error",
-)  # fmt: skip
-# `status` is running, interrupted, finished, failed or diverged.
+# A record's status is running, interrupted, finished, failed or diverged.
 
 # Spellings of one setting: the released flag, and the flag of transformers that it is turned into.
 ALIASES = {"warmup_ratio": "warmup_steps", "group_by_length": "train_sampling_strategy"}
@@ -118,16 +111,14 @@ def environment(record: dict) -> dict:
     }
 
 
-def model_fingerprint(name: str) -> str:
-    """Return the hash of a folder's weights and configuration; the name of a hub model stands for itself."""
-    folder = Path(name).expanduser()
-    return model_sha256(folder) if folder.is_dir() else name
+def model_fingerprint(name: str, content_sha256: Callable[[Path], str] = model_sha256) -> str:
+    """Return the hash of a folder's weights and configuration; the name of a hub model stands for itself.
 
-
-def tokenizer_fingerprint(name: str) -> str:
-    """Return the hash of the tokenizer in a model's folder; the name of a hub model stands for itself."""
+    Args:
+        content_sha256: what is hashed in the folder, if not the model.
+    """
     folder = Path(name).expanduser()
-    return tokenizer_sha256(folder) if folder.is_dir() else name
+    return content_sha256(folder) if folder.is_dir() else name
 
 
 def hub_revision(model: ModelArguments) -> str | None:
@@ -143,7 +134,7 @@ def model_fingerprints(model: ModelArguments) -> dict[str, str]:
     """Return the part of a run's fingerprints that is of the model."""
     found = {
         "model": model_fingerprint(model.model_name_or_path),
-        "tokenizer": tokenizer_fingerprint(model.tokenizer_name or model.model_name_or_path),
+        "tokenizer": model_fingerprint(model.tokenizer_name or model.model_name_or_path, tokenizer_sha256),
     }
     if model.config_name:
         config = Path(model.config_name).expanduser() / "config.json"
@@ -160,23 +151,15 @@ def new_record(
     label_names: list[str] | None,
     technique_names: list[str],
 ) -> dict:
-    """Begin the record of a run: what is known before its model is loaded."""
+    """Begin the record of a run: all of its fields in their order; None: not known (yet), or does not apply."""
     training = arguments.training
     fingerprints = model_fingerprints(arguments.model)
     fingerprints |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
     of_run = identity(arguments, fingerprints)
-    model = {
-        "name": arguments.model.model_name_or_path,
-        "model_type": config.model_type,
-        "revision": hub_revision(arguments.model),
-        "fingerprint": fingerprints["model"],
-        "parameter_count": None,
-        "untrained": [],
-        "weights_sha256": None,
-    }
-    known = {
+    return {
         "schema": SCHEMA,
         "run_id": run_id(of_run),
+        "status": None,
         "label": method_label(arguments, technique_names),
         "task": splits.task.name,
         "seed": training.seed,
@@ -184,20 +167,24 @@ def new_record(
         "settings": settings(arguments),
         "identity": of_run,
         "data": describe_data(splits),
-        "model": model,
+        "model": {
+            "name": arguments.model.model_name_or_path,
+            "model_type": config.model_type,
+            "revision": hub_revision(arguments.model),
+            "fingerprint": fingerprints["model"],
+            "parameter_count": None,
+            "untrained": [],
+            "weights_sha256": None,
+        },
         "label_names": label_names,
+        "dtype": None,
         "machine": describe_machine(training.device, training.world_size),
         "timings": {},
+        **dict.fromkeys(("peak_memory_bytes", "steps")),
         "metrics": {},
+        **dict.fromkeys(("score", "score_name", "majority_score", "remarks", "predictions", "submissions")),
+        **dict.fromkeys(("noise", "techniques", "changed", "resumed_from", "error")),
     }
-    return {**dict.fromkeys(FIELDS), **known}
-
-
-def add_model(record: dict, model: nn.Module, untrained: list[str]) -> None:
-    """Add what is known once the model is loaded: its size, its dtype, and its parameters that nobody has trained."""
-    record["model"]["parameter_count"] = sum(parameter.numel() for parameter in model.parameters())
-    record["model"]["untrained"] = untrained
-    record["dtype"] = str(model.dtype).removeprefix("torch.")
 
 
 def provenance(record: dict) -> dict:

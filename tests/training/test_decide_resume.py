@@ -12,31 +12,38 @@ import main
 from hype.errors import EnvironmentFault, InputError
 from hype.files import file_sha256, write_json
 from hype.training.arguments import parse
-from hype.training.checkpoints import clear, decide_resume, locked, mark_complete
+from hype.training.checkpoints import Decision, clear, decide_resume, locked, mark_complete
 from hype.training.finetune import finetune
+from hype.training.record import provenance
 
 ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1}
-HERE = {"device": "cpu", "world_size": 1, "revision": None}
+
+
+def record_of(identity, device="cpu", world_size=1, revision=None, **fields):
+    """Make the part of a record that the decision reads."""
+    machine = {"device": {"type": device}, "world_size": world_size}
+    fixed = {"schema": 2, "identity": identity, "machine": machine, "model": {"revision": revision}}
+    return {**fixed, "changed": None, "resumed_from": None, **fields}
 
 
 def folder_of(path, identity=None, steps=(), marked=None, status="failed", **fields):
     """Make a folder with whole checkpoints (of the run `marked`) and, given an identity, the record of a run."""
     path.mkdir()
-    run = {"identity": marked or identity, "environment": HERE, "changed": None, "resumed_from": None}
     for step in steps:
         checkpoint = path / f"checkpoint-{step}"
         checkpoint.mkdir()
         (checkpoint / "model.safetensors").write_text(f"weights {step}")
-        mark_complete(checkpoint, run)
+        mark_complete(checkpoint, provenance(record_of(marked or identity)))
     if identity is not None:
-        machine = {"device": {"type": "cpu"}, "world_size": 1}
-        record = {"schema": 2, "status": status, "identity": identity, "machine": machine, "model": {"revision": None}}
-        write_json(path / "run.json", {**record, "changed": None, "resumed_from": None, **fields})
+        write_json(path / "run.json", record_of(identity, status=status, **fields))
     return path
 
 
-def decided(folder, identity=ONE, resume=None, overwrite=False, allow_changed=False, environment=HERE):
-    return decide_resume(folder, identity, environment, resume and str(resume), overwrite, allow_changed)
+def decided(folder, identity=ONE, resume=None, **options):
+    flags = [f"--{name}" for name in ("overwrite_output_dir", "allow_changed") if options.pop(name, False)]
+    flags += ["--resume_from_checkpoint", str(resume)] if resume else []
+    arguments = parse(["--model_name_or_path", "m", "--task_name", "rte", "--output_dir", str(folder), *flags])
+    return decide_resume(arguments, folder, record_of(identity, **options))
 
 
 @pytest.mark.parametrize("own", [None, ONE, OTHER], ids=["fresh", "failed", "failed with other settings"])
@@ -55,6 +62,12 @@ def test_a_checkpoint_of_the_same_settings_in_another_folder_is_taken_and_record
     checkpoint = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6"
     found = decided(folder_of(tmp_path / "run"), resume=checkpoint)
     assert (found.checkpoint, found.changed, found.resumed_from) == (checkpoint, None, str(checkpoint))
+
+
+def test_no_checkpoint_makes_the_folder_of_another_run_this_ones(tmp_path):
+    checkpoint = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6"
+    with pytest.raises(InputError, match="holds another run"):
+        decided(folder_of(tmp_path / "run", OTHER, [3]), resume=checkpoint)
 
 
 def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):
@@ -76,10 +89,10 @@ def test_whole_checkpoints_make_up_for_a_lost_record(tmp_path, caplog, record):
     if record is not None:
         (folder / "run.json").write_text(record)
     assert decided(folder).checkpoint == folder / "checkpoint-6"
-    assert "run.json is" in caplog.text and "checkpoint-6" in caplog.text
-    with pytest.raises(InputError, match=r"checkpoint-6 is of another run \(seed: 1 -> 2\)"):
+    assert "run.json is missing or damaged" in caplog.text and "checkpoint-6" in caplog.text
+    with pytest.raises(InputError, match=r"holds another run \(seed: 1 -> 2\)"):
         decided(folder, OTHER)
-    assert decided(folder, OTHER, overwrite=True).is_to_clear
+    assert decided(folder, OTHER, overwrite_output_dir=True).checkpoint is None
 
 
 def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path):
@@ -87,31 +100,32 @@ def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path
     (folder / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json: damaged.*--overwrite_output_dir"):
         decided(folder)
-    assert decided(folder, overwrite=True).is_to_clear
+    assert decided(folder, overwrite_output_dir=True) == Decision()
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("device", "cuda"), ("world_size", 2), ("revision", "abc")], ids=["device", "processes", "hub"]
+    ("name", "old", "new"), [("device", "cpu", "cuda"), ("world_size", 1, 2), ("revision", None, "a")]
 )
-def test_another_environment_resumes_no_run_unless_allowed_and_repeats_no_finished_one(tmp_path, name, value):
-    folder = folder_of(tmp_path / "run", ONE, [3], marked=ONE)
-    there = {**HERE, name: value}
-    with pytest.raises(InputError, match=rf"{name}: \w+ -> {value}.*--allow_changed"):
-        decided(folder, environment=there)
-    assert decided(folder, environment=there, allow_changed=True).changed == {name: [HERE[name], value]}
-    assert decided(folder_of(tmp_path / "finished", ONE, status="finished"), environment=there).finished
+def test_another_environment_resumes_no_run_unless_allowed_and_repeats_no_finished_one(tmp_path, name, old, new):
+    folder, there = folder_of(tmp_path / "run", ONE, [3], marked=ONE), {name: new}
+    with pytest.raises(InputError, match=rf"{name}: \w+ -> {new}.*--allow_changed"):
+        decided(folder, **there)
+    assert decided(folder, allow_changed=True, **there).changed == {name: [old, new]}
+    assert decided(folder_of(tmp_path / "finished", ONE, status="finished"), **there).finished
 
 
-def test_a_finished_run_is_not_made_another_one(tmp_path):
-    """Trained no step more, it was recorded under the new settings."""
-    for name, steps in (("with checkpoint", [3]), ("without", [])):
-        folder = folder_of(tmp_path / name, OTHER, steps, status="finished")
-        with pytest.raises(InputError, match=r"holds a finished run.*seed: 2 -> 1.*--overwrite_output_dir"):
-            decided(folder, allow_changed=True)
-        with pytest.raises(InputError, match=r"holds another run.*seed: 2 -> 1.*--overwrite_output_dir") as refusal:
-            decided(folder)
-        assert "--allow_changed" not in str(refusal.value)  # that does not resume a finished run
-        assert decided(folder, OTHER).finished
+@pytest.mark.parametrize("steps", [[3], []], ids=["with checkpoint", "without"])
+def test_a_finished_run_is_not_made_another_one_unless_resumed_in_so_many_words(tmp_path, steps):
+    """Trained no step more, it was recorded under the new settings; and --allow_changed alone was no way out."""
+    folder = folder_of(tmp_path / "run", OTHER, steps, status="finished")
+    for allow_changed in (False, True):
+        with pytest.raises(InputError, match=r"holds another run \(seed: 2 -> 1\), which is finished: .*--overwrite"):
+            decided(folder, allow_changed=allow_changed)
+    assert decided(folder, OTHER).finished
+    if steps:
+        with pytest.raises(InputError, match=r"holds another run \(seed: 2 -> 1\): .*--allow_changed"):
+            decided(folder, resume="true")
+        assert decided(folder, resume="true", allow_changed=True).changed == {"seed": [2, 1]}
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "altered"])
@@ -143,7 +157,7 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path,
            "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
     for name in (*old, "notes.txt", "train.tsv", "model_backup.safetensors", "my_results.json"):
         (folder / name).write_text("old")
-    assert decided(folder, overwrite=True).is_to_clear and (folder / "run.json").exists()
+    assert decided(folder, overwrite_output_dir=True) == Decision() and (folder / "run.json").exists()
     removed = []
     monkeypatch.setattr(Path, "unlink", lambda path: removed.append(path.name) or os.remove(path))
     clear(folder)
@@ -157,7 +171,7 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path,
 def test_a_file_of_others_that_a_run_would_overwrite_is_refused(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(InputError, match=f"holds {name} of another program"):
-        decided(tmp_path, overwrite=True)
+        decided(tmp_path, overwrite_output_dir=True)
     assert (tmp_path / name).read_text() == "mine"
 
 
@@ -206,7 +220,7 @@ def test_checkpoints_of_another_program_are_refused_since_rotation_would_remove_
     folder = tmp_path / "run"
     resume = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6" if way == "resume" else None
     with pytest.raises(InputError, match=r"checkpoint-500 of another program.*move them away"):
-        decided(folder, resume=resume, overwrite=way == "overwrite", allow_changed=True)
+        decided(folder, resume=resume, overwrite_output_dir=way == "overwrite", allow_changed=True)
     assert (folder / "checkpoint-500" / "model.safetensors").exists()
 
 
