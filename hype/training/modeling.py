@@ -2,12 +2,10 @@
 
 import logging
 import os
+import re
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from transformers.utils import logging as transformers_logging
@@ -20,24 +18,23 @@ from hype.hub import from_hub
 from hype.training.arguments import ModelArguments
 
 logger = logging.getLogger(__name__)
-# What transformers, safetensors and torch raise for a folder that holds no usable model.
-LOADING_ERRORS = (
-    OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, TypeError, EOFError, SafetensorError,
-    UnpicklingError, StrictDataclassError,
-)  # fmt: skip
 # model type -> positions that no token takes: these number theirs from the padding token on.
 RESERVED_POSITIONS = dict.fromkeys(
     ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "roberta-prelayernorm", "xmod",
      "data2vec-text", "ibert"),
     2,
 )  # fmt: skip
-NO_SAFETENSORS = "file named model.safetensors"  # in the message of transformers that there is none
-# In its messages that a way to compute attention is not there.
-NO_ATTENTION = ("FlashAttention", "Flash Attention", "attention implementation")
 PICKLE_REMEDY = (
     "only safetensors are loaded, because pickle files (pytorch_model.bin) can execute arbitrary code; convert them, "
     "or pass --allow_pickle_weights if you trust their author"
 )
+# What a message of transformers holds -> what to do.
+REMEDIES = {
+    "no file named model.safetensors": PICKLE_REMEDY,
+    "Flash ?Attention|attention implementation": "pass another --attn_implementation, or none",
+    "trust_remote_code": "it comes with its own code: read it, then pass --trust_remote_code",
+    "": "give a model folder with config.json, weights and tokenizer, or a hub name",
+}
 
 
 def load_config(model: ModelArguments):
@@ -201,8 +198,8 @@ def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True
 
 def _require_fitting_weights(model, loaded, info, is_trained):
     weights = model.checkpoint_dir or model.model_name_or_path
-    other_sizes = sorted(info["mismatched_keys"])
-    body = [name for name in (*info["missing_keys"], *(n for n, *_ in other_sizes)) if _is_of_body(name, loaded)]
+    other_sizes = {name: (found[0], wanted[0]) for name, found, wanted in sorted(info["mismatched_keys"])}
+    body = [name for name in (*info["missing_keys"], *other_sizes) if _is_of_body(name, loaded)]
     if body:
         problem = (
             f"the weights of {weights} do not fit the configuration: {len(body)} parameters of the model's body are "
@@ -211,7 +208,7 @@ def _require_fitting_weights(model, loaded, info, is_trained):
         if not model.ignore_mismatched_sizes:
             raise InputError(f"{problem}; give weights that fit config.json, or pass --ignore_mismatched_sizes")
         logger.warning("%s; they are random", problem)
-    head = [(found[0], wanted[0]) for name, found, wanted in other_sizes if not _is_of_body(name, loaded)]
+    head = [sizes for name, sizes in other_sizes.items() if name not in body]
     if head and not (model.ignore_mismatched_sizes and is_trained):
         found, wanted = head[-1]
         remedy = "pass --ignore_mismatched_sizes for a new head"
@@ -236,66 +233,40 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
     flags = ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name")
     flag = next(flag for flag in flags if getattr(model, flag) == name)
     folder = Path(name).expanduser()
-    if folder.is_file():
-        raise InputError(f"--{flag} {name}: a file; give its folder, with config.json, weights and tokenizer")
-    if not folder.is_dir():
-        if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise InputError(f"--{flag} {name}: no such folder")
-        try:
-            return from_hub(
-                f"the model {name}",
-                f"--{flag} with the folder of a model on this disk",
-                lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
-            )
-        except RunError as error:
-            if NO_SAFETENSORS in str(error.__cause__):
-                raise InputError(f"the model {name}: {PICKLE_REMEDY}") from error
-            raise
-    _require_model_folder(f"--{flag} {name}", folder)
-    try:
-        return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
-    except LOADING_ERRORS as error:
-        raise InputError(f"cannot load {name} ({_first_line(error)}); {_remedy(str(error), folder)}") from error
-
-
-def _require_model_folder(what: str, folder: Path) -> None:
-    """Refuse folders that hold something else than a whole model, and say where the model is."""
-    kinds = ["*.safetensors", "*.json", "*.model", "*.txt"]
-    if not any(folder.glob("*.safetensors")):
-        kinds.append("*.bin")
-    pointers = [path.name for kind in kinds for path in sorted(folder.glob(kind)) if _is_lfs_pointer(path)]
-    if pointers:
-        raise InputError(f"{what}: {pointers[0]} is a Git LFS pointer, not the file itself; run git lfs pull there")
-    if (folder / "adapter_config.json").exists() and not what.startswith("--tokenizer_name"):
+    is_path = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+    if is_path and not folder.is_dir():
+        raise InputError(f"--{flag} {name}: no such folder; {REMEDIES['']}")
+    # With peft installed, transformers would load the adapter's base model from wherever that is.
+    if (folder / "adapter_config.json").exists() and flag != "tokenizer_name":
         raise InputError(
-            f"{what}: a PEFT adapter (LoRA ...) without its base model; merge the two with merge_and_unload() and "
-            "save_pretrained(), then give that folder"
+            f"--{flag} {name}: a PEFT adapter (LoRA ...) without its base model; merge the two with merge_and_unload() "
+            "and save_pretrained(), then give that folder"
         )
-    if (folder / "config.json").exists():
-        return
-    nested = sorted(path.parent for path in folder.glob("*/config.json"))
-    if (folder / "modules.json").exists() and nested:
-        raise InputError(f"{what}: a sentence-transformers folder; its model is in {nested[0]}")
-    checkpoints = [path for path in nested if path.name.startswith("checkpoint-")]
-    if checkpoints:
-        newest = max(checkpoints, key=lambda path: (len(path.name), path.name))
-        raise InputError(f"{what}: no model but checkpoints; give one of them, such as {newest}")
+    try:
+        if is_path:
+            return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
+        return from_hub(
+            f"the model {name}",
+            f"--{flag} with the folder of a model on this disk",
+            lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
+        )
+    except Exception as error:  # of many kinds: for what is no usable model, every library raises its own
+        message = str(error.__cause__ if isinstance(error, RunError) else error).strip()
+        remedy = _other_content(folder) or next(text for part, text in REMEDIES.items() if re.search(part, message))
+        if isinstance(error, RunError) and remedy == REMEDIES[""]:
+            raise
+        reason = message.partition("\n")[0][:200]
+        raise InputError(f"cannot load --{flag} {name} ({reason}); {remedy}") from error
 
 
-def _is_lfs_pointer(path: Path) -> bool:
-    is_small = path.is_file() and path.stat().st_size < 1024  # a pointer has about 130 bytes
-    return is_small and os.access(path, os.R_OK) and path.read_bytes().startswith(b"version https://git-lfs")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
-
-
-def _remedy(message: str, folder: Path) -> str:
-    if NO_SAFETENSORS in message and any(folder.glob("pytorch_model*.bin")):
-        return PICKLE_REMEDY
-    if any(name in message for name in NO_ATTENTION):
-        return "pass another --attn_implementation, or none"
-    if "trust_remote_code" in message:
-        return "it comes with its own code: read it, then pass --trust_remote_code"
-    return "give a model folder with config.json, weights and tokenizer, or a hub name"
+def _other_content(folder: Path) -> str | None:
+    """Say of a folder that holds something else than a whole model what it is and what to do."""
+    for path in sorted(folder.glob("*")):
+        is_small = path.is_file() and path.stat().st_size < 1024  # a pointer has about 130 bytes
+        if is_small and os.access(path, os.R_OK) and path.read_bytes().startswith(b"version https://git-lfs"):
+            return f"{path.name} is a Git LFS pointer, not the file itself; run git lfs pull there"
+    nested = [path.parent for path in folder.glob("*/config.json")]
+    if nested and not (folder / "config.json").exists():
+        # The newest checkpoint (10 comes after 9), or what sentence-transformers calls 0_Transformer.
+        return f"its model is in a folder inside; give {max(nested, key=lambda path: (len(path.name), path.name))}"
+    return None
