@@ -45,13 +45,13 @@ def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, b
         outputs = _outputs(states["validation"], heads)
     require_finite(outputs, run.folder)
     predictions = outputs.squeeze(-1) if task.is_regression else outputs.argmax(-1)
-    scored = [(task, layer.numpy(), labels["validation"].numpy()) for layer in predictions]
-    values = [metrics.compute(*of_layer) for of_layer in scored]
+    scored = [metrics.compute(task, layer.numpy(), labels["validation"].numpy()) for layer in predictions]
+    values = [values for values, _ in scored]
     return {
         "layers": [metrics.score(task, of_layer) for of_layer in values],
         "score_name": " and ".join(task.score_metrics),
         "metrics": values,
-        "remarks": [metrics.remarks(*of_layer) for of_layer in scored],
+        "remarks": [remarks for _, remarks in scored],
         "stacks": stacks(run),
         "token": special_token(run),
         "timings": {"states_s": states_s, "heads_s": time.perf_counter() - started - states_s},

@@ -264,7 +264,7 @@ def _predict(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, l
             raise DivergedError(f"the model's outputs for the {split} set are not finite")
         predictions = metrics.predicted_labels(outputs, splits.task, label_names)
         if "label" in rows.column_names:
-            scores = metrics.compute(splits.task, predictions, splits.splits[split]["label"])
+            scores, _ = metrics.compute(splits.task, predictions, splits.splits[split]["label"])
             scores = {f"{split}_{name}": value for name, value in scores.items()}
             record["metrics"][split] = {**scores, f"{split}_samples": len(predictions)}
             trainer.save_metrics(split, record["metrics"][split])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -13,39 +14,37 @@ from hype.data.tasks import Task
 from hype.errors import DivergedError
 from hype.training.length_order import in_given_order
 
-
-def _f1(labels, predictions) -> float:
-    """Return F1 of class 1; 0/0, which only happens without any 1, is caught before."""
-    return sklearn_metrics.f1_score(labels, predictions, pos_label=1, zero_division=0.0)
-
-
 METRICS: dict[str, Callable] = {
     "accuracy": sklearn_metrics.accuracy_score,
-    "f1": _f1,
+    # 0/0, which only happens without any 1, is caught before.
+    "f1": partial(sklearn_metrics.f1_score, zero_division=0.0),
     "matthews_correlation": sklearn_metrics.matthews_corrcoef,
     "pearson": lambda labels, predictions: stats.pearsonr(labels, predictions).statistic,
     "spearmanr": lambda labels, predictions: stats.spearmanr(labels, predictions).statistic,
 }
 
 
-def compute(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, float | None]:
-    """Return the task's metrics under the names of `evaluate`; combined_score, their mean, where there are several.
+def compute(task: Task, predictions: Sequence, labels: Sequence) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the task's metrics, and remarks on them.
 
-    predictions, labels: label ids, or scores for regression. An undefined metric is None; `remarks` says why.
+    Args:
+        predictions, labels: label ids, or scores for regression.
+
+    Returns:
+        The metrics under the names of `evaluate`; combined_score, their mean, where there are several; None: undefined.
+        For each metric whose value needs it, why it is undefined or what it is by convention.
     """
-    values = {name: value for name, (value, _) in _evaluated(task, predictions, labels).items()}
+    dtype = np.float64 if task.is_regression else np.int64  # scipy would compute float32 in float32
+    predictions, labels = np.asarray(predictions, dtype), np.asarray(labels, dtype)
+    found = {name: _value(name, predictions, labels) for name in task.metrics}
+    values = {name: value for name, (value, _) in found.items()}
     if len(values) > 1:
         values["combined_score"] = _mean(list(values.values()))
-    return values
-
-
-def remarks(task: Task, predictions: Sequence, labels: Sequence) -> dict[str, str]:
-    """Return, for each metric whose value needs it, why it is undefined or what it is by convention."""
-    return {name: remark for name, (_, remark) in _evaluated(task, predictions, labels).items() if remark}
+    return values, {name: remark for name, (_, remark) in found.items() if remark}
 
 
 def score(task: Task, values: dict[str, float | None]) -> float | None:
-    """Return the paper's score (table 10) from the result of `compute`; None if it is undefined."""
+    """Return the paper's score (table 10) from a task's metrics; None if it is undefined."""
     return _mean([values[name] for name in task.score_metrics])
 
 
@@ -53,7 +52,7 @@ def majority_score(task: Task, labels: Sequence) -> float | None:
     """Return the score of predicting the most frequent label throughout; None where that is undefined (regression)."""
     classes, counts = np.unique(np.asarray(labels), return_counts=True)
     predictions = np.full(len(labels), classes[counts.argmax()])
-    return score(task, compute(task, predictions, labels))
+    return score(task, compute(task, predictions, labels)[0])
 
 
 def require_finite(scores: dict) -> None:
@@ -84,8 +83,8 @@ class Scorer:
             labels = convert_label_ids(labels, self.label_names, self.task.label_names)
             # Two runs can be compared example by example; scores need no comparing.
             self.predictions = one_digit_each(predictions, len(self.label_names))
-        self.remarks = remarks(self.task, predictions, labels)
-        return compute(self.task, predictions, labels)
+        values, self.remarks = compute(self.task, predictions, labels)
+        return values
 
 
 def predicted_labels(outputs: np.ndarray, task: Task, label_names: list[str] | None) -> np.ndarray:
@@ -99,15 +98,8 @@ def predicted_labels(outputs: np.ndarray, task: Task, label_names: list[str] | N
     return convert_label_ids(outputs.argmax(-1), label_names, task.label_names)
 
 
-def _evaluated(task, predictions, labels) -> dict[str, tuple[float | None, str | None]]:
-    """Return (value, remark) of each metric. Scores are widened: scipy would compute float32 in float32."""
-    dtype = np.float64 if task.is_regression else np.int64
-    predictions, labels = np.asarray(predictions, dtype), np.asarray(labels, dtype)
-    return {name: _value(name, predictions, labels) for name in task.metrics}
-
-
 def _value(name: str, predictions: np.ndarray, labels: np.ndarray) -> tuple[float | None, str | None]:
-    is_constant = _is_constant(predictions) or _is_constant(labels)
+    is_constant = any((values == values[0]).all() for values in (predictions, labels))
     if name == "f1" and not (predictions == 1).any() and not (labels == 1).any():
         return None, "undefined: neither predictions nor labels hold class 1"
     if name == "matthews_correlation" and is_constant:
@@ -116,10 +108,6 @@ def _value(name: str, predictions: np.ndarray, labels: np.ndarray) -> tuple[floa
         return None, "undefined: predictions or labels are constant"
     value = float(METRICS[name](labels, predictions)) if np.isfinite(predictions).all() else math.nan
     return (value, None) if math.isfinite(value) else (None, "undefined: predictions are not finite, or overflow")
-
-
-def _is_constant(values: np.ndarray) -> bool:
-    return bool((values == values[0]).all())
 
 
 def _mean(values: list[float | None]) -> float | None:

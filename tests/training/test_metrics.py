@@ -1,6 +1,5 @@
 """Metrics against scikit-learn and scipy called here, and against values worked out by hand."""
 
-import json
 import math
 import warnings
 
@@ -10,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from hype.data.tasks import TASKS
-from hype.training.metrics import compute, majority_score, remarks, score
+from hype.training.metrics import compute, majority_score, score
 
 # 3 true positives, 1 false positive, 2 false negatives, 4 true negatives.
 LABELS = [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
@@ -25,16 +24,18 @@ def no_warnings():
         yield
 
 
-def test_binary_metrics_have_their_values_by_hand():
-    mrpc = compute(TASKS["mrpc"], PREDICTIONS, LABELS)
+def values_of(task, predictions, labels):
+    return compute(TASKS[task], predictions, labels)[0]
+
+
+def test_metrics_have_their_values_by_hand():
+    mrpc = values_of("mrpc", PREDICTIONS, LABELS)
     assert mrpc == pytest.approx({"accuracy": 0.7, "f1": 6 / 9, "combined_score": (0.7 + 6 / 9) / 2})
+    assert score(TASKS["mrpc"], mrpc) == mrpc["f1"], "not the mean"
     matthews = (3 * 4 - 1 * 2) / math.sqrt((3 + 1) * (3 + 2) * (4 + 1) * (4 + 2))
-    assert compute(TASKS["cola"], PREDICTIONS, LABELS) == pytest.approx({"matthews_correlation": matthews})
-
-
-def test_correlations_have_their_values_by_hand():
+    assert values_of("cola", PREDICTIONS, LABELS) == pytest.approx({"matthews_correlation": matthews})
     # Deviations (-1, 0, 1) and (-1, 1, 0): covariance 1, variances 2; ranks alike.
-    stsb = compute(TASKS["stsb"], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    stsb = values_of("stsb", [1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
     assert stsb == pytest.approx({"pearson": 0.5, "spearmanr": 0.5, "combined_score": 0.5})
 
 
@@ -47,7 +48,7 @@ def test_class_metrics_are_scikit_learns(task):
         "matthews_correlation": matthews_corrcoef(labels, predictions),
         "f1": f1_score(labels, predictions) if TASKS[task].label_count == 2 else None,
     }
-    values = compute(TASKS[task], predictions, labels)
+    values = values_of(task, predictions, labels)
     combined = values.pop("combined_score", None)
     assert values == {name: expected[name] for name in TASKS[task].metrics}
     assert combined == (pytest.approx(sum(values.values()) / 2) if len(values) > 1 else None)
@@ -59,37 +60,29 @@ def test_correlations_are_scipys_in_double_precision():
     labels = rng.uniform(0, 5, 200).astype(np.float32)
     predictions = (labels + rng.normal(0, 1, 200)).astype(np.float32)
     wide = labels.astype(np.float64), predictions.astype(np.float64)
-    values = compute(TASKS["stsb"], predictions, labels)
+    values = values_of("stsb", predictions, labels)
     assert (values["pearson"], values["spearmanr"]) == (pearsonr(*wide).statistic, spearmanr(*wide).statistic)
     assert score(TASKS["stsb"], values) == (values["pearson"] + values["spearmanr"]) / 2
 
 
-def test_the_score_of_mrpc_is_f1_not_the_mean():
-    assert score(TASKS["mrpc"], compute(TASKS["mrpc"], PREDICTIONS, LABELS)) == pytest.approx(6 / 9)
+UNDEFINED = {"pearson": None, "spearmanr": None, "combined_score": None}
 
 
-@pytest.mark.parametrize("predictions", [[2.0, 2.0, 2.0], [1.0, math.nan, 2.0], [1.0, math.inf, 2.0]])
-def test_an_undefined_correlation_is_none_with_a_reason(predictions):
-    task = TASKS["stsb"]
-    values = compute(task, predictions, [1.0, 2.0, 3.0])
-    assert values == {"pearson": None, "spearmanr": None, "combined_score": None}
-    assert score(task, values) is None
-    reasons = remarks(task, predictions, [1.0, 2.0, 3.0])
-    assert set(reasons) == {"pearson", "spearmanr"}
-    assert all(reason.startswith("undefined: ") for reason in reasons.values())
-    assert "NaN" not in json.dumps(values)
-
-
-def test_matthews_of_a_constant_prediction_is_zero_by_convention_and_says_so():
-    assert compute(TASKS["cola"], [1] * 10, LABELS) == {"matthews_correlation": 0.0}
-    assert "by convention" in remarks(TASKS["cola"], [1] * 10, LABELS)["matthews_correlation"]
-
-
-def test_f1_without_any_positive_is_undefined_and_with_some_it_is_zero():
-    assert compute(TASKS["mrpc"], [0, 0], [0, 0]) == {"accuracy": 1.0, "f1": None, "combined_score": None}
-    assert "undefined" in remarks(TASKS["mrpc"], [0, 0], [0, 0])["f1"]
-    assert compute(TASKS["mrpc"], [0, 0], [0, 1])["f1"] == 0.0
-    assert remarks(TASKS["mrpc"], [0, 0], [0, 1]) == {}
+@pytest.mark.parametrize(
+    ("task", "predictions", "labels", "values", "remarks"),
+    [
+        *(("stsb", [1.0, value, 2.0], [1.0, 2.0, 3.0], UNDEFINED, "undefined") for value in (math.nan, math.inf)),
+        ("stsb", [2.0, 2.0, 2.0], [1.0, 2.0, 3.0], UNDEFINED, "undefined"),
+        ("cola", [1] * 10, LABELS, {"matthews_correlation": 0.0}, "by convention"),
+        ("mrpc", [0, 0], [0, 0], {"accuracy": 1.0, "f1": None, "combined_score": None}, "undefined"),
+        ("mrpc", [0, 0], [0, 1], {"accuracy": 0.5, "f1": 0.0, "combined_score": 0.25}, None),
+    ],
+)
+def test_a_metric_that_is_undefined_or_so_by_convention_says_why(task, predictions, labels, values, remarks):
+    found, reasons = compute(TASKS[task], predictions, labels)
+    assert found == values and (score(TASKS[task], found) is None) == (remarks == "undefined")
+    assert all(remarks in reason for reason in reasons.values())
+    assert len(reasons) == {"stsb": 2, "cola": 1, "mrpc": int(remarks is not None)}[task]
 
 
 def test_the_majority_class_has_its_score():
