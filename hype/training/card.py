@@ -12,9 +12,9 @@ tags: [{tags}]
 
 # {task}, fine-tuned with {label}
 
-Fine-tuned from {name} ({model_type}, {parameter_count:,} parameters), seed {seed}, on {rows} of {source}.
+Fine-tuned from {name} ({model[model_type]}, {model[parameter_count]:,} parameters), seed {seed}, on {rows} of {source}.
 
-{score}
+{result}
 {notes}
 The folder loads with `AutoModelForSequenceClassification.from_pretrained`. run.json holds every setting and version.
 {method}"""
@@ -25,27 +25,22 @@ METHOD = (
 
 def write_card(folder: Path, record: dict) -> None:
     """Write the card of a finished run, whose model is saved, into its folder."""
-    model, data = record["model"], record["data"]
-    score = "It was not evaluated."
-    if record.get("score") is not None:
-        rows = data["rows"]["validation"]
-        score = f"{record['score_name']} x 100 on {rows} validation examples: {100 * record['score']:.2f} (one seed)."
-    notes = [record["sample"] or "", *data["notes"]]
-    is_hub_name = not Path(model["name"]).is_dir()
-    is_hype = record["noise"] is not None
+    name, rows = record["model"]["name"], record["data"]["rows"]
+    result = "It was not evaluated."
+    if record["score"] is not None:
+        score = f"{record['score_name']} x 100 on {rows['validation']} validation examples: {100 * record['score']:.2f}"
+        result = f"{score} (one seed)."
+    notes = [record["sample"] or "", *record["data"]["notes"]]
+    is_hub_name, is_hype = not Path(name).is_dir(), record["noise"] is not None
     content = TEMPLATE.format(
+        **record,
         tags="text-classification, hype" if is_hype else "text-classification",
+        base_model=f"base_model: {name}\n" if is_hub_name else "",
+        name=name if is_hub_name else Path(name).name,
+        source=record["data"]["source"],
+        rows=", ".join(f"{count:,} {split}" for split, count in rows.items()),
+        result=result,
+        notes="".join(f"- {note}\n" for note in notes if note),
         method=METHOD if is_hype else "",
-        base_model=f"base_model: {model['name']}\n" if is_hub_name else "",
-        task=record["task"],
-        label=record["label"],
-        name=model["name"] if is_hub_name else Path(model["name"]).name,
-        model_type=model["model_type"],
-        parameter_count=model["parameter_count"],
-        seed=record["seed"],
-        rows=", ".join(f"{count:,} {split}" for split, count in data["rows"].items()),
-        source=data["source"],
-        score=score,
-        notes="\n".join(f"- {note}" for note in notes if note) + "\n",
     )
     write_text(folder / "README.md", content)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,10 +55,8 @@ def finetune(arguments: Arguments) -> dict | None:
     training = arguments.training
     folder, is_first = Path(training.output_dir), training.process_index == 0
     stop = StopCallback(training.save_strategy != "no" and not training.save_only_model)
-    with ExitStack() as stack:
-        stack.enter_context(locked(folder) if is_first else nullcontext())
-        stack.enter_context(as_run_errors(folder))
-        stack.enter_context(stopping_on_signals(stop, training.world_size))
+    lock = locked(folder) if is_first else nullcontext()
+    with lock, as_run_errors(folder), stopping_on_signals(stop, training.world_size):
         return _finetune(arguments, folder, is_first, stop)
 
 
@@ -132,8 +130,6 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
     if not wanted:
         raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
     config = modeling.load_config(model)
-    if (weights_config := modeling.load_weights_config(model)) is not None:
-        config.id2label, config.label2id = weights_config.id2label, weights_config.label2id
     # Own test files without training data take their labels from a checkpoint that is fine-tuned already.
     known_labels = () if config.num_labels == 1 else checkpoint_labels(config.label2id)
     with training.main_process_first(desc="reading data"):

@@ -1,6 +1,7 @@
 """The machine that a run is done on: its device, versions, commit and memory."""
 
 import contextlib
+import functools
 import gc
 import importlib.metadata
 import platform
@@ -42,19 +43,14 @@ def _git_state() -> dict | None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
+    git = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10)
     try:
-        commit = _git(root, "rev-parse", "HEAD")
+        commit = git(["git", "rev-parse", "HEAD"]).stdout.strip()
         # Published results do not change the code that makes them.
-        changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+        changed = git(["git", "status", "--porcelain", "--", ".", ":(exclude)results"]).stdout.strip()
         return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(root: Path, *command: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *command], capture_output=True, text=True, check=True, timeout=10
-    ).stdout.strip()
 
 
 def reset_peak_memory(device: torch.device) -> None:

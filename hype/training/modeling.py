@@ -38,32 +38,20 @@ REMEDIES = {
 
 
 def load_config(model: ModelArguments):
-    """Load the configuration with the dropouts asked for; its labels are still the checkpoint's.
+    """Load the configuration with the dropouts asked for; its labels are those of the checkpoint's head.
 
     Raises:
         InputError: no such model, or not a Transformer configuration.
         EnvironmentFault: a hub model while the hub is out of reach.
     """
-    config = _load_config(model.config_name or model.model_name_or_path, model)
-    set_dropout(config, model.dropout_rate, model.all_dropout_rate)
-    return config
-
-
-def load_weights_config(model: ModelArguments):
-    """Load the configuration of `checkpoint_dir`, whose head is loaded and whose labels it thus numbers.
-
-    None without that flag, or where the folder holds weights alone. Errors as in `load_config`.
-    """
-    folder = model.checkpoint_dir and Path(model.checkpoint_dir).expanduser()
-    if not folder or (folder.is_dir() and not (folder / "config.json").exists()):
-        return None
-    return _load_config(model.checkpoint_dir, model)
-
-
-def _load_config(name, model):
-    config = _load(AutoConfig, name, model)
+    config = _load(AutoConfig, model.config_name or model.model_name_or_path, model)
+    weights = model.checkpoint_dir and Path(model.checkpoint_dir).expanduser()
+    if weights and ((weights / "config.json").exists() or not weights.is_dir()):  # it may hold weights alone
+        of_weights = _load(AutoConfig, model.checkpoint_dir, model)
+        config.id2label, config.label2id = of_weights.id2label, of_weights.label2id
     if config.label2id is None:  # a config.json with id2label alone
         config.label2id = {label: int(index) for index, label in config.id2label.items()}
+    set_dropout(config, model.dropout_rate, model.all_dropout_rate)
     return config
 
 

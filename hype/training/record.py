@@ -45,12 +45,6 @@ NEUTRAL = {
     *ALIASES,
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
-# Flags that can change a result where evaluations choose the weights that are kept, or the learning rate.
-EVALUATION = ("eval_delay", "eval_steps", "eval_strategy")
-SAVING = ("save_steps", "save_strategy")
-GUIDED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")  # learning rates that follow the evaluations
-
-
 SECRETS = ("token", "hub_token")
 
 
@@ -86,14 +80,18 @@ def identity(arguments: Arguments, fingerprints: dict[str, str]) -> dict:
         fingerprints: hashes of the contents: "model", "tokenizer" (see `model_fingerprints`), "data.train" and so on
             for each split that is read.
     """
-    training, given = arguments.training, settings(arguments)
-    relevant = {n: v for n, v in given.items() if n not in NEUTRAL and not n.startswith(NEUTRAL_PREFIXES)}
-    if arguments.hype.hype_type == "none":
-        relevant = {name: value for name, value in relevant.items() if not name.startswith("hype_")}
+    training, kept = arguments.training, set()
+    # Evaluations may choose the weights that are kept, or the learning rate.
+    if training.load_best_model_at_end or training.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+        kept |= {"eval_delay", "eval_steps", "eval_strategy"}
     if training.load_best_model_at_end:
-        relevant |= {name: given[name] for name in EVALUATION + SAVING if name in given}
-    if training.lr_scheduler_type in GUIDED_SCHEDULES:
-        relevant |= {name: given[name] for name in EVALUATION if name in given}
+        kept |= {"save_steps", "save_strategy"}
+    idle = (*NEUTRAL_PREFIXES, "hype_") if arguments.hype.hype_type == "none" else NEUTRAL_PREFIXES
+    relevant = {
+        name: value
+        for name, value in settings(arguments).items()
+        if name in kept or (name not in NEUTRAL and not name.startswith(idle))
+    }
     return {**dict(sorted(relevant.items())), **dict(sorted(fingerprints.items()))}
 
 

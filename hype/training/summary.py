@@ -14,16 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def announce(arguments: Arguments, record: dict, config: PretrainedConfig) -> None:
-    """Log what is run, and what must be known of its model and data."""
-    logger.info("%s", describe_run(arguments, record, config))
-    if record["model"]["untrained"]:
-        logger.warning("%s", untrained_text(record["model"]))
-    for note in record["data"]["notes"]:
-        logger.warning("%s", note)
-
-
-def describe_run(arguments: Arguments, record: dict, config: PretrainedConfig) -> str:
-    """Say in one line what is run: method, dropout, model, task, examples, steps, device."""
+    """Log in one line what is run, from the method to the device, and then notes on its model and data."""
     training, rows = arguments.training, record["data"]["rows"]
     architecture = ARCHITECTURES.get(config.model_type)
     rates = {getattr(config, name) for name in (architecture.hidden_dropouts if architecture else ())}
@@ -33,11 +24,16 @@ def describe_run(arguments: Arguments, record: dict, config: PretrainedConfig) -
     labels = record["label_names"]
     kind = "regression" if labels is None else f"{len(labels)} classes"
     examples = ", ".join(f"{count:,} {split}" for split, count in rows.items())
-    steps = f"{step_count(training, rows['train'])} steps" if training.do_train else "no training"
-    return (
+    count = step_count(training, rows["train"]) if training.do_train else 0
+    steps = "no training" if not count else "1 step" if count == 1 else f"{count} steps"
+    logger.info(
         f"{method}, hidden dropout {dropout}, {Path(record['model']['name']).name}, "
         f"{record['task']} ({kind}, {examples} examples), {steps}, {record['machine']['device']['type']}"
     )
+    if record["model"]["untrained"]:
+        logger.warning("%s", untrained_text(record["model"]))
+    for note in record["data"]["notes"]:
+        logger.warning("%s", note)
 
 
 def step_count(training: RunArguments, row_count: int) -> int:

@@ -173,7 +173,7 @@ def test_a_folder_that_holds_something_else_than_a_model_is_named_for_what_it_is
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
-    with pytest.raises(InputError, match=f"--model_name_or_path {folder} .*{part}"):
+    with pytest.raises(InputError, match=f"--model_name_or_path {folder}.*{part}"):
         finetune(parse(argv("do_train", model_name_or_path=folder)))
 
 
