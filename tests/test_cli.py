@@ -110,6 +110,7 @@ def test_the_released_command_runs_as_it_is_printed(argv, tiny_folder, tmp_path,
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["steps"] == 189  # ceil(1000 / 16) * 3
     assert record["data"]["rows"]["train"] == 1000
+    assert len(set(json.loads((tmp_path / "run" / "low_resource_indices.json").read_text()))) == 1000
     assert AutoConfig.from_pretrained(tmp_path / "run").hidden_dropout_prob == 0.0
     assert AutoConfig.from_pretrained(tmp_path / "run").attention_probs_dropout_prob == 0.1
 

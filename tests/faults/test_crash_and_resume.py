@@ -175,14 +175,20 @@ def interrupted(argv, **flags):
         ("learning_rate", {"learning_rate": 1e-4}), ("seed", {"seed": 7}), ("weight_decay", {"weight_decay": 0.5}),
         ("hype_eps", {"hype_type": "normal", "hype_eps": 1e-3}), ("data.train", {"max_train_samples": 40}),
         ("mixout_p", {"mixout_p": 0.5}), ("max_seq_length", {"max_seq_length": 16}), ("model", {}),
+        ("tokenizer", {}),
     ],
 )  # fmt: skip
 def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp_path, field, change):
     model = shutil.copytree(tiny_folder, tmp_path / "model")
     interrupted(argv, model_name_or_path=model)
-    if field == "model":
-        config = json.loads((model / "config.json").read_text())
-        (model / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
+    for name, file, old, new in (
+        ("model", "config.json", "1e-12", "1e-6"),
+        ("tokenizer", "tokenizer.json", "Lowercase", "NFD"),
+    ):
+        if field == name:
+            content = (model / file).read_text(encoding="utf-8")
+            assert old in content
+            (model / file).write_text(content.replace(old, new), encoding="utf-8")
     flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1, **change}
     with pytest.raises(
         InputError, match=rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"

@@ -2,11 +2,9 @@
 
 import gc
 import json
-import shutil
 import weakref
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -68,10 +66,10 @@ def test_the_score_of_the_record_is_the_saved_models_accuracy_by_scikit_learn(ar
 def test_the_same_command_twice_runs_once_and_other_settings_are_refused(argv, tmp_path, monkeypatch):
     first = finetune(parse(argv(*TRAIN, **NOISE)))
     monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: pytest.fail("trained again"))
-    assert finetune(parse(argv(*TRAIN, **NOISE)))["run_id"] == first["run_id"]
+    assert finetune(parse(argv(*TRAIN, **NOISE))) == json.loads((tmp_path / "run" / "run.json").read_text())
     with pytest.raises(InputError, match=r"holds another run.*seed: default -> 7"):
         finetune(parse(argv(*TRAIN, **NOISE, seed=7)))
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["run_id"] == first["run_id"]
 
 
 def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone(argv, tmp_path):
@@ -153,51 +151,6 @@ def test_weights_are_float32_whatever_the_checkpoint_holds(argv, tiny_folder, tm
     assert all(value.dtype == torch.float32 for value in weights(tmp_path / "run").values())
 
 
-def test_low_resource_indices_do_not_depend_on_the_seed_and_are_saved(argv, tmp_path):
-    glue = tmp_path / "glue"
-    (glue / "RTE").mkdir(parents=True)
-    lines = (SAMPLE / "RTE" / "train.tsv").read_text(encoding="utf-8").rstrip("\n").split("\n")
-    rows = [f"{i}\t{i} {line.split(chr(9), 1)[1]}" for i, line in enumerate((lines[1:] * 20)[:1200])]
-    (glue / "RTE" / "train.tsv").write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
-    saved = []
-    for seed in (1, 2):
-        folder = tmp_path / f"seed{seed}"
-        flags = {"data_dir": glue, "seed": seed, "output_dir": folder, "max_train_samples": None, "max_steps": 1}
-        record = finetune(parse(argv("do_train", "low_resource", **flags)))
-        saved.append(json.loads((folder / "low_resource_indices.json").read_text()))
-        assert record["data"]["rows"]["train"] == 1000
-    assert saved[0] == saved[1] and len(set(saved[0])) == 1000
-
-
-def test_a_checkpoint_that_knows_the_labels_keeps_their_order(argv, tiny_folder, tmp_path):
-    tuned = tmp_path / "mnli"
-    order = {"contradiction": 0, "ENTAILMENT": 1, "neutral": 2}
-    model = AutoModelForSequenceClassification.from_pretrained(
-        tiny_folder, num_labels=3, label2id=order, id2label={i: name for name, i in order.items()}
-    )
-    model.save_pretrained(tuned)
-    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tuned)
-    flags = {"model_name_or_path": tuned, "task_name": "mnli", "max_eval_samples": 16}
-    record = finetune(parse(argv("do_eval", **flags)))
-    assert [name.lower() for name in record["label_names"]] == ["contradiction", "entailment", "neutral"]
-    rows = [line.split("\t") for line in (SAMPLE / "MNLI" / "dev_matched.tsv").read_text().split("\n")[:17]]
-    first, second, gold = (rows[0].index(name) for name in ("sentence1", "sentence2", "gold_label"))
-    tokenizer = AutoTokenizer.from_pretrained(tuned)
-    with torch.no_grad():
-        logits = [
-            model.eval()(
-                **tokenizer(row[first], row[second], truncation=True, max_length=32, return_tensors="pt")
-            ).logits
-            for row in rows[1:]
-        ]
-    right = [
-        model.config.id2label[int(row.argmax())].lower() == gold_row[gold]
-        for row, gold_row in zip(logits, rows[1:], strict=True)
-    ]
-    assert record["metrics"]["eval"]["eval_accuracy"] == pytest.approx(np.mean(right))
-    assert "eval_accuracy_mm" in record["metrics"]["eval"]
-
-
 def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(argv, tiny_folder, tmp_path, caplog):
     raw = finetune(parse(argv("do_eval", "do_predict")))
     assert raw["model"]["untrained"] == ["classifier.bias", "classifier.weight"]
@@ -236,6 +189,7 @@ def test_every_task_trains_evaluates_and_predicts(argv, tmp_path, task, files):
         lines = (tmp_path / "run" / name).read_text().split("\n")
         assert lines[0] == "index\tprediction" and lines[-1] == "" and len(lines) == 8 + 2
     assert record["score"] is None or -1 <= record["score"] <= 1
+    assert ("eval_accuracy_mm" in record["metrics"]["eval"]) == (task == "mnli")
 
 
 def test_ax_is_predicted_with_a_model_tuned_on_mnli(argv, tmp_path):
@@ -267,16 +221,6 @@ def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
     finally:
         gc.enable()
     leave_process_group()  # where there is none, nothing happens
-
-
-def test_another_tokenizer_is_another_run(argv, tiny_folder, tmp_path):
-    model = shutil.copytree(tiny_folder, tmp_path / "model")
-    flags = {"model_name_or_path": model}
-    finetune(parse(argv(*TRAIN, **flags)))
-    path = model / "tokenizer.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("Lowercase", "NFD"), encoding="utf-8")
-    with pytest.raises(InputError, match=r"holds another run \(the content of tokenizer changed"):
-        finetune(parse(argv(*TRAIN, **flags)))
 
 
 def test_test_data_that_has_labels_is_scored(argv, tmp_path):
