@@ -22,7 +22,7 @@ from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import Running, finish
 from tests.faults.test_kills import NOISE, SETTINGS, outcome
-from tests.training.test_checkpoints import flip_a_bit, trainer_of
+from tests.training.test_checkpoints import trainer_of
 
 ALL = ("do_train", "do_eval", "do_predict")
 # A training that ends in the middle of an epoch; a learning rate of 0 would hide a step too many.
@@ -144,25 +144,6 @@ def test_a_checkpoint_without_optimizer_is_never_gone_on_from(tmp_path):
     assert last_complete(tmp_path) is None
 
 
-def test_a_damaged_checkpoint_that_is_asked_for_is_refused(argv, tmp_path):
-    finetune(parse(argv("do_train", max_steps=2, save_steps=1)))
-    (tmp_path / "run" / "run.json").unlink()
-    for name in ("checkpoint-1", "checkpoint-2"):
-        flip_a_bit(tmp_path / "run" / name / "optimizer.pt")
-    for named in (tmp_path / "run" / "checkpoint-2", "true"):
-        with pytest.raises(InputError, match="--resume_from_checkpoint"):
-            finetune(parse(argv("do_train", max_steps=2, save_steps=1, resume_from_checkpoint=named)))
-    assert not (tmp_path / "run" / "run.json").exists(), "no start in silence"
-
-
-def test_going_on_and_starting_anew_exclude_each_other(argv, tmp_path):
-    finetune(parse(argv("do_train", save_steps=2)))
-    checkpoint = tmp_path / "run" / "checkpoint-2"
-    with pytest.raises(InputError, match=r"--overwrite_output_dir .*--resume_from_checkpoint"):
-        finetune(parse(argv("do_train", save_steps=2, overwrite_output_dir="true", resume_from_checkpoint=checkpoint)))
-    assert checkpoint.is_dir()
-
-
 def interrupted(argv, **flags):
     """Make an interrupted run with a checkpoint."""
     record = finetune(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
@@ -197,17 +178,6 @@ def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp
     if field == "learning_rate":
         record = finetune(parse(argv("do_train", "allow_changed", **flags)))
         assert record["changed"] == {"learning_rate": [1e-3, 1e-4]}
-
-
-@pytest.mark.slow
-def test_another_number_of_processes_is_another_run(argv, tmp_path, capsys):
-    flags, log = {**SHORT, "per_device_train_batch_size": 4}, tmp_path / "log"
-    running = Running(argv(*ALL, **flags), log, exit_after_training, world_size=2)
-    assert running.wait() == [9, 9]
-    assert main.main(argv(*ALL, **flags)) == 2
-    assert "world_size: 2 -> 1" in capsys.readouterr().err
-    finish(argv(*ALL, "allow_changed", **flags), log)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["changed"]["world_size"] == [2, 1]
 
 
 @pytest.mark.slow

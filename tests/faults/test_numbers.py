@@ -14,6 +14,15 @@ def strict(path) -> dict:
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in {path}"))
 
 
+def saved(folder, tiny_folder, value, label_count=2):
+    """Save the tiny model with a head of one value."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=label_count)
+    model.classifier.weight.data[:] = value
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("factor", ["nan", "inf"])
 @pytest.mark.parametrize("place", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_ends_with_3_its_number_and_a_record(
@@ -31,7 +40,10 @@ def test_a_step_that_is_not_finite_ends_with_3_its_number_and_a_record(
         return loss
 
     monkeypatch.setattr(HyPeTrainer, "compute_loss", broken)
-    assert main.main(argv("do_train", "do_eval", logging_steps=1, save_steps=1, hype_type="normal")) == 3
+    assert (
+        main.main(argv("do_train", "do_eval", logging_steps=1, save_steps=1, save_total_limit=1, hype_type="normal"))
+        == 3
+    )
     line = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert line.startswith(f"error: the {place}") and line.endswith("at step 3")
     record = strict(tmp_path / "run" / "run.json")
@@ -52,22 +64,14 @@ def test_a_diverged_run_is_done_again_and_not_taken_for_finished(argv, tmp_path,
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_that_is_not_finite_gets_no_score(argv, tmp_path, capsys, tiny_folder, value):
     """This ended in a traceback of the JSON writer."""
-    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder)
-    model.classifier.weight.data[:] = value
-    model.save_pretrained(tmp_path / "broken")
-    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "broken")
-    assert main.main(argv("do_eval", model_name_or_path=tmp_path / "broken")) == 3
+    assert main.main(argv("do_eval", model_name_or_path=saved(tmp_path / "broken", tiny_folder, value))) == 3
     assert "eval_loss is nan: the model has diverged" in capsys.readouterr().err
     record = strict(tmp_path / "run" / "run.json")
     assert record["status"] == "diverged" and record["metrics"]["eval"]["eval_loss"] is None
 
 
 def test_a_model_that_is_not_finite_predicts_nothing(argv, tmp_path, tiny_folder, capsys):
-    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=1)
-    model.classifier.weight.data[:] = float("nan")
-    model.save_pretrained(tmp_path / "broken")
-    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "broken")
-    flags = {"model_name_or_path": tmp_path / "broken", "task_name": "stsb"}
+    flags = {"model_name_or_path": saved(tmp_path / "broken", tiny_folder, float("nan"), 1), "task_name": "stsb"}
     assert main.main(argv("do_predict", **flags)) == 3
     assert not (tmp_path / "run" / "STS-B.tsv").exists()
     assert main.main(argv("do_train", hype_type="normal", output_dir=tmp_path / "training", **flags)) == 3
@@ -76,11 +80,8 @@ def test_a_model_that_is_not_finite_predicts_nothing(argv, tmp_path, tiny_folder
 
 def test_an_undefined_score_is_null_with_its_reason(argv, tmp_path, tiny_folder, capsys):
     """A model that gives every pair one score: no correlation."""
-    model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=1)
-    model.classifier.weight.data[:] = 0
-    model.save_pretrained(tmp_path / "constant")
-    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(tmp_path / "constant")
-    assert main.main(argv("do_eval", model_name_or_path=tmp_path / "constant", task_name="stsb")) == 0
+    model = saved(tmp_path / "constant", tiny_folder, 0, 1)
+    assert main.main(argv("do_eval", model_name_or_path=model, task_name="stsb")) == 0
     record = strict(tmp_path / "run" / "run.json")
     assert record["score"] is None and record["metrics"]["eval"]["eval_pearson"] is None
     assert record["remarks"] and "undefined" in capsys.readouterr().out

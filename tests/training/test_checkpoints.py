@@ -101,33 +101,34 @@ def test_a_training_goes_on_from_the_newest_whole_checkpoint_to_the_same_weights
     assert_equal_weights(weights(trainer.model), weights(expected.model))
 
 
-def test_the_only_whole_checkpoint_outlives_a_failing_save(tmp_path, monkeypatch):
-    trainer = trainer_of(tmp_path, save_total_limit=1)
-    save = Trainer._save_optimizer_and_scheduler
+def failing_at_4(function, checkpoint_of):
+    """Wrap a function so that it finds the disk full at checkpoint 4."""
 
-    def failing(self, folder):
-        if folder.endswith("checkpoint-4"):
+    def call(*args):
+        if checkpoint_of(args).endswith("checkpoint-4"):
             raise OSError("no space left on device")
-        save(self, folder)
+        return function(*args)
 
-    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", failing)
+    return call
+
+
+@pytest.mark.parametrize(
+    ("place", "checkpoint_of"),
+    [
+        ("transformers.Trainer._save_optimizer_and_scheduler", lambda args: args[1]),
+        ("hype.training.trainer.mark_complete", lambda args: str(args[0])),
+    ],
+    ids=["before it is written", "before it is marked"],
+)
+def test_the_only_whole_checkpoint_outlives_a_failing_save(tmp_path, monkeypatch, place, checkpoint_of):
+    method = Trainer._save_optimizer_and_scheduler if place.startswith("transformers") else mark_complete
+    monkeypatch.setattr(place, failing_at_4(method, checkpoint_of))
+    trainer = trainer_of(tmp_path, save_total_limit=1)
     with pytest.raises(OSError, match="no space left"):
         trainer.train()
-    assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
-    assert trainer.args.save_total_limit == 1
-
-
-def test_an_older_checkpoint_outlives_one_that_was_written_but_not_marked(tmp_path, monkeypatch):
-    def failing(folder, run):
-        if folder.name == "checkpoint-4":
-            raise OSError("no space left on device")
-        mark_complete(folder, run)
-
-    monkeypatch.setattr("hype.training.trainer.mark_complete", failing)
-    with pytest.raises(OSError, match="no space left"):
-        trainer_of(tmp_path, save_total_limit=1).train()
     assert (tmp_path / "checkpoint-4" / "model.safetensors").is_file()
     assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
+    assert trainer.args.save_total_limit == 1
 
 
 def test_older_checkpoints_go_when_a_new_one_is_whole(tmp_path):

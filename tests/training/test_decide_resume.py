@@ -95,6 +95,21 @@ def test_whole_checkpoints_make_up_for_a_lost_record(tmp_path, caplog, record):
     assert decided(folder, OTHER, overwrite_output_dir=True).checkpoint is None
 
 
+@pytest.mark.parametrize("identity", [None, ONE], ids=["no record", "with record"])
+def test_a_damaged_checkpoint_that_is_asked_for_is_refused_and_nothing_starts_in_silence(tmp_path, identity):
+    folder = folder_of(tmp_path / "run", identity, [3], marked=ONE)
+    (folder / "checkpoint-3" / "model.safetensors").write_text("altered")
+    for resume in ("true", folder / "checkpoint-3"):
+        with pytest.raises(InputError, match=f"--resume_from_checkpoint {resume}: no whole checkpoint"):
+            decided(folder, resume=resume)
+
+
+def test_resuming_and_starting_again_exclude_each_other(tmp_path):
+    folder = folder_of(tmp_path / "run", ONE, [3])
+    with pytest.raises(InputError, match=r"--overwrite_output_dir .*--resume_from_checkpoint"):
+        decided(folder, resume=folder / "checkpoint-3", overwrite_output_dir=True)
+
+
 def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path):
     folder = folder_of(tmp_path / "run")
     (folder / "run.json").write_text("{")

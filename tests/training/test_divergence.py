@@ -76,13 +76,6 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, 
     assert_equal_weights(weights(trainer.model), weights_after(tmp_path, 2, max_grad_norm=max_grad_norm))
 
 
-def test_the_last_checkpoint_before_the_divergence_is_kept(tmp_path):
-    trainer = trainer_of(tmp_path, at=4, factor=math.nan, save_strategy="steps", save_steps=1, save_total_limit=1)
-    with pytest.raises(DivergedError):
-        trainer.train()
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
-
-
 def test_an_evaluation_loss_that_is_not_finite_does_not_end_the_training(tmp_path):
     trainer = trainer_of(tmp_path, at=2, factor=math.nan, eval_strategy="steps", eval_steps=1, max_steps=2)
     trainer.train()

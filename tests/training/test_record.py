@@ -6,27 +6,29 @@ from hype.training import record as records
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 
-GUIDED = {"lr_scheduler_type": "reduce_lr_on_plateau", "metric_for_best_model": "eval_loss", "eval_strategy": "steps"}
+
+def identity(argv, **flags):
+    return records.identity(parse(argv("do_train", **flags)), {})
 
 
-@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
-@pytest.mark.parametrize("change", [{"eval_steps": 6}, {"eval_strategy": "epoch"}, {"eval_delay": 4}])
-def test_evaluations_that_steer_the_learning_rate_are_part_of_the_identity(argv, schedule, change):
-    """The same run id stood for other weights; with any other schedule evaluations change nothing."""
-
-    def identity(**flags):
-        return records.identity(parse(argv("do_train", **{**GUIDED, "eval_steps": 1, **flags})), {})
-
-    assert identity(lr_scheduler_type=schedule) != identity(lr_scheduler_type=schedule, **change)
-    assert identity(lr_scheduler_type="linear") == identity(lr_scheduler_type="linear", **change)
+EVERY_STEP = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "eval_loss", "save_steps": 2}
+PLATEAU, GREEDY = ({"lr_scheduler_type": name} for name in ("reduce_lr_on_plateau", "greedy"))
+EVALUATIONS = [{"eval_steps": 6}, {"eval_strategy": "epoch"}, {"eval_delay": 4}]
 
 
-def test_a_delay_of_the_evaluations_decides_which_model_is_the_best(argv):
-    def identity(**flags):
-        best = {"eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": "true"}
-        return records.identity(parse(argv("do_train", **{**best, **flags})), {})
-
-    assert identity() != identity(eval_delay=4)
+@pytest.mark.parametrize(
+    ("guided", "change"),
+    [
+        *((guided, change) for guided in (PLATEAU, GREEDY) for change in EVALUATIONS),
+        ({"load_best_model_at_end": "true"}, {"eval_delay": 4}),
+        ({"load_best_model_at_end": "true"}, {"save_steps": 4}),
+    ],
+    ids=str,
+)
+def test_evaluations_that_steer_a_training_or_choose_its_model_are_part_of_the_identity(argv, guided, change):
+    """The same run id stood for other weights; otherwise evaluations change nothing."""
+    assert identity(argv, **{**EVERY_STEP, **guided}) != identity(argv, **{**EVERY_STEP, **guided, **change})
+    assert identity(argv, **EVERY_STEP) == identity(argv, **{**EVERY_STEP, **change})
 
 
 @pytest.mark.parametrize(
@@ -49,17 +51,15 @@ PATHS = {"output_dir", "model_name_or_path", "tokenizer_name", "config_name", "c
 
 def test_the_identity_holds_the_settings_that_differ_and_no_place_device_or_process_count(argv, tiny_folder):
     flags = {"learning_rate": 1e-4, "seed": 42, "tokenizer_name": tiny_folder, "config_name": tiny_folder}
-    identity = records.identity(parse(argv("do_train", "do_eval", **flags)), {"model": "abc"})
-    assert identity["learning_rate"] == 1e-4 and identity["model"] == "abc"
-    assert "seed" not in identity, "42 is the default"
-    assert not PATHS & identity.keys() and not {"world_size", "use_cpu", "device"} & identity.keys()
+    found = records.identity(parse(argv("do_train", "do_eval", **flags)), {"model": "abc"})
+    assert found["learning_rate"] == 1e-4 and found["model"] == "abc"
+    assert "seed" not in found, "42 is the default"
+    assert not PATHS & found.keys() and not {"world_size", "use_cpu", "device"} & found.keys()
 
 
 def test_noise_flags_are_no_part_of_the_identity_of_a_run_without_noise(argv):
     """A loop over kinds of noise gives the same flags to all of them, none too."""
-    plain = records.identity(parse(argv("do_train")), {})
-    given = records.identity(parse(argv("do_train", hype_type="none", hype_eps=1e-3, hype_top_layers=1)), {})
-    assert records.run_id(given) == records.run_id(plain)
+    assert identity(argv, hype_type="none", hype_eps=1e-3, hype_top_layers=1) == identity(argv)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_noise_flags_are_no_part_of_the_identity_of_a_run_without_noise(argv):
     ids=["warmup", "lengths"],
 )
 def test_two_spellings_of_a_setting_are_one_run(argv, old, new):
-    assert records.identity(parse(argv("do_train", **old)), {}) == records.identity(parse(argv("do_train", **new)), {})
+    assert identity(argv, **old) == identity(argv, **new)
 
 
 def test_settings_are_the_flags_that_repeat_the_run(argv, tmp_path):
