@@ -1,6 +1,5 @@
 """Texts to token ids, once: the result is kept on disk, named after the texts, the tokenizer and the settings."""
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -15,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from hype.data.splits import Splits, text_hash
 from hype.data.tasks import SENTENCES
-from hype.errors import InputError
+from hype.files import joint_sha256
+from hype.flags import require
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +67,10 @@ def tokenize(
 def _length(splits, tokenizer, max_seq_length, pad_to_max_length) -> int:
     is_pair = any("sentence2" in dataset.column_names for dataset in splits.splits.values())
     special_count = tokenizer.num_special_tokens_to_add(pair=is_pair)
-    if max_seq_length <= special_count:
-        raise InputError(f"--max_seq_length {max_seq_length}: {special_count} special tokens leave no room for text")
-    if pad_to_max_length and tokenizer.pad_token is None:
-        raise InputError("--pad_to_max_length: the tokenizer has no padding token; leave the flag out")
+    problem = f"--max_seq_length {max_seq_length}: {special_count} special tokens leave no room for text"
+    require(max_seq_length > special_count, problem)
+    problem = "--pad_to_max_length: the tokenizer has no padding token; leave the flag out"
+    require(not pad_to_max_length or tokenizer.pad_token is not None, problem)
     if max_seq_length > tokenizer.model_max_length:
         splits.notes.append(f"inputs are cut to the {tokenizer.model_max_length} tokens that the model takes")
     return min(max_seq_length, tokenizer.model_max_length)
@@ -78,17 +78,12 @@ def _length(splits, tokenizer, max_seq_length, pad_to_max_length) -> int:
 
 def _tokenizer_hash(tokenizer) -> str:
     """Return the sha256 of what the tokenizer would save, without the truncation and padding of its last call."""
-    digest = hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                content = path.read_bytes()
-                if path.name == "tokenizer.json":
-                    settings = {**json.loads(content), "truncation": None, "padding": None}
-                    content = json.dumps(settings).encode("utf-8")
-                digest.update(path.name.encode("utf-8") + hashlib.sha256(content).digest())
-    return digest.hexdigest()
+        path = Path(folder, "tokenizer.json")
+        if path.is_file():
+            path.write_text(json.dumps({**json.loads(path.read_bytes()), "truncation": None, "padding": None}))
+        return joint_sha256(sorted(filter(Path.is_file, Path(folder).rglob("*"))))
 
 
 def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, **cache) -> Dataset:

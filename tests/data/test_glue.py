@@ -55,26 +55,6 @@ def test_ax_is_found_under_either_name(tmp_path, path):
         load(tmp_path, ["train"], "ax")
 
 
-BAD_ROWS = {
-    "too long": ("1\ta\tb\tentailment\tmore", ["row 3", "5 columns where the header has 4"]),
-    "too short": ("1\ta\tentailment", ["row 3", "3 columns where the header has 4"]),
-    "unknown label": ("1\ta\tb\tneutral", ["'label'", "row 3: 'neutral'", "entailment, not_entailment"]),
-    "number as label": ("1\ta\tb\t0", ["row 3: '0'"]),
-    "no label": ("1\ta\tb\t", ["row 3: ''"]),
-    "unlabelled": ("1\ta\tb\t-1", ["row 3: '-1'"]),
-}
-
-
-@pytest.mark.parametrize("case", BAD_ROWS)
-def test_a_bad_row_of_a_glue_folder_is_refused_with_its_place(tmp_path, case):
-    row, parts = BAD_ROWS[case]
-    write(tmp_path, {"RTE/train.tsv": rte(RTE_TRAIN[:1]) + row + "\n"})
-    with pytest.raises(InputError) as caught:
-        load(tmp_path, ["train"])
-    for part in ["RTE/train.tsv", *parts]:
-        assert part in str(caught.value)
-
-
 def test_a_missing_folder_file_or_column_is_refused_with_what_is_needed(tmp_path):
     with pytest.raises(InputError, match=r"--data_dir .*absent: no such folder.*CoLA/, RTE/"):
         load(tmp_path / "absent")
@@ -92,14 +72,11 @@ def test_the_tasks_own_folder_stands_for_the_one_that_holds_it(rte_folder, monke
     assert loaded.fingerprint == load(rte_folder, ["train"]).fingerprint
     assert loaded.sample_text == "a sample"
     monkeypatch.chdir(rte_folder / "RTE")
-    assert load(".", ["train"]).row_counts == {"train": 2}
+    monkeypatch.setenv("HOME", str(rte_folder))
+    for folder in (".", "~/RTE"):
+        assert load(folder, ["train"]).row_counts == {"train": 2}
     with pytest.raises(InputError, match=r"no MRPC/train\.tsv"):
         load(rte_folder / "RTE", ["train"], "mrpc")
-
-
-def test_a_folder_in_the_home_directory_may_be_written_with_a_tilde(rte_folder, monkeypatch):
-    monkeypatch.setenv("HOME", str(rte_folder))
-    assert load("~/RTE", ["train"]).row_counts == {"train": 2}
 
 
 def sick(rows):
@@ -108,28 +85,31 @@ def sick(rows):
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
+SUBSET = {i: {"text_a": a, "text_b": b, "label": gold} for i, (a, b, gold) in enumerate(NLI_ROWS)}
+SCITAIL_ROWS = [NLI_ROWS[0], NLI_ROWS[2]]
 FORMS = {
-    "SNLI": ("snli", {"SNLI/snli_1.0_train.jsonl": snli_jsonl(NLI_ROWS)}),
-    "SNLI as unpacked": ("snli", {"snli_1.0/snli_1.0_train.jsonl": snli_jsonl(NLI_ROWS)}),
-    "SNLI, subset of the study": ("snli", {
-        "SNLI/train_subset.json": json.dumps(
-            {i: {"text_a": a, "text_b": b, "label": gold} for i, (a, b, gold) in enumerate(NLI_ROWS)}
-        ),
-    }),
-    "SICK": ("sick", {"SICK/SICK_train.txt": sick(NLI_ROWS)}),
-    "SICK, CRLF": ("sick", {"SICK/SICK_train.txt": sick(NLI_ROWS).replace("\n", "\r\n")}),
+    "SNLI": ("snli", "SNLI/snli_1.0_train.jsonl", snli_jsonl(NLI_ROWS), NLI_ROWS),
+    "SNLI as unpacked": ("snli", "snli_1.0/snli_1.0_train.jsonl", snli_jsonl(NLI_ROWS), NLI_ROWS),
+    "SNLI, subset of the study": ("snli", "SNLI/train_subset.json", json.dumps(SUBSET), NLI_ROWS),
+    "SICK": ("sick", "SICK/SICK_train.txt", sick(NLI_ROWS), NLI_ROWS),
+    "SICK, CRLF": ("sick", "SICK/SICK_train.txt", sick(NLI_ROWS).replace("\n", "\r\n"), NLI_ROWS),
+    "SciTail": (
+        "scitail", "SciTailV1.1/snli_format/scitail_1.0_train.txt", snli_jsonl(SCITAIL_ROWS), SCITAIL_ROWS,
+    ),
+    "SciTail, letters": (
+        "scitail", "SciTail/train.jsonl",
+        snli_jsonl([(a, b, label[0].upper()) for a, b, label in SCITAIL_ROWS]), SCITAIL_ROWS,
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_every_published_form_of_an_nli_set_gives_the_same_rows(name, tmp_path):
-    task, files = FORMS[name]
-    dataset = load(write(tmp_path, files), ["train"], task).splits["train"]
-    ids = [TASKS["mnli"].label_names.index(label) for _, _, label in NLI_ROWS]
-    first, second, _ = zip(*NLI_ROWS, strict=True)
-    assert dataset[:] == {
-        "sentence1": list(first), "sentence2": list(second), "label": ids, "idx": [0, 1, 2]
-    }  # fmt: skip
+    task, path, content, rows = FORMS[name]
+    dataset = load(write(tmp_path, {path: content}), ["train"], task).splits["train"]
+    labels = [TASKS[task].label_names[i] for i in dataset["label"]]
+    assert list(zip(dataset["sentence1"], dataset["sentence2"], labels, strict=True)) == rows
+    assert dataset["idx"][:] == list(range(len(rows)))
 
 
 def test_parallel_files_of_snli_are_read_line_by_line(tmp_path):
@@ -150,39 +130,31 @@ def test_parallel_files_of_snli_are_read_line_by_line(tmp_path):
         load(tmp_path, ["validation"], "snli")
 
 
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("SciTail/train.jsonl", ("N", "E")),
-        ("SciTailV1.1/snli_format/scitail_1.0_train.txt", ("neutral", "entailment")),
-    ],
-)
-def test_scitails_spellings_of_its_two_labels_are_the_same(path, words, tmp_path):
-    content = snli_jsonl([("A.", "B.", words[0]), ("C.", "D.", words[1])])
-    dataset = load(write(tmp_path, {path: content}), ["train"], "scitail").splits["train"]
-    assert [TASKS["scitail"].label_names[i] for i in dataset["label"]] == ["neutral", "entailment"]
-    assert dataset["sentence2"][:] == ["B.", "D."]
-
-
-BAD_NLI = {
+RTE_ROWS, SNLI, SCITAIL = rte(RTE_TRAIN[:1]), "SNLI/snli_1.0_train.jsonl", "SciTail/train.jsonl"
+BAD = {
+    "too long": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\tentailment\tmore\n", "row 3: 5 columns .* has 4"),
+    "too short": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tentailment\n", "row 3: 3 columns .* has 4"),
     "an unknown label": (
-        "snli", {"SNLI/snli_1.0_train.jsonl": snli_jsonl([*NLI_ROWS, ("A.", "B.", "maybe")])}, "row 4: 'maybe'",
+        "rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\tneutral\n",
+        "column 'label': give one of entailment, not_entailment, not: row 3: 'neutral'",
     ),
-    "no label but a list": ("snli", {"SNLI/train_subset.json": '[{"text_a": "", "text_b": "", "label": []}]'}, "row 1"),
-    "no rows": ("snli", {"SNLI/train_subset.json": "[]"}, "no rows"),
-    "a row too short": ("sick", {"SICK/SICK_train.txt": sick(NLI_ROWS) + "1\tA.\n"}, "row 5: 2 columns"),
-    "no text": (
-        "scitail", {"SciTail/train.jsonl": '{"sentence1": null, "sentence2": "B.", "gold_label": "N"}'}, "row 1",
-    ),
-    "a missing key": ("scitail", {"SciTail/train.jsonl": '{"sentence1": "A.", "gold_label": "N"}'}, "'sentence2'"),
+    "a number as label": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\t0\n", "row 3: '0'"),
+    "no label": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\t\n", "row 3: ''"),
+    "unlabelled": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\t-1\n", "row 3: '-1'"),
+    "an unknown word": ("snli", SNLI, snli_jsonl([*NLI_ROWS, ("A.", "B.", "maybe")]), "row 4: 'maybe'"),
+    "a list": ("snli", "SNLI/train_subset.json", '[{"text_a": "", "text_b": "", "label": []}]', "row 1"),
+    "no rows": ("snli", "SNLI/train_subset.json", "[]", "no rows"),
+    "a row too short": ("sick", "SICK/SICK_train.txt", sick(NLI_ROWS) + "1\tA.\n", "row 5: 2 columns"),
+    "no text": ("scitail", SCITAIL, '{"sentence1": null, "sentence2": "B.", "gold_label": "N"}', "row 1: None"),
+    "a missing key": ("scitail", SCITAIL, '{"sentence1": "A.", "gold_label": "N"}', "no column 'sentence2'"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BAD_NLI)
-def test_a_bad_file_of_an_nli_set_is_refused_with_its_place(name, tmp_path):
-    task, files, message = BAD_NLI[name]
-    with pytest.raises(InputError, match=message):
-        load(write(tmp_path, files), ["train"], task)
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_with_its_place(name, tmp_path):
+    task, path, content, message = BAD[name]
+    with pytest.raises(InputError, match=f"{path}.*{message}"):
+        load(write(tmp_path, {path: content}), ["train"], task)
 
 
 @pytest.fixture
@@ -280,37 +252,29 @@ def hub(monkeypatch):
     return held
 
 
-def hub_labels(task):
-    dataset = load_splits(DataArguments(task_name=task), ["validation"]).splits["validation"]
-    return [TASKS[task].label_names[i] for i in dataset["label"]]
+PAIRS = {"premise": ["A.", "B."], "hypothesis": ["C.", "D."]}
 
 
-def test_the_hubs_words_ids_and_missing_labels_are_understood(hub):
-    pairs = {"premise": ["A.", "B."], "hypothesis": ["C.", "D."]}
-    hub["stanfordnlp/snli"] = datasets.Dataset.from_dict({**pairs, "label": [-1, 2]})
-    hub["RobZamp/sick"] = datasets.Dataset.from_dict({"sentence_A": ["A."], "sentence_B": ["B."], "label": [1]})
-    hub["allenai/scitail"] = datasets.Dataset.from_dict({**pairs, "label": ["neutral", "entails"]})
-    assert hub_labels("snli") == ["contradiction"]
-    assert hub_labels("sick") == ["neutral"]
-    assert hub_labels("scitail") == ["neutral", "entailment"]
-
-
-def test_the_hubs_own_order_of_the_labels_is_followed(hub):
-    pairs = {"premise": ["A.", "B.", "C."], "hypothesis": ["D.", "E.", "F."], "label": [0, -1, 1]}
-    for names, expected in (
-        (["neutral", "contradiction", "entailment"], ["neutral", "contradiction"]),
-        (["a", "b", "c"], None),
-    ):
-        label = datasets.ClassLabel(names=names)
-        features = {"premise": datasets.Value("string"), "hypothesis": datasets.Value("string"), "label": label}
-        hub["stanfordnlp/snli"] = datasets.Dataset.from_dict(pairs, datasets.Features(features))
-        if expected:
-            assert hub_labels("snli") == expected
-        else:
-            with pytest.raises(
-                InputError, match=r"stanfordnlp/snli, column 'label': give one of ent.*, not: row 0: 'a'"
-            ):
-                hub_labels("snli")
+@pytest.mark.parametrize(
+    ("task", "columns", "names", "expected"),
+    [
+        ("snli", {**PAIRS, "label": [-1, 2]}, None, ["contradiction"]),
+        ("sick", {"sentence_A": ["A."], "sentence_B": ["B."], "label": [1]}, None, ["neutral"]),
+        ("scitail", {**PAIRS, "label": ["neutral", "entails"]}, None, ["neutral", "entailment"]),
+        ("snli", {**PAIRS, "label": [0, 1]}, ["neutral", "contradiction", "entailment"], ["neutral", "contradiction"]),
+        ("snli", {**PAIRS, "label": [0, 1]}, ["a", "b", "c"], None),
+        ("sick", {"sentence_A": ["A."], "sentence_B": ["B."], "label": [-1]}, None, None),
+    ],
+)
+def test_the_hubs_words_ids_and_missing_labels_are_understood(hub, task, columns, names, expected):
+    dataset = datasets.Dataset.from_dict(columns)
+    hub[TASKS[task].hub_id] = dataset.cast_column("label", datasets.ClassLabel(names=names)) if names else dataset
+    if expected is None:
+        with pytest.raises(InputError, match=rf"{TASKS[task].hub_id}, column 'label': give one of .*, not: row 0"):
+            load_splits(DataArguments(task_name=task), ["validation"])
+    else:
+        loaded = load_splits(DataArguments(task_name=task), ["validation"]).splits["validation"]
+        assert [TASKS[task].label_names[i] for i in loaded["label"]] == expected
 
 
 def test_the_variables_folder_is_passed_over_for_a_set_that_is_not_glues(tmp_path, monkeypatch):

@@ -15,7 +15,6 @@ from tests.glue_files import RTE_DEV, RTE_TRAIN, load, rte, write, write_rte
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "glue_data"
-SAMPLE = ROOT / "examples" / "sample_glue"
 
 
 @pytest.fixture
@@ -161,17 +160,3 @@ class TestRealFiles:
     def test_overlap_is_that_of_the_readme(self, task, shared):
         found = [note for note in load(SHARED, ["train", "validation"], task).notes if "also occur" in note]
         assert [int(note.split()[1]) for note in found] == ([shared] if shared else [])
-
-
-class TestSample:
-    """The sample that comes with the project."""
-
-    @pytest.mark.parametrize("task", list(TASKS)[:10])  # GLUE's
-    def test_every_split_of_every_task_is_read(self, task):
-        loaded = load(SAMPLE, TASKS[task].sources, task)
-        assert list(loaded.splits) == list(TASKS[task].sources)
-        assert loaded.sample_text
-        for split, dataset in loaded.splits.items():
-            assert len(dataset) >= 10
-            if not split.startswith("test") and not TASKS[task].is_regression:
-                assert set(dataset["label"][:]) == set(range(TASKS[task].label_count))
