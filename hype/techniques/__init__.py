@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from hype.errors import InputError
-from hype.techniques.base import Flag, Flags, Technique
+from hype.techniques.base import Flag, Technique
 
 # Parts of fine-tuning that only one technique can take over.
 EXCLUSIVE = {"loss": "defines the training loss", "optimizer": "defines the optimizer"}
@@ -26,18 +26,19 @@ TECHNIQUES = _find_techniques()
 FLAGS: dict[str, Flag] = {flag.name: flag for technique in TECHNIQUES for flag in technique.flags}
 
 
-def switches_of(flag: Flag) -> list[str]:
-    """Name the flags without which `flag` has no effect; none if it switches a technique on itself."""
-    switches = dict.fromkeys(technique.flags[0].name for technique in TECHNIQUES if flag in technique.flags)
-    return [] if flag.name in switches else list(switches)
+def switches_of(flag: Flag) -> list[Flag]:
+    """Return the flags without which `flag` has no effect; none if it switches a technique on itself."""
+    switches = list(dict.fromkeys(technique.flags[0] for technique in TECHNIQUES if flag in technique.flags))
+    return [] if flag in switches else switches
 
 
 def _check(arguments: Any) -> None:
-    for name, flag in FLAGS.items():
-        flag.check(getattr(arguments, name))
+    for flag in FLAGS.values():
+        flag.check(getattr(arguments, flag.name))
         switches = switches_of(flag)
-        if switches and arguments.is_set(name) and not any(map(arguments.is_set, switches)):
-            raise InputError(f"--{name} has no effect here: it belongs to --{' or --'.join(switches)}")
+        if switches and flag.is_set(arguments) and not any(switch.is_set(arguments) for switch in switches):
+            names = " or ".join(f"--{switch.name}" for switch in switches)
+            raise InputError(f"--{flag.name} has no effect here: it belongs to {names}")
     for technique in TECHNIQUES:
         if technique.is_on(arguments):
             technique.check(arguments)
@@ -47,7 +48,6 @@ def _check(arguments: Any) -> None:
 TechniqueArguments: Any = make_dataclass(
     "TechniqueArguments",
     [(f.name, f.type, field(default=f.default, metadata={"help": f.help})) for f in FLAGS.values()],
-    bases=(Flags,),
     namespace={
         "__module__": __name__,
         "__doc__": "Which techniques of tables 5 and 16 run, alone or with HyPe, and how. All are off by default.",
@@ -68,7 +68,7 @@ def selected(arguments: Any, hype_is_on: bool) -> list[Technique]:
         if len(rivals) > 1:
             raise InputError(f"--{' and --'.join(rivals)} exclude each other, as each {reason}: give one")
     for flag in FLAGS.values():
-        if hype_is_on and flag.is_idle_with_hype and arguments.is_set(flag.name):
+        if hype_is_on and flag.is_idle_with_hype and flag.is_set(arguments):
             raise InputError(
                 f"--{flag.name} has no effect with HyPe, which takes its place (appendix D.2): leave it out"
             )

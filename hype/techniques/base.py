@@ -1,7 +1,7 @@
 """The one interface of the compared techniques, and the flags that each of them declares."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +32,10 @@ class Flag:
     high: float | None = None
     is_idle_with_hype: bool = False
 
+    def is_set(self, arguments: Any) -> bool:
+        """Return whether the flag differs from its default."""
+        return getattr(arguments, self.name) != self.default
+
     def check(self, value) -> None:
         """Raise InputError if the value is outside the choices or the range."""
         if value == self.default:
@@ -41,15 +45,6 @@ class Flag:
         if self.low is not None and not (math.isfinite(value) and self.low <= value <= (self.high or math.inf)):
             limits = f"of at least {self.low}" if self.high is None else f"from {self.low} to {self.high}"
             raise InputError(f"--{self.name} {value}: give a finite number {limits}")
-
-
-class Flags:
-    """Base of `TechniqueArguments`, whose fields are the flags of all techniques."""
-
-    def is_set(self, name: str) -> bool:
-        """Return whether the flag differs from its default."""
-        defaults = {f.name: f.default for f in fields(self)}
-        return getattr(self, name) != defaults[name]
 
 
 class Technique:
@@ -69,14 +64,14 @@ class Technique:
     switch_value: ClassVar[str | None] = None
     order: ClassVar[int] = 0
 
-    def __init__(self, arguments: Flags):
-        self.arguments: Any = arguments
+    def __init__(self, arguments: Any):
+        self.arguments = arguments
 
     @classmethod
-    def is_on(cls, arguments: Flags) -> bool:
+    def is_on(cls, arguments: Any) -> bool:
         """Return whether the flags switch the technique on."""
-        name = cls.flags[0].name
-        return arguments.is_set(name) and cls.switch_value in (None, getattr(arguments, name))
+        switch = cls.flags[0]
+        return switch.is_set(arguments) and cls.switch_value in (None, getattr(arguments, switch.name))
 
     @classmethod
     def check(cls, arguments: Any) -> None:

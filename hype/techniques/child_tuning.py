@@ -3,8 +3,6 @@
 Masks are applied between clipping and Adam, so masked entries still decay and, in F, still move by their momentum.
 """
 
-import logging
-
 import numpy as np
 import torch
 from torch import nn
@@ -14,8 +12,6 @@ from hype.errors import InputError
 from hype.perturbation import stream_seed
 from hype.random_streams import forked_torch_streams
 from hype.techniques.base import Flag, Technique
-
-logger = logging.getLogger(__name__)
 
 
 class ChildTuning(Technique):
@@ -39,6 +35,9 @@ class ChildTuning(Technique):
                 f"--mode {arguments.mode} needs --reserve_p: the share of the gradient to keep, such as 0.3"
             )
 
+    def facts(self):
+        return {"reserve_p": self.arguments.reserve_p}
+
 
 class ChildTuningF(ChildTuning):
     """Task-free: at every step keep each entry of every gradient with probability p, and divide it by p.
@@ -50,24 +49,22 @@ class ChildTuningF(ChildTuning):
     switch_value = "ChildTuning-F"
 
     def before_update(self, trainer) -> None:
-        rngs = {}
+        seed = stream_seed(self.name, trainer.args.seed, trainer.state.global_step)
+        rng = torch.Generator(next(trainer.model.parameters()).device).manual_seed(seed)
         embeddings = {module.weight for module in trainer.model.modules() if isinstance(module, nn.Embedding)}
         for parameter in trainer.model.parameters():
-            if parameter.grad is not None:
-                device = parameter.grad.device
-                if device not in rngs:
-                    seed = stream_seed(self.name, trainer.args.seed, trainer.state.global_step)
-                    rngs[device] = torch.Generator(device).manual_seed(seed)
-                self._mask(parameter.grad, rngs[device], parameter in embeddings)
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if parameter in embeddings:
+                # Rows of words that the batch lacks are zero, masked or not: most of the table.
+                rows = ((gradient.amax(1) != 0) | (gradient.amin(1) != 0)).nonzero().squeeze(1)
+                gradient[rows] = self._mask(gradient[rows], rng)
+            else:
+                self._mask(gradient, rng)
 
-    def _mask(self, gradient: torch.Tensor, rng: torch.Generator, is_embedding: bool) -> None:
-        if is_embedding:
-            # Rows of words that the batch lacks are zero, masked or not: most of the table.
-            rows = ((gradient.amax(1) != 0) | (gradient.amin(1) != 0)).nonzero().squeeze(1)
-            chosen = gradient[rows]
-            gradient[rows] = chosen.mul_(self.keep_mask(chosen, rng)).div_(self.arguments.reserve_p)
-        else:
-            gradient.mul_(self.keep_mask(gradient, rng)).div_(self.arguments.reserve_p)
+    def _mask(self, gradient: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return gradient.mul_(self.keep_mask(gradient, rng)).div_(self.arguments.reserve_p)
 
     def keep_mask(self, gradient: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Draw the mask of one gradient: 1 with probability p, else 0, in the gradient's dtype."""
@@ -75,9 +72,6 @@ class ChildTuningF(ChildTuning):
         # (measured, 2026-11-22).
         uniform = torch.rand(gradient.shape, generator=rng, device=gradient.device, dtype=gradient.dtype)
         return uniform.lt_(self.arguments.reserve_p)
-
-    def facts(self):
-        return {"reserve_p": self.arguments.reserve_p}
 
 
 class ChildTuningD(ChildTuning):
@@ -97,11 +91,10 @@ class ChildTuningD(ChildTuning):
         self.kept_share = None
 
     def before_training(self, trainer) -> None:
-        scored = scored_parameters(trainer.model)
-        self.masks = masks_of_largest(fisher_information(trainer, scored), self.arguments.reserve_p)
+        information = fisher_information(trainer, scored_parameters(trainer.model))
+        self.masks = masks_of_largest(information, self.arguments.reserve_p)
         kept = sum(mask.sum().item() for mask in self.masks.values())
         self.kept_share = kept / sum(mask.numel() for mask in self.masks.values())
-        logger.info("%s keeps %.4f of the gradients of %d tensors", self.name, self.kept_share, len(self.masks))
 
     def before_update(self, trainer) -> None:
         for name, parameter in trainer.model.named_parameters():
@@ -112,7 +105,7 @@ class ChildTuningD(ChildTuning):
         self.masks = {}
 
     def facts(self):
-        return {"reserve_p": self.arguments.reserve_p, "kept_share": self.kept_share}
+        return {**super().facts(), "kept_share": self.kept_share}
 
 
 def scored_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -130,7 +123,7 @@ def scored_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return scored
 
 
-def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+def fisher_information(trainer, scored: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
     """Return the mean over the training batches of the squared, clipped gradient of the batch's mean loss.
 
     As the reference: each tensor is clipped by itself to `max_grad_norm` (0: not at all), in training mode, without
@@ -138,30 +131,27 @@ def fisher_information(trainer, scored: dict[str, torch.nn.Parameter]) -> dict[s
     stay as they were.
     """
     model, was_training = trainer.model, trainer.model.training
+    limit = trainer.args.max_grad_norm
     # Squares of small gradients are 0 in float16.
-    wide = {name: torch.promote_types(p.dtype, torch.float32) for name, p in scored.items()}
-    total = {name: torch.zeros_like(p, dtype=wide[name], requires_grad=False) for name, p in scored.items()}
+    total = {name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for name, p in scored.items()}
     with forked_torch_streams():
         # The same masks whenever they are computed: the streams before training depend on what ran before.
         torch.manual_seed(stream_seed("Fisher", trainer.args.seed))
         batches = trainer.get_train_dataloader()
         model.train()
-        for batch in tqdm(
-            batches, desc="Fisher information", disable=trainer.args.disable_tqdm or not trainer.is_world_process_zero()
-        ):
+        is_silent = trainer.args.disable_tqdm or not trainer.is_world_process_zero()
+        for batch in tqdm(batches, desc="Fisher information", disable=is_silent):
             model(**batch).loss.backward()
             for name, parameter in scored.items():
                 if parameter.grad is not None:
-                    total[name].add_(clipped(parameter.grad.to(wide[name]), trainer.args.max_grad_norm).square())
+                    gradient = parameter.grad.to(total[name].dtype)
+                    if limit > 0:  # as torch's clip_grad_norm_ does
+                        gradient = gradient * min(1.0, limit / (gradient.norm().item() + 1e-6))
+                    total[name].add_(gradient.square())
             model.zero_grad()
     model.train(was_training)
     count = len(batches) * trainer.args.world_size
     return {name: trainer.accelerator.reduce(tensor) / count for name, tensor in total.items()}
-
-
-def clipped(gradient: torch.Tensor, max_norm: float) -> torch.Tensor:
-    """Scale one gradient down to `max_norm`, as torch's clip_grad_norm_ does; 0: as it is."""
-    return gradient * min(1.0, max_norm / (gradient.norm().item() + 1e-6)) if max_norm > 0 else gradient
 
 
 def masks_of_largest(information: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:

@@ -24,31 +24,33 @@ KL_REDUCTION = Flag(
 )
 
 
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """Convert to float32 where the dtype is narrower."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def symmetric_kl(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str) -> torch.Tensor:
     """Return KL(a||b) + KL(b||a) of logits of shape (batch, classes), in float32 at least.
 
     Written as sum of (P_a - P_b)(log P_a - log P_b), which keeps its sign where the two are almost equal.
     """
-    wide = torch.promote_types(logits_a.dtype, torch.float32)
-    log_a, log_b = log_softmax(logits_a.to(wide), dim=-1), log_softmax(logits_b.to(wide), dim=-1)
+    log_a, log_b = log_softmax(wide(logits_a), dim=-1), log_softmax(wide(logits_b), dim=-1)
     return REDUCTIONS[reduction]((log_a.exp() - log_b.exp()) * (log_a - log_b))
 
 
 def divergence(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str, kl_factor: float) -> torch.Tensor:
     """Return `kl_factor` times the symmetric KL; of one output (regression), the mean squared difference instead."""
     if logits_a.shape[-1] == 1:
-        wide = torch.promote_types(logits_a.dtype, torch.float32)
-        return mse_loss(logits_a.to(wide), logits_b.to(wide))
+        return mse_loss(wide(logits_a), wide(logits_b))
     return kl_factor * symmetric_kl(logits_a, logits_b, reduction)
 
 
 class RegularisedLoss(Technique):
-    """A technique whose loss has a second term, with weight `weight`. Its mean size becomes a fact of the run."""
-
-    weight: float
+    """A technique whose loss has a second term, weighted by its first flag. Its mean size becomes a fact of the run."""
 
     def __init__(self, arguments):
         super().__init__(arguments)
+        self.weight = getattr(arguments, self.flags[0].name)
         self.mean, self.forward_count = 0.0, 0
 
     def before_training(self, trainer) -> None:
@@ -56,21 +58,16 @@ class RegularisedLoss(Technique):
             raise InputError(f"--label_smoothing_factor excludes {self.name}, whose loss has none: leave it out")
 
     def regularised(self, task_loss: torch.Tensor, term: torch.Tensor) -> torch.Tensor:
-        """Return the sum of both terms; log their sizes once."""
+        """Return the sum of both terms; warn once if the second one is too small to count."""
         size = term.detach()
-        if self.forward_count == 0:
-            self._log_sizes(task_loss.item(), size.item())
+        if self.forward_count == 0 and self.weight * abs(size) < torch.finfo(torch.float32).eps * abs(task_loss):
+            logger.warning(
+                "%s: the regulariser (%.1e, weight %g) is numerically empty: below the resolution of the loss (%.3g)",
+                self.name, size.item(), self.weight, task_loss.item(),
+            )  # fmt: skip
         self.forward_count += 1
         self.mean = self.mean + (size - self.mean) / self.forward_count
         return task_loss + self.weight * term
-
-    def _log_sizes(self, task_loss: float, term: float) -> None:
-        logger.info("%s: first task loss %.6g, first regulariser %.3g", self.name, task_loss, term)
-        if abs(self.weight * term) < torch.finfo(torch.float32).eps * abs(task_loss):
-            message = (
-                "%s: the regulariser (%.1e, weight %g) is numerically empty: below the resolution of the loss (%.3g)"
-            )
-            logger.warning(message, self.name, term, self.weight, task_loss)
 
     def state_dict(self):
         return {"mean": float(self.mean), "forwards": self.forward_count}

@@ -3,24 +3,16 @@
 No public implementation exists and the settings of the paper are not known here: a reconstruction, its defaults ours.
 """
 
-from contextlib import contextmanager
-
 import torch
 
 from hype.errors import InputError
 from hype.random_streams import forked_torch_streams
 from hype.techniques.base import Flag
-from hype.techniques.divergence import RegularisedLoss
+from hype.techniques.divergence import RegularisedLoss, wide
 from hype.techniques.parts import layers
 
 LAYER = 1  # noise enters the output of this layer, counted from 1
 NOISE_RATIO = 0.05  # norm of the noise over the norm of the hidden state, per token
-
-
-def random_states(device: torch.device) -> list[tuple]:
-    """Return torch's modules that draw for `device`, each with the state of its generator."""
-    generators = [torch.random] if device.type == "cpu" else [torch.random, torch.get_device_module(device)]
-    return [(generator, generator.get_rng_state()) for generator in generators]
 
 
 def scaled_noise(hidden: torch.Tensor, gaussian: torch.Tensor, ratio: float) -> torch.Tensor:
@@ -36,8 +28,7 @@ def response(clean, perturbed, attention_mask: torch.Tensor) -> torch.Tensor:
     """
     total = 0.0
     for a, b in zip(clean, perturbed, strict=True):
-        wide = torch.promote_types(a.dtype, torch.float32)
-        squares = (a.to(wide) - b.to(wide)).square().sum(-1) * attention_mask
+        squares = (wide(a) - wide(b)).square().sum(-1) * attention_mask
         total = total + (squares.sum(-1) / (attention_mask.sum(-1) * a.shape[-1])).mean()
     return total
 
@@ -52,10 +43,6 @@ class LNSR(RegularisedLoss):
     name = "LNSR"
     flags = (Flag("lnsr_lambda", float, 0.0, "LNSR: weight of the layers' response to noise; 0: off.", low=0),)
 
-    def __init__(self, arguments):
-        super().__init__(arguments)
-        self.weight = arguments.lnsr_lambda
-
     def before_training(self, trainer) -> None:
         super().before_training(trainer)
         count = len(layers(trainer.model))
@@ -66,33 +53,27 @@ class LNSR(RegularisedLoss):
 
     def loss(self, trainer, model, inputs):
         b, hype, device = LAYER, trainer.hype, trainer.args.device
-        streams, draws = random_states(device), hype.draw_count if hype else 0
+        generators = [torch.random] if device.type == "cpu" else [torch.random, torch.get_device_module(device)]
+        states, draws = [generator.get_rng_state() for generator in generators], hype.draw_count if hype else 0
         clean = model(**inputs, output_hidden_states=True)
-        gaussian = torch.randn_like(clean.hidden_states[b])
-        if hype:
-            hype.draw_count = draws
-        with forked_torch_streams(), self._noised_layer(trainer.model, gaussian):
-            for generator, state in streams:
-                generator.set_rng_state(state)
-            # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
-            perturbed = trainer.model(**inputs, output_hidden_states=True)
-        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
-        term = response(clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask)
-        return self.regularised(clean.loss, term), clean
+        gaussian = torch.randn_like(clean.hidden_states[b])  # (batch, length, hidden)
 
-    @contextmanager
-    def _noised_layer(self, model, gaussian):
         def add_noise(module, args, output):
             hidden, *rest = output if isinstance(output, tuple) else (output,)
             # XLNet's layers have another layout than its hidden states; independent draws fit any.
             hidden = hidden + scaled_noise(hidden, gaussian.reshape(hidden.shape), NOISE_RATIO)
             return (hidden, *rest) if isinstance(output, tuple) else hidden
 
-        handle = layers(model)[LAYER - 1].register_forward_hook(add_noise)
-        try:
-            yield
-        finally:
-            handle.remove()
+        if hype:
+            hype.draw_count = draws
+        with forked_torch_streams(), layers(trainer.model)[b - 1].register_forward_hook(add_noise):
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_rng_state(state)
+            # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
+            perturbed = trainer.model(**inputs, output_hidden_states=True)
+        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+        term = response(clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask)
+        return self.regularised(clean.loss, term), clean
 
     def facts(self):
         return {**super().facts(), "layer": LAYER, "noise_ratio": NOISE_RATIO}

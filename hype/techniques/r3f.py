@@ -1,7 +1,7 @@
 """R3F (Aghajanyan et al., ICLR 2021): a clean and a noised forward, and their divergence."""
 
 import logging
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 
@@ -34,10 +34,7 @@ class R3F(RegularisedLoss):
         KL_REDUCTION,
     )
 
-    def __init__(self, arguments):
-        super().__init__(arguments)
-        self.weight = arguments.r3f_lambda
-        self.noise = None
+    noise: str | None = None
 
     def before_training(self, trainer) -> None:
         super().before_training(trainer)
@@ -51,26 +48,17 @@ class R3F(RegularisedLoss):
         hype = _hype_with_noise(trainer)
         with hype.paused() if hype else nullcontext():
             clean = model(**inputs)
-        with nullcontext() if hype else self.noised_embeddings(trainer.model):
+        with nullcontext() if hype else trainer.model.get_input_embeddings().register_forward_hook(self.perturb):
             # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
             noised = trainer.model(**inputs)
         term = divergence(clean.logits, noised.logits, self.arguments.kl_reduction, kl_factor=1.0)
         return self.regularised(clean.loss, term), clean
 
-    @contextmanager
-    def noised_embeddings(self, model):
-        """Add noise to the model's word embeddings inside the block, and stop their gradient."""
-
-        def perturb(module, args, embeddings: torch.Tensor) -> torch.Tensor:
-            sample = SAMPLERS[self.arguments.r3f_noise_type]
-            noise = sample(torch.empty_like(embeddings), self.arguments.r3f_eps, None)  # from torch's own stream
-            return embeddings.detach() + noise
-
-        handle = model.get_input_embeddings().register_forward_hook(perturb)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def perturb(self, module, args, embeddings: torch.Tensor) -> torch.Tensor:
+        """Add noise to the word embeddings (batch, length, width) and stop their gradient; a forward hook."""
+        sample = SAMPLERS[self.arguments.r3f_noise_type]
+        noise = sample(torch.empty_like(embeddings), self.arguments.r3f_eps, None)  # from torch's own stream
+        return embeddings.detach() + noise
 
     def facts(self):
         return {**super().facts(), "noise": self.noise, "kl_reduction": self.arguments.kl_reduction}

@@ -24,18 +24,12 @@ class RDrop(RegularisedLoss):
         KL_REDUCTION,
     )
 
-    def __init__(self, arguments):
-        super().__init__(arguments)
-        self.weight = arguments.rdrop_alpha
-
     def loss(self, trainer, model, inputs):
         first = model(**inputs)
         # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
         second = trainer.model(**inputs)
-        task_loss = self.arguments.rdrop_ce_factor * (first.loss + second.loss)
-        return self.regularised(
-            task_loss, divergence(first.logits, second.logits, self.arguments.kl_reduction, kl_factor=0.5)
-        ), first
+        term = divergence(first.logits, second.logits, self.arguments.kl_reduction, kl_factor=0.5)
+        return self.regularised(self.arguments.rdrop_ce_factor * (first.loss + second.loss), term), first
 
     def facts(self):
         options = {"ce_factor": self.arguments.rdrop_ce_factor, "kl_reduction": self.arguments.kl_reduction}

@@ -1,14 +1,14 @@
 """Short trainings of tiny models, for the tests of techniques."""
 
 import itertools
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import torch
-from transformers import TrainingArguments
 
 from hype.techniques import TechniqueArguments, selected
 from hype.training.trainer import HyPeTrainer
+from tests.small_training import arguments
 from tests.tiny import tiny_batch, tiny_model
 
 # Each technique with settings that visibly act within four steps.
@@ -23,6 +23,7 @@ FLAGS = {
     "R3F": {"r3f_lambda": 0.5},
     "LNSR": {"lnsr_lambda": 0.5},
 }
+TWO_FORWARDS = ("R-Drop", "R3F", "LNSR")
 HYPE = {"hype_type": "normal", "hype_eps": 1e-2}
 
 
@@ -31,26 +32,25 @@ def examples(count: int, is_regression: bool) -> list[dict]:
     batch = tiny_batch(count, length=7, seed=3)
     batch["attention_mask"][::2, 5:] = 0
     batch["input_ids"][::2, 5:] = 1
-    labels = batch["labels"].float() if is_regression else batch["labels"]
-    rows = zip(batch["input_ids"], batch["attention_mask"], labels, strict=True)
-    return [{"input_ids": ids, "attention_mask": mask, "labels": label} for ids, mask, label in rows]
+    if is_regression:
+        batch["labels"] = batch["labels"].float()
+    return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
 
 
 def trainer_of(folder, flags, model_type="bert", hype=None, is_regression=False, model=None, count=8, **options):
     """Build a trainer of a tiny model: four steps of two examples, a checkpoint after two."""
-    model = model or tiny_model(model_type, num_labels=1 if is_regression else 3)
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        **{
-            "max_steps": 4, "save_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 1e-2, "seed": 11,
-            "weight_decay": 0.1, "disable_tqdm": True, "report_to": "none", "use_cpu": True, "logging_steps": 1,
-            "save_strategy": "steps", "dataloader_pin_memory": False, **options,
-        },
-    )  # fmt: skip
+    options = {
+        "per_device_train_batch_size": 2, "lr_scheduler_type": "linear", "weight_decay": 0.1, "seed": 11,
+        "save_strategy": "steps", "save_steps": 2, **options,
+    }  # fmt: skip
     rows = examples(count, is_regression)
-    techniques = selected(TechniqueArguments(**flags), hype is not None)
     return HyPeTrainer(
-        model, arguments, train_dataset=rows, eval_dataset=rows, hype_options=hype, techniques=techniques
+        model or tiny_model(model_type, num_labels=1 if is_regression else 3),
+        arguments(folder, **options),
+        train_dataset=rows,
+        eval_dataset=rows,
+        hype_options=hype,
+        techniques=selected(TechniqueArguments(**flags), hype is not None),
     )
 
 
@@ -65,21 +65,8 @@ def fixed_differences(model, flags):
     def second_one_apart(module, args, logits):
         return logits + (next(calls) % 2) * (logits + ramp(logits))
 
-    is_of_logits = flags.keys() & {"rdrop_alpha", "r3f_lambda"}
-    handles = [model.classifier.register_forward_hook(second_one_apart)] if is_of_logits else []
-    with patch.object(torch, "randn_like", ramp):
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(torch, "randn_like", ramp))
+        if flags.keys() & {"rdrop_alpha", "r3f_lambda"}:
+            stack.enter_context(model.classifier.register_forward_hook(second_one_apart))
         yield
-    for handle in handles:
-        handle.remove()
-
-
-def weights_of(trainer) -> dict[str, torch.Tensor]:
-    """Copy the model's parameters."""
-    return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
-
-
-def assert_equal_weights(first: dict, second: dict) -> None:
-    """Require equal names and equal bits."""
-    assert first.keys() == second.keys()
-    different = [name for name in first if not torch.equal(first[name], second[name])]
-    assert not different

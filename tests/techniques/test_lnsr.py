@@ -14,21 +14,15 @@ from tests.tiny import tiny_batch, tiny_model
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta")
 
 
-@pytest.mark.parametrize(
-    ("mask", "key"),
-    [
-        ([[1, 1]], "R_mse_elementwise_mean_per_layer_summed_over_layers_lambda1"),
-        ([[1, 0]], "with_one_padded_token"),
-    ],
-)
-def test_response_equals_the_numbers_made_by_hand(vectors, mask, key):
+def test_response_equals_the_numbers_made_by_hand(vectors):
     vector = vectors["lnsr"]
     clean, perturbed = (
-        [tensor([layer]) for layer in vector[f"hidden_{kind}"]]
-        for kind in ("clean_layers_r_equals_b_plus_1_to_L", "perturbed_same_layers")
+        [tensor([layer]) for layer in vector[name]]
+        for name in ("hidden_clean_layers_r_equals_b_plus_1_to_L", "hidden_perturbed_same_layers")
     )
-    expected = vector[key] if isinstance(vector[key], float) else vector[key]["R_mse_masked"]
-    assert_near(response(clean, perturbed, torch.tensor(mask)), expected)
+    whole = vector["R_mse_elementwise_mean_per_layer_summed_over_layers_lambda1"]
+    assert_near(response(clean, perturbed, torch.tensor([[1, 1]])), whole)
+    assert_near(response(clean, perturbed, torch.tensor([[1, 0]])), vector["with_one_padded_token"]["R_mse_masked"])
 
 
 def test_every_sample_weighs_the_same_whatever_its_length():
@@ -68,43 +62,29 @@ def test_without_noise_at_its_layer_both_forwards_are_equal(model_type, with_hyp
 def test_response_equals_a_run_from_the_noised_layer_on(model_type, monkeypatch):
     """Second implementation: the noised output of layer 2 is recorded, and the distances are taken by hand."""
     monkeypatch.setattr(lnsr, "LAYER", 2)
-    model = tiny_model(model_type, num_labels=3).train()
-    seen = {1: [], 2: []}
-    base = model.base_model
-    layers = base.layer if model_type == "xlnet" else base.encoder.layer
-    handles = [
+    model, seen = tiny_model(model_type, num_labels=3).train(), {1: [], 2: []}
+    layers = model.base_model.layer if model_type == "xlnet" else model.base_model.encoder.layer
+    for i, states in seen.items():
         layers[i].register_forward_hook(
-            lambda m, a, out, i=i: seen[i].append(out[0] if isinstance(out, tuple) else out)
+            lambda module, args, out, states=states: states.append(out[0] if isinstance(out, tuple) else out)
         )
-        for i in seen
-    ]
     loss, outputs, technique = loss_of(model)
-    for handle in handles:
-        handle.remove()
     (clean, recomputed), (clean_last, noised_last) = seen[1], seen[2]
     assert torch.equal(clean, recomputed)  # recorded before the noise is added to it
     torch.testing.assert_close(technique.mean, ((clean_last - noised_last) ** 2).mean().detach())
     torch.testing.assert_close(loss, outputs.loss + technique.mean)
 
 
-def test_the_random_stream_continues_after_the_first_forward_and_the_draw():
-    model = tiny_model("bert").train()
-    loss_of(model)
-    after = torch.get_rng_state()
-    torch.manual_seed(5)
-    outputs = model(**tiny_batch(), output_hidden_states=True)
-    torch.randn_like(outputs.hidden_states[1])
-    assert torch.equal(torch.get_rng_state(), after)
-
-
-def test_hype_continues_counting_its_draws():
+def test_the_random_stream_and_hype_s_draws_continue_after_the_first_forward():
     model = tiny_model("bert").train()
     with HyPe(model, "normal", 0.1) as hype:
-        model(**tiny_batch())
-        per_forward = hype.draw_count
-        hype.set_step(1)
         loss_of(model, hype)
-        assert hype.draw_count == per_forward
+        after, draws = torch.get_rng_state(), hype.draw_count
+        hype.set_step(1)
+        torch.manual_seed(5)
+        outputs = model(**tiny_batch(), output_hidden_states=True)
+        torch.randn_like(outputs.hidden_states[1])
+        assert torch.equal(torch.get_rng_state(), after) and hype.draw_count == draws > 0
 
 
 @pytest.mark.parametrize(

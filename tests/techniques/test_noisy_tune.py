@@ -12,7 +12,7 @@ from tests.techniques.conftest import assert_near, tensor
 from tests.tiny import tiny_model
 
 
-def apply(model, weight, seed=0):
+def apply(model, weight=0.15, seed=0):
     trainer = SimpleNamespace(model=model, args=SimpleNamespace(seed=seed))
     NoisyTune(TechniqueArguments(noise_lambda=weight)).before_training(trainer)
     return model
@@ -42,22 +42,18 @@ def test_noise_is_uniform_and_relative_to_each_tensors_spread():
     assert abs(noise.mean().item()) < 0.002
 
 
-def test_every_kind_of_parameter_moves_and_zero_biases_stay():
-    model, before = apply(tiny_model("bert"), 0.15), tiny_model("bert")
+@pytest.mark.parametrize("num_labels", [3, 1])
+def test_every_kind_of_parameter_moves_and_those_without_a_spread_stay(num_labels):
+    model, before = apply(tiny_model("bert", num_labels=num_labels)), tiny_model("bert", num_labels=num_labels)
     for (name, after), parameter in zip(model.named_parameters(), before.parameters(), strict=True):
-        assert torch.equal(after, parameter) == (parameter.std().item() == 0), name
-        assert after.is_leaf
-        assert after.requires_grad
-
-
-def test_a_regression_head_with_one_bias_stays_finite():
-    model = apply(tiny_model("bert", num_labels=1), 0.15)
-    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+        is_flat = parameter.numel() == 1 or parameter.std().item() == 0
+        assert torch.equal(after, parameter) == is_flat and torch.isfinite(after).all(), name
+        assert after.is_leaf and after.requires_grad
 
 
 def test_draws_depend_on_the_seed_and_leave_the_global_stream_alone():
     before = torch.get_rng_state()
-    first, again, other = (apply(tiny_model("bert"), 0.15, seed).classifier.weight for seed in (0, 0, 1))
+    first, again, other = (apply(tiny_model("bert"), seed=seed).classifier.weight for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

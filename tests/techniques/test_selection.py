@@ -19,14 +19,11 @@ def test_by_default_nothing_is_on():
     assert names() == names(hype_is_on=True) == []
 
 
-@pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("hype_is_on", [False, True])
-def test_its_flags_switch_one_technique_on(name, hype_is_on):
-    assert names(hype_is_on, **FLAGS[name]) == [name]
-
-
-def test_no_layer_at_all_is_top_k_tuning_too():
-    assert names(top_k_layers=0) == ["Top-K Tuning"]
+def test_its_flags_switch_one_technique_on(hype_is_on):
+    for name, flags in FLAGS.items():
+        assert names(hype_is_on, **flags) == [name]
+    assert names(hype_is_on, top_k_layers=0) == ["Top-K Tuning"]
 
 
 def test_anchors_and_fisher_information_come_before_noise_on_the_parameters():
@@ -45,48 +42,32 @@ def test_the_released_flags_are_parsed():
     assert arguments.r3f_noise_type == "uniform"
 
 
-SWITCHES = {
-    "mode": {"mode": "ChildTuning-F", "reserve_p": 0.3},
-    "recadam": {"recadam": True},
-    **{name: {name: 0.5} for name in ("mixout_p", "rdrop_alpha", "r3f_lambda", "lnsr_lambda")},
-}
+def switched_on(flag):
+    """Return the flags of a technique that `flag` is an option of; none if it is none."""
+    switches = {switch.name for switch in switches_of(flag)}
+    return next((flags for flags in FLAGS.values() if switches & set(flags)), {})
 
 
-OPTIONS = {name: switches_of(flag) for name, flag in ALL_FLAGS.items() if switches_of(flag)}
+OUT_OF_RANGE = [
+    *((name, value) for name, flag in ALL_FLAGS.items() if flag.low is not None for value in (math.nan, math.inf, -1)),
+    *((name, 1.01) for name in ("reserve_p", "mixout_p")),
+    *((name, "other") for name, flag in ALL_FLAGS.items() if flag.choices),
+]
 
 
-def switched_on(option):
-    return SWITCHES[OPTIONS[option][0]] if option in OPTIONS else {}
+@pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE)
+def test_values_out_of_range_and_unknown_choices_are_refused_by_name(name, value):
+    expected = "give .* or " if value == "other" else "give a finite number "
+    with pytest.raises(InputError, match=f"^--{name} {value}: {expected}"):
+        TechniqueArguments(**{**switched_on(ALL_FLAGS[name]), name: value})
 
 
-@pytest.mark.parametrize("name", [name for name, flag in ALL_FLAGS.items() if flag.low is not None])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1])
-def test_numbers_out_of_range_are_refused_by_name(name, value):
-    with pytest.raises(InputError, match=f"^--{name} {value}: "):
-        TechniqueArguments(**{**switched_on(name), name: value})
-
-
-@pytest.mark.parametrize("name", ["reserve_p", "mixout_p"])
-def test_shares_above_one_are_refused(name):
-    with pytest.raises(InputError, match="from 0 to 1"):
-        TechniqueArguments(**{**switched_on(name), name: 1.01})
-
-
-@pytest.mark.parametrize("name", [name for name, flag in ALL_FLAGS.items() if flag.choices])
-def test_unknown_choices_are_refused_with_the_known_ones(name):
-    with pytest.raises(InputError, match=f"^--{name} other: give .* or "):
-        TechniqueArguments(**{**switched_on(name), name: "other"})
-
-
-VALUES = {"kl_reduction": "sum", "r3f_noise_type": "uniform", "rdrop_ce_factor": 1.0}
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_an_option_without_its_technique_is_refused(option):
-    value = VALUES.get(option, 0.9)
-    TechniqueArguments(**{**switched_on(option), option: value})
-    with pytest.raises(InputError, match=f"^--{option} has no effect"):
-        TechniqueArguments(**{option: value})
+@pytest.mark.parametrize("name", [name for name, flag in ALL_FLAGS.items() if switches_of(flag)])
+def test_an_option_without_its_technique_is_refused(name):
+    value = {"kl_reduction": "sum", "r3f_noise_type": "uniform", "rdrop_ce_factor": 1.0}.get(name, 0.9)
+    TechniqueArguments(**{**switched_on(ALL_FLAGS[name]), name: value})
+    with pytest.raises(InputError, match=f"^--{name} has no effect"):
+        TechniqueArguments(**{name: value})
 
 
 @pytest.mark.parametrize("mode", ["ChildTuning-F", "ChildTuning-D"])

@@ -6,7 +6,21 @@ import pytest
 
 from hype.techniques import TechniqueArguments
 from hype.techniques.top_k import TopKTuning
-from tests.tiny import tiny_config, tiny_model
+from tests.tiny import tiny_model
+
+# Model type, layers, K, and the names that are trained or, in the file of numbers, their place.
+TRAINED = [
+    ("bert", 12, 0, "bert_12_layers_K_0_trainable_prefixes"),
+    ("bert", 12, 3, "bert_12_layers_K_3_trainable_prefixes"),
+    ("roberta", 12, 1, "roberta_electra_K_1_of_12_trainable_prefixes"),
+    ("electra", 12, 1, "roberta_electra_K_1_of_12_trainable_prefixes"),
+    ("deberta", 12, 1, "deberta_K_1_of_12_trainable_prefixes"),
+    ("xlnet", 12, 1, "xlnet_K_1_of_12_trainable_prefixes"),
+    ("gpt2", 3, 1, ["transformer.h.2.", "transformer.ln_f.", "score."]),
+    ("llama", 3, 1, ["model.layers.2.", "model.norm.", "score."]),
+    ("distilbert", 3, 1, ["distilbert.transformer.layer.2.", "pre_classifier.", "classifier."]),
+]
+LAYERS = {"xlnet": "n_layer", "gpt2": "n_layer", "distilbert": "n_layers"}
 
 
 def tuned(model, k):
@@ -15,59 +29,22 @@ def tuned(model, k):
     return technique
 
 
-def assert_trains_exactly(model, prefixes):
+@pytest.mark.parametrize(("model_type", "count", "k", "expected"), TRAINED)
+def test_the_published_names_are_trained(vectors, model_type, count, k, expected):
+    prefixes = [
+        prefix.replace("<base>", model_type)
+        for prefix in (vectors["top_k"][expected] if isinstance(expected, str) else expected)
+    ]
+    model = tiny_model(model_type, **{LAYERS.get(model_type, "num_hidden_layers"): count})
+    tuned(model, k)
     names = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     assert {name for name in names if name.startswith(tuple(prefixes))} == {name for name in names if names[name]}
     assert all(any(name.startswith(prefix) for name in names) for prefix in prefixes)
 
 
-def twelve_layers(model_type):
-    field = "n_layer" if model_type == "xlnet" else "num_hidden_layers"
-    return tiny_model(model_type, **{field: 12})
-
-
-@pytest.mark.parametrize("k", [0, 3])
-def test_bert_trains_the_published_names(vectors, k):
-    model = twelve_layers("bert")
-    tuned(model, k)
-    assert_trains_exactly(model, vectors["top_k"][f"bert_12_layers_K_{k}_trainable_prefixes"])
-
-
-@pytest.mark.parametrize(
-    ("model_type", "key"),
-    [
-        ("roberta", "roberta_electra_K_1_of_12_trainable_prefixes"),
-        ("electra", "roberta_electra_K_1_of_12_trainable_prefixes"),
-        ("deberta", "deberta_K_1_of_12_trainable_prefixes"),
-        ("xlnet", "xlnet_K_1_of_12_trainable_prefixes"),
-    ],
-)
-def test_the_other_families_train_the_published_names(vectors, model_type, key):
-    model = twelve_layers(model_type)
-    tuned(model, 1)
-    assert_trains_exactly(model, [prefix.replace("<base>", model_type) for prefix in vectors["top_k"][key]])
-
-
-@pytest.mark.parametrize(
-    ("model_type", "prefixes"),
-    [
-        ("gpt2", ["transformer.h.2.", "transformer.ln_f.", "score."]),
-        ("llama", ["model.layers.2.", "model.norm.", "score."]),
-        ("distilbert", ["distilbert.transformer.layer.2.", "pre_classifier.", "classifier."]),
-    ],
-)
-def test_final_norms_and_heads_of_others_are_trained(model_type, prefixes):
-    model = tiny_model(model_type)
-    tuned(model, 1)
-    assert_trains_exactly(model, prefixes)
-
-
-def test_count_of_trainable_parameters_equals_the_number_made_by_hand(vectors):
-    from transformers import BertForSequenceClassification
-
-    sizes = {"vocab_size": 50, "intermediate_size": 32, "max_position_embeddings": 40, "num_labels": 2}
-    model = BertForSequenceClassification(tiny_config("bert", **sizes, type_vocab_size=2))
-    technique = tuned(model, 2)
+def test_the_number_of_trained_parameters_equals_that_made_by_hand(vectors):
+    sizes = {"vocab_size": 50, "intermediate_size": 32, "max_position_embeddings": 40, "type_vocab_size": 2}
+    technique = tuned(tiny_model("bert", num_labels=2, **sizes), 2)
     assert technique.facts()["trainable_parameters"] == vectors["top_k"]["tiny_bert_count"]["trainable_K_2"]
 
 

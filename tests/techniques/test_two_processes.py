@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.techniques.runs import FLAGS, HYPE, fixed_differences, trainer_of, weights_of
+from tests.small_training import weights
+from tests.techniques.runs import FLAGS, HYPE, fixed_differences, trainer_of
 from tests.tiny import tiny_model
 
 # Without dropout and with fixed_differences these draw nothing, or the same on all ranks: two processes must equal one.
@@ -28,9 +29,9 @@ DRAWING = {f"{name}, drawing": FLAGS[name] for name in ("Child-Tuning D", "Mixou
 def run(folder, flags, is_drawing, batch_size):
     """Train; without draws, epsilon 1 keeps Adam from blowing up differences in rounding."""
     is_masked = flags == MASKED["Child-Tuning D"]
-    dropout = {} if is_drawing else {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = tiny_model("bert", dropout=None if is_drawing else 0.0)
     trainer = trainer_of(
-        folder, flags, hype=HYPE if is_drawing else None, model=tiny_model("bert", **dropout), count=16,
+        folder, flags, hype=HYPE if is_drawing else None, model=model, count=16,
         per_device_train_batch_size=batch_size, save_strategy="no", weight_decay=0.0 if is_masked else 0.1,
         adam_epsilon=1e-3 if is_drawing or is_masked else 1.0,
     )  # fmt: skip
@@ -52,10 +53,10 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for name, flags in COMPARED.items():
         together = load_file(tmp_path / f"{name}.safetensors")
-        for key, weight in weights_of(run(tmp_path / "one", flags, is_drawing=False, batch_size=4)).items():
+        for key, weight in weights(run(tmp_path / "one", flags, is_drawing=False, batch_size=4).model).items():
             torch.testing.assert_close(weight, together[key], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
     start = tiny_model("bert").state_dict()
-    alone = weights_of(run(tmp_path / "one", MASKED["Child-Tuning D"], is_drawing=False, batch_size=2))
+    alone = weights(run(tmp_path / "one", MASKED["Child-Tuning D"], is_drawing=False, batch_size=2).model)
     together = load_file(tmp_path / "Child-Tuning D.safetensors")
     moved = [
         torch.cat([(one[key] != start[key]).flatten() for key in alone if ".layer." in key])

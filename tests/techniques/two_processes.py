@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save_file
 
 from hype.training.machine import leave_process_group
-from tests.techniques.runs import weights_of
+from tests.small_training import weights
 from tests.techniques.test_two_processes import COMPARED, DRAWING, MASKED, run
 
 
-def weights_equal_on_all_ranks(weights: dict) -> bool:
-    flat = torch.cat([weight.flatten() for weight in weights.values()])
+def are_equal_on_all_ranks(found: dict) -> bool:
+    flat = torch.cat([weight.flatten() for weight in found.values()])
     first = flat.clone()
     torch.distributed.broadcast(first, 0)
     return torch.equal(flat, first)
@@ -21,10 +21,10 @@ def weights_equal_on_all_ranks(weights: dict) -> bool:
 def main(folder: Path) -> None:
     for name, flags in {**COMPARED, **MASKED, **DRAWING}.items():
         trainer = run(folder / name, flags, is_drawing=name in DRAWING, batch_size=2)
-        weights = weights_of(trainer)
-        assert weights_equal_on_all_ranks(weights), f"{name}: the weights of the ranks differ"
+        found = weights(trainer.model)
+        assert are_equal_on_all_ranks(found), f"{name}: the weights of the ranks differ"
         if trainer.is_world_process_zero():
-            save_file(weights, folder / f"{name}.safetensors")
+            save_file(found, folder / f"{name}.safetensors")
 
 
 main(Path(sys.argv[1]))
