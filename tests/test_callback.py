@@ -65,19 +65,10 @@ def in_interrupted_backward(trainer):
     trainer.model.classifier.weight.register_hook(Failing(3, KeyboardInterrupt))
 
 
-def in_collator(trainer):
-    collate, fault = trainer.data_collator, Failing(3)
-    trainer.data_collator = lambda examples: fault() or collate(examples)
-
-
 def in_metrics(trainer):
     trainer.args.eval_strategy = "steps"
     fault = Failing()
     trainer.compute_metrics = lambda predictions: fault() or {}
-
-
-def in_another_callback(trainer):
-    trainer.add_callback(At(Failing()))
 
 
 PLACES = [function for name, function in list(globals().items()) if name.startswith("in_")]

@@ -40,7 +40,7 @@ class CallsInCheckpoints(nn.Module):
                 state = layer(state)
             else:
                 state = checkpoint(layer, state, use_reentrant=self.use_reentrant)
-        return state.square().mean()
+        return {"loss": state.square().mean()}
 
 
 def once(loss, hype):
@@ -124,23 +124,26 @@ SEVERAL_FORWARDS = [
 ]  # fmt: skip
 
 
-def gradients(pattern, use_reentrant, **options):
-    """Return all gradients of one pattern of forwards and backwards; use_reentrant None: without checkpoints."""
+def gradients(model, inputs, pattern, **options):
+    """Return all gradients of one pattern of forwards and backwards."""
     torch.manual_seed(0)
-    model = CallsInCheckpoints(use_reentrant).train()
-    with HyPe(model, "normal", 0.5, hype_layers_path="layers", **options) as hype:
-        pattern(lambda: model(STATES), hype)
-    return {name: parameter.grad for name, parameter in model.named_parameters()}
+    with HyPe(model.train(), "normal", 0.5, **options) as hype:
+        pattern(lambda: model(**inputs)["loss"], hype)
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def own_gradients(pattern, use_reentrant, **options):
+    """Differentiate the model above; use_reentrant None: without checkpoints."""
+    torch.manual_seed(0)
+    model = CallsInCheckpoints(use_reentrant)
+    return gradients(model, {"state": STATES}, pattern, hype_layers_path="layers", **options)
 
 
 def transformer_gradients(model_type, pattern, use_reentrant, **options):
-    model = tiny_model(model_type).train()
+    model = tiny_model(model_type)
     if use_reentrant is not None:
         enable_checkpointing(model, use_reentrant)
-    torch.manual_seed(0)
-    with HyPe(model, "normal", 0.5, **options) as hype:
-        pattern(lambda: model(**BATCH).loss, hype)
-    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return gradients(model, BATCH, pattern, **options)
 
 
 def assert_equal_gradients(actual, expected):
@@ -159,17 +162,17 @@ def assert_unchanged_by_checkpointing(model_type, pattern, **options):
 @pytest.mark.parametrize("pattern", ONE_FORWARD)
 @pytest.mark.parametrize("stream", ["own", "global"])
 def test_one_forward_before_each_backward_is_repeated(pattern, stream, use_reentrant):
-    expected = gradients(pattern, None, hype_stream=stream)
-    assert_equal_gradients(gradients(pattern, use_reentrant, hype_stream=stream), expected)
+    expected = own_gradients(pattern, None, hype_stream=stream)
+    assert_equal_gradients(own_gradients(pattern, use_reentrant, hype_stream=stream), expected)
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("pattern", SEVERAL_FORWARDS)
 def test_several_forwards_before_a_backward_are_refused_and_the_remedy_works(pattern, use_reentrant):
     with pytest.raises(ValueError, match=r'checkpointing.*hype_stream="global"'):
-        gradients(pattern, use_reentrant)
-    expected = gradients(pattern, None, hype_stream="global")
-    assert_equal_gradients(gradients(pattern, use_reentrant, hype_stream="global"), expected)
+        own_gradients(pattern, use_reentrant)
+    expected = own_gradients(pattern, None, hype_stream="global")
+    assert_equal_gradients(own_gradients(pattern, use_reentrant, hype_stream="global"), expected)
 
 
 @pytest.mark.parametrize("stream", ["own", "global"])
@@ -180,17 +183,17 @@ def test_forwards_with_and_without_noise_before_a_backward_are_refused(stream):
         (clean + loss()).backward()
 
     with pytest.raises(ValueError, match="checkpointing"):
-        gradients(pattern, False, hype_stream=stream)
+        own_gradients(pattern, False, hype_stream=stream)
 
 
 def test_what_was_refused_does_not_disturb_the_next_step():
-    model = CallsInCheckpoints(False).train()
-    with HyPe(model, "normal", 0.5, hype_layers_path="layers") as hype:
+    def pattern(loss, hype):
         with pytest.raises(ValueError):
-            of_two_forwards(lambda: model(STATES), hype)
+            of_two_forwards(loss, hype)
         hype.set_step(1)
-        model.zero_grad()
-        model(STATES).backward()
+        loss().backward()
+
+    own_gradients(pattern, False)
 
 
 @pytest.mark.parametrize("stream", ["own", "global"])
@@ -243,31 +246,28 @@ def test_calls_that_cannot_be_told_apart_in_a_checkpoint_are_refused_and_the_rem
     torch.testing.assert_close(body_in_a_checkpoint(model_type, calls, True, hype_stream="global"), expected)
 
 
-def two_passes(model, hype):
-    """Do as GradCache does: embed without graph, then again with one, from the random states of the first pass."""
-    draws, states = [], []
-    hype.observer = lambda clean, noised: draws.append((noised - clean).detach())
-    with torch.no_grad():
-        for part in STATES.split(2):
-            states.append(torch.get_rng_state())
-            model(part)
-    first = [draws[:3], draws[3:]]
-    for part, state, expected in zip(STATES.split(2), states, first, strict=True):
-        draws.clear()
-        torch.set_rng_state(state)
-        loss = model(part)
-        yield expected, draws.copy()
-        loss.backward()
-
-
 @pytest.mark.parametrize("use_reentrant", [None, False, True])
 def test_two_pass_losses_get_equal_noise_in_both_passes_with_the_global_stream(use_reentrant):
-    model = CallsInCheckpoints(use_reentrant).train()
+    """As in GradCache: embed without graph, then again with one, from the random states of the first pass."""
+    model, draws, states = CallsInCheckpoints(use_reentrant).train(), [], []
     with HyPe(model, "normal", 0.5, hype_layers_path="layers", hype_stream="global") as hype:
-        for first, second in two_passes(model, hype):
-            assert len(first) == len(second) == 3
-            for a, b in zip(first, second, strict=True):
-                torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+        hype.observer = lambda clean, noised: draws.append((noised - clean).detach())
+        with torch.no_grad():
+            for part in STATES.split(2):
+                states.append(torch.get_rng_state())
+                model(part)
+        first = draws.copy()
+        for i, (part, state) in enumerate(zip(STATES.split(2), states, strict=True)):
+            draws.clear()
+            torch.set_rng_state(state)
+            loss = model(part)["loss"]
+            assert_equal_draws(draws, first[3 * i : 3 * i + 3])
+            loss.backward()
+
+
+def assert_equal_draws(actual, expected):
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
 def cached_loss(tiny_folder, stream, is_checkpointed):
@@ -298,8 +298,7 @@ def test_the_cached_loss_of_sentence_transformers_gets_equal_noise_in_both_passe
     assert len(first) == 4 * count and len(second) == 4 * (count + repeated)  # 2 columns of 2 mini-batches
     for i in range(4):
         again = second[(count + repeated) * i :]
-        for a, b in zip(first[count * i : count * (i + 1)], again, strict=False):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+        assert_equal_draws(again[:count], first[count * i : count * (i + 1)])
 
 
 def test_the_cached_loss_is_refused_with_the_own_stream(tiny_folder):
