@@ -62,17 +62,12 @@ class PreTrainedWrapper(PreTrainedModel):
         return self.net(ids)[0]
 
 
-class Towers(nn.Module):
-    def __init__(self, **towers):
-        super().__init__()
-        for name, tower in towers.items():
-            setattr(self, name, tower)
-
+class Towers(nn.ModuleDict):
     def forward(self, ids):
-        return [tower(ids)[0] for tower in self.children()]
+        return [tower(ids)[0] for tower in self.values()]
 
 
-@pytest.mark.parametrize("wrapper", [Wrapper, PreTrainedWrapper, lambda body: Towers(a=Wrapper(body))])
+@pytest.mark.parametrize("wrapper", [Wrapper, PreTrainedWrapper, lambda body: Towers({"a": Wrapper(body)})])
 @pytest.mark.parametrize("model_type", ["bert", "xlnet", "albert", "modernbert", "gpt2"])
 def test_a_model_gets_the_same_noise_inside_a_wrapper(model_type, wrapper):
     body = body_of_type(model_type)
@@ -88,7 +83,7 @@ def test_a_wrapper_of_a_model_that_is_not_in_the_table_is_searched_too():
 
 def test_a_tower_that_is_used_twice_is_one_tower():
     body = body_of_type("bert")
-    assert len(draws_of(Towers(query=body, document=Wrapper(body)))) == 6
+    assert len(draws_of(Towers({"query": body, "document": Wrapper(body)}))) == 6
 
 
 @pytest.mark.parametrize(
@@ -100,7 +95,7 @@ def test_a_tower_that_is_used_twice_is_one_tower():
     ],
 )
 def test_two_towers_are_refused_with_the_path_to_both(towers, path, count):
-    model = Towers(**towers())
+    model = Towers(towers())
     with pytest.raises(ValueError, match=re.escape(f'hype_layers_path="{path}"')):
         HyPe(model)
     assert len(draws_of(model, hype_layers_path=path)) == count
@@ -151,20 +146,6 @@ def test_an_object_that_is_no_module_but_holds_some_is_searched(tmp_path):
     assert hooks_of(body) == []
 
 
-@pytest.fixture
-def encoder_folder(tmp_path):
-    """Return a function that saves a tiny model with its tokenizer."""
-    tokenizer = word_tokenizer(SAMPLE)
-
-    def save(model_type, auto_class):
-        config = tiny_config(model_type, vocab_size=len(tokenizer), pad_token_id=0, num_labels=1)
-        auto_class.from_config(config).save_pretrained(tmp_path / "model")
-        tokenizer.save_pretrained(tmp_path / "model")
-        return str(tmp_path / "model")
-
-    return save
-
-
 class Counting(HyPeCallback):
     counts: tuple[int, ...] = ()
 
@@ -172,42 +153,38 @@ class Counting(HyPeCallback):
         self.counts += (self.hype.draw_count,)
 
 
-def train(trainer, arguments, model, loss, tmp_path, columns):
-    rows = {"a": ["the cat", "a dog"] * 4, "b": ["no cat", "the dog"] * 4, "label": [0.0, 1.0] * 4}
-    callback = Counting("normal", 1e-3)
-    options = {"max_steps": 2, "per_device_train_batch_size": 4, "report_to": "none", "use_cpu": True}
-    trainer(
+@pytest.mark.parametrize(
+    ("kind", "model_type", "layers"),
+    [
+        ("SentenceTransformer", "bert", 3),
+        ("SentenceTransformer", "xlnet", 3),
+        ("SentenceTransformer", "albert", 4),
+        ("SentenceTransformer", "modernbert", 3),
+        ("CrossEncoder", "bert", 3),
+    ],
+)
+def test_a_trainer_of_sentence_transformers_trains_with_noise(kind, model_type, layers, tmp_path):
+    source, is_pair = pytest.importorskip("sentence_transformers"), kind == "CrossEncoder"
+    losses, auto_class = source.sentence_transformer.losses, AutoModel
+    rows = {"a": ["the cat", "a dog"] * 4, "b": ["no cat", "the dog"] * 4}
+    if is_pair:
+        source, auto_class = source.cross_encoder, AutoModelForSequenceClassification
+        losses, rows = source.losses, {**rows, "label": [0.0, 1.0] * 4}
+    tokenizer = word_tokenizer(SAMPLE)
+    config = tiny_config(model_type, vocab_size=len(tokenizer), pad_token_id=0, num_labels=1)
+    auto_class.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, callback = getattr(source, kind)(str(tmp_path), device="cpu"), Counting("normal", 1e-3)
+    arguments = getattr(source, f"{kind}TrainingArguments")(
+        str(tmp_path), save_strategy="no", max_steps=2, per_device_train_batch_size=4, report_to="none", use_cpu=True
+    )
+    getattr(source, f"{kind}Trainer")(
         model=model,
-        args=arguments(output_dir=str(tmp_path / "out"), save_strategy="no", **options),
-        train_dataset=Dataset.from_dict({name: rows[name] for name in columns}),
-        loss=loss(model),
+        args=arguments,
+        train_dataset=Dataset.from_dict(rows),
+        loss=losses.BinaryCrossEntropyLoss(model) if is_pair else losses.MultipleNegativesRankingLoss(model),
         callbacks=[callback],
     ).train()
     HyPe(model).remove()  # which would refuse a model that has HyPe still
-    return callback.counts
-
-
-@pytest.mark.parametrize("model_type", ["bert", "xlnet", "albert", "modernbert"])
-def test_a_sentence_transformer_is_trained_with_noise(model_type, encoder_folder, tmp_path):
-    sentence_transformers = pytest.importorskip("sentence_transformers")
-    model = sentence_transformers.SentenceTransformer(encoder_folder(model_type, AutoModel), device="cpu")
-    layers = 4 if model_type == "albert" else 3
-    counts = train(
-        sentence_transformers.SentenceTransformerTrainer,
-        sentence_transformers.SentenceTransformerTrainingArguments,
-        model,
-        sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss,
-        tmp_path,
-        ("a", "b"),
-    )
-    assert counts == (2 * layers, 2 * layers)  # both columns pass through the model
-
-
-def test_a_cross_encoder_is_trained_with_noise(encoder_folder, tmp_path):
-    cross_encoder = pytest.importorskip("sentence_transformers.cross_encoder")
-    model = cross_encoder.CrossEncoder(encoder_folder("bert", AutoModelForSequenceClassification), device="cpu")
-    trainer, arguments = cross_encoder.CrossEncoderTrainer, cross_encoder.CrossEncoderTrainingArguments
-    counts = train(
-        trainer, arguments, model, cross_encoder.losses.BinaryCrossEntropyLoss, tmp_path, ("a", "b", "label")
-    )
-    assert counts == (3, 3)
+    passes = 1 if is_pair else 2  # both columns pass through a sentence encoder
+    assert callback.counts == (passes * layers, passes * layers)
