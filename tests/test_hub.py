@@ -24,12 +24,6 @@ def session(monkeypatch):
     return answer
 
 
-@pytest.mark.parametrize(("status", "reachable"), [(200, True), (301, True), (404, True), (502, False)])
-def test_any_answer_but_a_gateways_failure_is_the_hub(session, status, reachable):
-    session(lambda url, timeout: SimpleNamespace(status_code=status))
-    assert hub.hub_is_reachable() is reachable
-
-
 def test_a_name_server_that_hangs_does_not_hold_the_run(session):
     release = threading.Event()
     session(lambda url, timeout: release.wait(30) and SimpleNamespace(status_code=200))
@@ -48,27 +42,28 @@ def test_offline_mode_asks_nobody(session, monkeypatch):
 
 
 @pytest.fixture
-def real_session(monkeypatch):
-    """Requests that really leave, without any proxy of the environment."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    close_session()
-    yield monkeypatch
-    close_session()
-
-
-def test_a_server_on_this_machine_is_reached_until_it_stops(real_session):
+def server(monkeypatch):
+    """Ask a server on this machine, without any proxy of the environment."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     server.RequestHandlerClass.log_message = lambda *arguments: None
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    real_session.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    server.RequestHandlerClass.do_HEAD = lambda self: (self.send_response(200), self.end_headers())
-    assert hub.hub_is_reachable()
+    close_session()
+    yield server
     server.shutdown()
     server.server_close()
     thread.join()
-    assert not hub.hub_is_reachable()
+    assert not hub.hub_is_reachable(), "it has stopped"
+    close_session()
+
+
+@pytest.mark.parametrize(("status", "reachable"), [(200, True), (301, True), (404, True), (502, False)])
+def test_any_answer_but_a_gateways_failure_is_the_hub(server, status, reachable):
+    server.RequestHandlerClass.do_HEAD = lambda self: (self.send_response(status), self.end_headers())
+    assert hub.hub_is_reachable() is reachable
 
 
 def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch):

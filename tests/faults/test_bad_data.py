@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import os
-import random
 
 import pyarrow
 import pyarrow.parquet
@@ -208,16 +207,3 @@ def test_a_long_label_is_shown_in_part(tmp_path):
     with pytest.raises(InputError) as caught:
         load_splits(DataArguments(train_file=str(path)), ["train"])
     assert "row 3" in str(caught.value) and len(str(caught.value)) < 500
-
-
-def test_many_damaged_bytes_give_rows_or_one_line(tmp_path):
-    """Several faults at once, where nothing can be said about columns."""
-    rng = random.Random(1)
-    content = as_bytes("csv", tagged_rows([("x", "y")] * 4))
-    path = tmp_path / "many.csv"
-    for _ in range(FUZZ.max_examples * 2):
-        damaged = bytearray(content)
-        for _ in range(rng.randint(2, 9)):
-            damaged[rng.randrange(len(damaged))] = rng.choice([*b'\t\n\r,"\0\xff', rng.randrange(256)])
-        path.write_bytes(bytes(damaged))
-        rows_or_one_line(lambda: load_splits(DataArguments(train_file=str(path), text_columns="a,b"), ["train"]))

@@ -81,31 +81,31 @@ def test_a_signal_ends_the_run_behind_a_checkpoint_of_its_step(argv, tmp_path, s
     assert outcome(tmp_path / "run") == expected(straight, argv)
 
 
-def test_a_second_signal_ends_the_run_at_once(tmp_path):
-    trainer, stop = trainer_of(tmp_path), StopCallback(keeps_checkpoint=True)
-    trainer.add_callback(stop)
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("options", "place", "count", "steps"),
+    [
+        ({}, "training_step", 2, 0),
+        ({"eval_strategy": "steps", "eval_steps": 4}, "evaluate", 1, 4),
+        ({"save_strategy": "no"}, "training_step", 1, 1),
+    ],
+    ids=["the second at once", "after the last step", "without checkpoints after the step"],
+)
+def test_a_signal_ends_a_training(tmp_path, options, place, count, steps):
+    """After the last step, it was logged and forgotten: a sweep went on to its next run."""
+    trainer, before = trainer_of(tmp_path, **options), signal.getsignal(signal.SIGTERM)
+    trainer.add_callback(stop := StopCallback(keeps_checkpoint="save_strategy" not in options))
+    method = getattr(trainer, place)
 
-    def step(*args, **kwargs):
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        pytest.fail("went on")
+    def signalled(*args, **kwargs):
+        for _ in range(count):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return method(*args, **kwargs)
 
-    trainer.training_step = step
+    setattr(trainer, place, signalled)
     with pytest.raises(SystemExit) as end, stopping_on_signals(stop):
         trainer.train()
-    assert end.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_signal_after_the_last_step_ends_the_run_too(tmp_path):
-    """It was logged and forgotten: a sweep went on to its next run."""
-    trainer, stop = trainer_of(tmp_path, eval_strategy="steps", eval_steps=4), StopCallback(keeps_checkpoint=True)
-    trainer.add_callback(stop)
-    evaluate = trainer.evaluate
-    trainer.evaluate = lambda *args, **kwargs: (os.kill(os.getpid(), signal.SIGTERM), evaluate(*args, **kwargs))[1]
-    with pytest.raises(SystemExit) as end, stopping_on_signals(stop):
-        trainer.train()
-    assert end.value.code == 143
+    assert (end.value.code, trainer.state.global_step) == (143, steps)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -126,16 +126,6 @@ def test_a_signal_in_evaluation_ends_in_one_line_with_its_code(
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.undo()
     assert main.main(argv(*ALL, max_steps=1)) == 0
-
-
-def test_without_checkpoints_a_signal_ends_the_run_after_the_step(tmp_path):
-    trainer, stop = trainer_of(tmp_path, save_strategy="no"), StopCallback(keeps_checkpoint=False)
-    trainer.add_callback(stop)
-    step = trainer.training_step
-    trainer.training_step = lambda *args, **kwargs: (os.kill(os.getpid(), signal.SIGTERM), step(*args, **kwargs))[1]
-    with pytest.raises(SystemExit), stopping_on_signals(stop):
-        trainer.train()
-    assert trainer.state.global_step == 1 and list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_without_optimizer_is_never_gone_on_from(tmp_path):
