@@ -31,12 +31,11 @@ NEUTRAL = {
     "model_name_or_path", "overwrite_cache", "test_file", "tokenizer_name", "train_file", "trust_remote_code",
     "validation_file",
     # evaluation, logging, saving
-    "batch_eval_metrics", "disable_tqdm", "do_eval", "eval_accumulation_steps", "eval_delay", "eval_do_concat_batches",
-    "eval_on_start", "eval_steps", "eval_strategy", "include_for_metrics", "include_num_input_tokens_seen",
-    "log_level", "log_level_replica", "log_on_each_node", "logging_dir", "logging_first_step", "logging_nan_inf_filter",
-    "logging_steps", "logging_strategy", "output_dir", "overwrite_output_dir", "per_device_eval_batch_size",
-    "prediction_loss_only", "project", "push_to_hub", "report_to", "resume_from_checkpoint", "run_name", "save_model",
-    "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
+    "disable_tqdm", "do_eval", "eval_accumulation_steps", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy",
+    "include_for_metrics", "include_num_input_tokens_seen", "log_level", "log_level_replica", "log_on_each_node",
+    "logging_dir", "logging_first_step", "logging_steps", "logging_strategy", "output_dir", "overwrite_output_dir",
+    "per_device_eval_batch_size", "project", "push_to_hub", "report_to", "resume_from_checkpoint", "run_name",
+    "save_model", "save_on_each_node", "save_only_model", "save_steps", "save_strategy", "save_total_limit",
     # the machine
     "dataloader_num_workers", "dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
     "ddp_timeout", "local_rank", "parallelism_config", "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu",

@@ -46,40 +46,71 @@ def decided(folder, identity=ONE, resume=None, **options):
     return decide_resume(arguments, folder, record_of(identity, **options))
 
 
-@pytest.mark.parametrize("own", [None, ONE, OTHER], ids=["fresh", "failed", "failed with other settings"])
-def test_a_checkpoint_of_another_run_is_refused_or_recorded(tmp_path, own):
-    """It was taken after a look at its files alone, and the other run's weights became this one's."""
-    checkpoint = folder_of(tmp_path / "other", steps=[6], marked=OTHER) / "checkpoint-6"
-    folder = folder_of(tmp_path / "run", own)
-    with pytest.raises(InputError, match=r"checkpoint-6 is of another run \(seed: 2 -> 1\).*--allow_changed"):
-        decided(folder, resume=checkpoint)
-    found = decided(folder, resume=checkpoint, allow_changed=True)
-    assert (found.checkpoint, found.resumed_from) == (checkpoint, str(checkpoint))
-    assert found.changed == {"seed": [2, 1]}
+CHANGED = {"changed": {"seed": [2, 1]}, "resumed_from": "elsewhere/checkpoint-2"}
+RUN = {"identity": ONE, "steps": [3, 6]}
+OTHER_RUN = {"identity": OTHER, "steps": [3, 6]}
+FAILED, OTHER_FAILED = {"identity": ONE}, {"identity": OTHER}  # before their first checkpoint
+FINISHED, OTHER_FINISHED = {**RUN, "status": "finished"}, {**OTHER_RUN, "status": "finished"}
+ALLOWED, FOREIGN = {"allow_changed": True}, {"resume": "other/checkpoint-6"}
+REFUSED = r"holds another run \(seed: 2 -> 1\): .*--overwrite_output_dir .*--allow_changed to resume"
+REFUSED_FINISHED = r"holds another run \(seed: 2 -> 1\), which is finished: .*--overwrite_output_dir"
+NOT_WHOLE = "--resume_from_checkpoint .*: no whole checkpoint"
+# What the folder `run` holds, what is asked for, and the refusal (a pattern) or fields of the decision. Another folder,
+# `other`, holds checkpoint 6 of run ONE.
+TABLE = {
+    "an empty folder": ({}, {}, {"checkpoint": None, "finished": None}),
+    "this run, failed early": (FAILED, {}, {"checkpoint": None}),
+    "another run, failed early": (OTHER_FAILED, {}, {"checkpoint": None, "changed": None}),
+    "this run": (RUN, {}, {"checkpoint": "run/checkpoint-6", "changed": None, "resumed_from": None}),
+    "this run by its newest": (RUN, {"resume": "true"}, {"checkpoint": "run/checkpoint-6"}),
+    "this run by name": (RUN, {"resume": "run/checkpoint-3"}, {"checkpoint": "run/checkpoint-3", "resumed_from": None}),
+    "this run with changes": ({**RUN, "marked": OTHER, **CHANGED}, {}, {"checkpoint": "run/checkpoint-6", **CHANGED}),
+    "this run, overwritten": (RUN, {"overwrite_output_dir": True}, {"checkpoint": None}),
+    "both flags": (RUN, {"overwrite_output_dir": True, "resume": "true"}, "--overwrite_output_dir .*--resume_from"),
+    "another run": (OTHER_RUN, {}, REFUSED),
+    "another run, allowed": (OTHER_RUN, ALLOWED, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}}),
+    "finished": (FINISHED, {}, {"checkpoint": None}),
+    "finished, other": (OTHER_FINISHED, {}, REFUSED_FINISHED),
+    "finished, other, allowed": (OTHER_FINISHED, ALLOWED, REFUSED_FINISHED),
+    "finished, other, resumed": (OTHER_FINISHED, {"resume": "true"}, REFUSED),
+    "finished, other, resumed, allowed": (
+        OTHER_FINISHED, {"resume": "true", **ALLOWED}, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}},
+    ),
+    "nothing to resume": (FAILED, {"resume": "true"}, NOT_WHOLE),
+    "a checkpoint that is not there": (RUN, {"resume": "run/checkpoint-9"}, NOT_WHOLE),
+    "a foreign checkpoint": (
+        {}, FOREIGN, {"checkpoint": FOREIGN["resume"], "changed": None, "resumed_from": FOREIGN["resume"]},
+    ),
+    "a foreign checkpoint after a failure": (OTHER_FAILED, FOREIGN, {"checkpoint": FOREIGN["resume"], "changed": None}),
+    "a foreign checkpoint of another run": (
+        {}, {**FOREIGN, "identity": OTHER}, r"checkpoint-6 is of another run \(seed: 1 -> 2\).*--allow_changed",
+    ),
+    "a foreign checkpoint of another run, allowed": (
+        {}, {**FOREIGN, **ALLOWED, "identity": OTHER}, {"changed": {"seed": [1, 2]}, "resumed_from": FOREIGN["resume"]},
+    ),
+    "a foreign checkpoint in the folder of another run": (OTHER_RUN, FOREIGN, REFUSED),
+    "another device": (RUN, {"device": "cuda"}, r"device: cpu -> cuda.*--allow_changed"),
+    "another number of processes": (RUN, {"world_size": 2}, r"world_size: 1 -> 2.*--allow_changed"),
+    "another revision": (RUN, {"revision": "a"}, r"revision: default -> a.*--allow_changed"),
+    "another device, allowed": (RUN, {"device": "cuda", **ALLOWED}, {"changed": {"device": ["cpu", "cuda"]}}),
+    "finished on another device": (FINISHED, {"device": "cuda"}, {"checkpoint": None}),
+}  # fmt: skip
 
 
-def test_a_checkpoint_of_the_same_settings_in_another_folder_is_taken_and_recorded(tmp_path):
-    checkpoint = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6"
-    found = decided(folder_of(tmp_path / "run"), resume=checkpoint)
-    assert (found.checkpoint, found.changed, found.resumed_from) == (checkpoint, None, str(checkpoint))
-
-
-def test_no_checkpoint_makes_the_folder_of_another_run_this_ones(tmp_path):
-    checkpoint = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6"
-    with pytest.raises(InputError, match="holds another run"):
-        decided(folder_of(tmp_path / "run", OTHER, [3]), resume=checkpoint)
-
-
-def test_a_runs_own_checkpoint_is_taken_with_what_went_into_it(tmp_path):
-    """The same command again after --allow_changed used to call nothing changed."""
-    fields = {"changed": {"seed": [2, 1]}, "resumed_from": "other/checkpoint-2"}
-    folder = folder_of(tmp_path / "run", ONE, [3, 6], marked=OTHER, **fields)
-    for resume, step in ((None, 6), ("true", 6), (folder / "checkpoint-3", 3)):
-        found = decided(folder, resume=resume)
-        assert found.checkpoint == folder / f"checkpoint-{step}"
-        assert (found.changed, found.resumed_from) == ({"seed": [2, 1]}, "other/checkpoint-2")
-    plain = decided(folder_of(tmp_path / "plain", ONE, [3]))
-    assert (plain.changed, plain.resumed_from) == (None, None)
+@pytest.mark.parametrize(("held", "asked", "outcome"), TABLE.values(), ids=TABLE)
+def test_the_folder_and_the_command_decide(tmp_path, monkeypatch, held, asked, outcome):
+    """Weights of another run became this one's; a finished run was recorded under settings that it never had."""
+    monkeypatch.chdir(tmp_path)
+    folder_of(Path("other"), steps=[6], marked=ONE)
+    folder = folder_of(Path("run"), **held)
+    if isinstance(outcome, str):
+        with pytest.raises(InputError, match=outcome):
+            decided(folder, **asked)
+        return
+    found = decided(folder, **asked)._asdict()
+    assert (found["finished"] is not None) == (held.get("status") == "finished" and found["checkpoint"] is None)
+    found["checkpoint"] = found["checkpoint"] and str(found["checkpoint"])
+    assert {name: found[name] for name in outcome} == outcome
 
 
 @pytest.mark.parametrize("record", [None, "", '{"schema": 2, "sta'], ids=["missing", "empty", "cut"])
@@ -100,14 +131,8 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused_and_nothing_starts_in
     folder = folder_of(tmp_path / "run", identity, [3], marked=ONE)
     (folder / "checkpoint-3" / "model.safetensors").write_text("altered")
     for resume in ("true", folder / "checkpoint-3"):
-        with pytest.raises(InputError, match=f"--resume_from_checkpoint {resume}: no whole checkpoint"):
+        with pytest.raises(InputError, match=NOT_WHOLE):
             decided(folder, resume=resume)
-
-
-def test_resuming_and_starting_again_exclude_each_other(tmp_path):
-    folder = folder_of(tmp_path / "run", ONE, [3])
-    with pytest.raises(InputError, match=r"--overwrite_output_dir .*--resume_from_checkpoint"):
-        decided(folder, resume=folder / "checkpoint-3", overwrite_output_dir=True)
 
 
 def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path):
@@ -116,31 +141,6 @@ def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path
     with pytest.raises(InputError, match=r"run\.json: damaged.*--overwrite_output_dir"):
         decided(folder)
     assert decided(folder, overwrite_output_dir=True) == Decision()
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new"), [("device", "cpu", "cuda"), ("world_size", 1, 2), ("revision", None, "a")]
-)
-def test_another_environment_resumes_no_run_unless_allowed_and_repeats_no_finished_one(tmp_path, name, old, new):
-    folder, there = folder_of(tmp_path / "run", ONE, [3], marked=ONE), {name: new}
-    with pytest.raises(InputError, match=rf"{name}: \w+ -> {new}.*--allow_changed"):
-        decided(folder, **there)
-    assert decided(folder, allow_changed=True, **there).changed == {name: [old, new]}
-    assert decided(folder_of(tmp_path / "finished", ONE, status="finished"), **there).finished
-
-
-@pytest.mark.parametrize("steps", [[3], []], ids=["with checkpoint", "without"])
-def test_a_finished_run_is_not_made_another_one_unless_resumed_in_so_many_words(tmp_path, steps):
-    """Trained no step more, it was recorded under the new settings; and --allow_changed alone was no way out."""
-    folder = folder_of(tmp_path / "run", OTHER, steps, status="finished")
-    for allow_changed in (False, True):
-        with pytest.raises(InputError, match=r"holds another run \(seed: 2 -> 1\), which is finished: .*--overwrite"):
-            decided(folder, allow_changed=allow_changed)
-    assert decided(folder, OTHER).finished
-    if steps:
-        with pytest.raises(InputError, match=r"holds another run \(seed: 2 -> 1\): .*--allow_changed"):
-            decided(folder, resume="true")
-        assert decided(folder, resume="true", allow_changed=True).changed == {"seed": [2, 1]}
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "altered"])
