@@ -63,15 +63,13 @@ def help_text(has_all: bool = False) -> str:
 
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     lines = [USAGE, "", "Fine-tune one model on one task, with HyPe or without. FLAGS.json holds one object of flags."]
-    groups = described_flags()
-    transformers_flags = groups.pop(list(groups)[-1])
-    for title, flags in groups.items():
-        lines += ["", f"{title}:", *(line for flag in flags for line in _flag_lines(*flag, width))]
+    *groups, (_, theirs) = described_flags().items()
     if has_all:
-        lines += ["", "Training, from transformers' TrainingArguments:"]
-        lines += [line for flag in transformers_flags for line in _flag_lines(*flag, width)]
-    else:
-        defaults = {name: default for name, default, _ in transformers_flags}
+        groups.append(("Training, from transformers' TrainingArguments", theirs))
+    for title, flags in groups:
+        lines += ["", f"{title}:", *(line for flag in flags for line in _flag_lines(*flag, width))]
+    if not has_all:
+        defaults = {name: default for name, default, _ in theirs}
         common = ", ".join(f"--{name} {defaults[name]}".rstrip() for name in COMMON_FLAGS)
         text = f"Every flag of transformers' TrainingArguments works as well (--help_all), such as {common}."
         lines += ["", *textwrap.wrap(text, width, break_on_hyphens=False)]

@@ -67,10 +67,9 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def model_sha256(folder: Path) -> str:
-    """Hash the weights and the configuration of a model's folder; other files of it do not count."""
-    patterns = ("config.json", "*.safetensors", "pytorch_model*.bin")
-    return joint_sha256(sorted(path for pattern in patterns for path in folder.glob(pattern)))
+def content_sha256(folder: Path, patterns: tuple[str, ...]) -> str:
+    """Hash the bytes of a folder's files that match one of `patterns`; others do not count, nor do names."""
+    return joint_sha256(sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}))
 
 
 def weights_sha256(folder: Path) -> str | None:
@@ -79,12 +78,6 @@ def weights_sha256(folder: Path) -> str | None:
     if len(found) > 1:
         return joint_sha256(found)
     return file_sha256(found[0]) if found else None
-
-
-def tokenizer_sha256(folder: Path) -> str:
-    """Hash the files of the tokenizer in a model's folder, whichever kind it is."""
-    patterns = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model")
-    return joint_sha256(sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}))
 
 
 def joint_sha256(paths: list[Path]) -> str:

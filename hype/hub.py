@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from huggingface_hub import constants, get_session, is_offline_mode
@@ -18,20 +19,16 @@ def hub_is_reachable(timeout_s: float = TIMEOUT_S) -> bool:
     if is_offline_mode():
         return False
     answers = []
+
+    def ask():
+        with suppress(Exception):  # whatever the failure, there is no hub
+            answers.append(get_session().head(constants.ENDPOINT, timeout=timeout_s).status_code)
+
     # In a thread, because a name server that does not answer holds a request longer than its timeout.
-    thread = threading.Thread(target=_ask, args=(answers, timeout_s), daemon=True)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return bool(answers)
-
-
-def _ask(answers, timeout_s):
-    try:
-        response = get_session().head(constants.ENDPOINT, timeout=timeout_s)
-    except Exception:  # whatever the failure, there is no hub
-        return
-    if response.status_code < 500:
-        answers.append(response.status_code)
+    return bool(answers) and answers[0] < 500
 
 
 def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:

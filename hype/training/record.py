@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache
@@ -13,7 +12,7 @@ from transformers import PretrainedConfig
 
 from hype.data.splits import Splits
 from hype.errors import DivergedError, InputError
-from hype.files import file_sha256, model_sha256, tokenizer_sha256, write_json
+from hype.files import content_sha256, file_sha256, write_json
 from hype.training.arguments import Arguments, ModelArguments, RunArguments
 from hype.training.machine import describe_machine
 
@@ -45,6 +44,11 @@ NEUTRAL = {
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
 SECRETS = ("token", "hub_token")
+# What is hashed of a model's folder, and of its tokenizer, whichever kind that is.
+MODEL_FILES = ("config.json", "*.safetensors", "pytorch_model*.bin")
+TOKENIZER_FILES = (
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model",
+)  # fmt: skip
 
 
 def _flags(group) -> dict:
@@ -108,14 +112,14 @@ def environment(record: dict) -> dict:
     }
 
 
-def model_fingerprint(name: str, content_sha256: Callable[[Path], str] = model_sha256) -> str:
+def model_fingerprint(name: str, files: tuple[str, ...] = MODEL_FILES) -> str:
     """Return the hash of a folder's weights and configuration; the name of a hub model stands for itself.
 
     Args:
-        content_sha256: what is hashed in the folder, if not the model.
+        files: patterns of other files to hash instead.
     """
     folder = Path(name).expanduser()
-    return content_sha256(folder) if folder.is_dir() else name
+    return content_sha256(folder, files) if folder.is_dir() else name
 
 
 def hub_revision(model: ModelArguments) -> str | None:
@@ -131,7 +135,7 @@ def model_fingerprints(model: ModelArguments) -> dict[str, str]:
     """Return the part of a run's fingerprints that is of the model."""
     found = {
         "model": model_fingerprint(model.model_name_or_path),
-        "tokenizer": model_fingerprint(model.tokenizer_name or model.model_name_or_path, tokenizer_sha256),
+        "tokenizer": model_fingerprint(model.tokenizer_name or model.model_name_or_path, TOKENIZER_FILES),
     }
     if model.config_name:
         config = Path(model.config_name).expanduser() / "config.json"
