@@ -34,7 +34,7 @@ SETS = {
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
-    """Return the sets of the run's task. Raises InputError for other sets, tasks without one, and other labels."""
+    """Return the sets of the run's task. Raises InputError for other sets and tasks without one."""
     task = run.record["task"]
     own = [name for name, of_set in SETS.items() if of_set.name == task]
     if not own:
@@ -43,8 +43,6 @@ def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
     foreign = [name for name in names or () if name not in own]
     if foreign:
         raise InputError(f"--tasks {foreign[0]}: {run.folder} was fine-tuned on {task}; give {' or '.join(own)}")
-    if set(run.label_names) != set(SETS[own[0]].label_names):
-        raise InputError(f"{run.folder}: its labels are {', '.join(run.label_names)}, not those of {task}")
     return list(names or own)
 
 

@@ -21,8 +21,6 @@ from hype.training.length_order import longest_first
 from hype.training.machine import current_device
 from hype.training.record import RECORD, read_record
 
-NEEDED = ("run_id", "task", "label", "seed", "label_names", "settings")
-
 
 class FinishedRun:
     """The model that a run left in its folder. Weights are read when first used, always as float32.
@@ -34,10 +32,8 @@ class FinishedRun:
     def __init__(self, folder: Path):
         self.folder = folder
         self.record = read_record(folder / RECORD, "give the folder of another run")
-        status, missing = self.record["status"], [key for key in NEEDED if key not in self.record]
-        reason = f"no {', '.join(missing)}" if missing else f"its status is {status}"
-        is_finished = status == "finished" and not missing
-        require(is_finished, f"{folder / RECORD}: {reason}; give the folder of a finished run")
+        status = self.record["status"]
+        require(status == "finished", f"{folder / RECORD}: its status is {status}; give the folder of a finished run")
         require((folder / "config.json").is_file(), f"{folder}: no model; do the run with --do_train")
         require_weights(folder, self.record)
         self._arguments = ModelArguments(model_name_or_path=str(folder))

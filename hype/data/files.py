@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import pandas
 
 from hype.data.arguments import FILE_FLAGS, DataArguments
-from hype.data.labels import NUMBER, are_scores, class_names, class_notes, label_ids, label_texts, scores
+from hype.data.labels import NUMBER, label_ids, label_texts, own_classes, scores
 from hype.data.tables import column, read_table, text_examples
 from hype.data.tasks import SENTENCES, Task, own_task
 from hype.flags import require
@@ -48,7 +48,9 @@ def read_files(
     if "train" in tables or label_names is None or (data.do_regression is not None and labels):
         require(labels, "--test_file has no labels: give --train_file too, or a model that names its labels")
         split, texts = next(iter(labels.items()))
-        label_names = _label_names(data, split, paths[split], texts, notes)
+        label_names = own_classes(paths[split], texts, data.do_regression, notes)
+        if label_names and split != "train":
+            notes.append(f"no --train_file: the classes are those of the {split} data")
     task = own_task(text_columns, tuple(label_names) or None)
     examples = {}
     for split in splits:
@@ -91,17 +93,3 @@ def _is_text(name: str, values: pandas.Series) -> bool:
     """Return whether a column may be a text: it does not number the rows, and does not hold numbers alone."""
     words = (value for value in values if isinstance(value, str) and value)
     return not ROW_NAMES.fullmatch(name) and any(not NUMBER.fullmatch(word) for word in words)
-
-
-def _label_names(data, split: str, path, texts: pandas.Series, notes) -> tuple[str, ...]:
-    """Return the classes of a labelled file; none for regression."""
-    if data.do_regression or (data.do_regression is None and are_scores(path, texts)):
-        numbers = scores(path, texts)
-        hint = "" if data.do_regression else " (for classes pass --do_regression false)"
-        notes.append(f"regression: labels are scores from {min(numbers):g} to {max(numbers):g}{hint}")
-        return ()
-    names = class_names(path, texts)
-    if split != "train":
-        notes.append(f"no --train_file: the classes are those of the {split} data")
-    notes += class_notes(texts, names)
-    return names

@@ -9,7 +9,7 @@ import pandas
 
 from hype.data.tables import refuse_any
 from hype.data.tasks import Task
-from hype.errors import InputError
+from hype.flags import require
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -61,12 +61,44 @@ def label_texts(path, values: pandas.Series) -> pandas.Series:
     return values.map(str)
 
 
-def are_scores(path, texts: pandas.Series) -> bool:
-    """Return whether the labels of an own file are scores (regression), not classes.
+def own_classes(path, texts: pandas.Series, do_regression: bool | None, notes: list[str]) -> tuple[str, ...]:
+    """Return the classes of an own file in the order of their ids: sorted, numbers by value; none if they are scores.
 
-    They are if all are numbers, of which some have a decimal point or an exponent. Raises InputError for a mixture of
-    words and numbers, and for one of 0, 1 and 1.0, which could be either.
+    Labels are scores (regression) if all are numbers, of which some have a decimal point or an exponent, unless
+    `do_regression` says what they are. What was taken for what, and what is odd in it, is added to `notes`.
+
+    Raises:
+        InputError: words and numbers are mixed, or 0, 1 and 1.0, which could be either; or there is one class.
     """
+    if do_regression or (do_regression is None and _are_scores(path, texts)):
+        numbers = scores(path, texts)
+        hint = "" if do_regression else " (for classes pass --do_regression false)"
+        notes.append(f"regression: labels are scores from {min(numbers):g} to {max(numbers):g}{hint}")
+        return ()
+    names = sorted(set(texts))
+    if texts.map(NUMBER.fullmatch).notna().all():
+        numbers = texts.map(Decimal)
+        problem = "-1 marks a row without a label; remove the row or write labels as words"
+        refuse_any(path, texts[numbers == -1], problem)
+        first = texts.groupby(numbers).transform("first")
+        refuse_any(path, texts[texts != first], "the same number is written in another way in other rows than")
+        names.sort(key=Decimal)
+    count, column = len(names), f"column {texts.name!r}"
+    require(count > 1, f"{path}, {column}: all labels are {names[0]!r}; give two or more classes")
+    shown = [repr(name) if any(name != name.strip() for name in names) else name for name in names]
+    hint = " (whole numbers are taken for classes; for scores pass --do_regression true)"
+    is_whole = all(map(WHOLE_NUMBER.fullmatch, names))
+    more = " ..." if count > SHOWN_CLASSES else ""
+    notes.append(f"{count} classes: {', '.join(shown[:SHOWN_CLASSES])}{more}{hint if is_whole else ''}")
+    alike = pandas.Series(shown).groupby([name.strip().casefold() for name in names], sort=False).agg(list)
+    if groups := [" and ".join(group) for group in alike if len(group) > 1]:
+        notes.append(f"classes that differ only in case or spaces: {', '.join(groups[:SHOWN_CLASSES])}")
+    if count > 2 and count > len(texts) / 2:
+        notes.append(f"{count} classes in {len(texts)} rows: is {texts.name!r} the column of the labels?")
+    return tuple(names)
+
+
+def _are_scores(path, texts: pandas.Series) -> bool:
     is_number, is_whole = texts.map(NUMBER.fullmatch).notna(), texts.map(WHOLE_NUMBER.fullmatch).notna()
     if not is_number.all():
         _refuse_rarer(path, texts, is_number, "numbers", "words", ", not")
@@ -83,37 +115,6 @@ def _refuse_rarer(path, texts, is_first, first, second, remedy) -> None:
     is_common = is_first.mean() >= 0.5
     common = first if is_common else second
     refuse_any(path, texts[is_first != is_common], f"labels are {common} in other rows{remedy}")
-
-
-def class_names(path, texts: pandas.Series) -> tuple[str, ...]:
-    """Return the classes of an own file in the order of their ids: sorted, numbers by value."""
-    names = sorted(set(texts))
-    if texts.map(NUMBER.fullmatch).notna().all():
-        numbers = texts.map(Decimal)
-        problem = "-1 marks a row without a label; remove the row or write labels as words"
-        refuse_any(path, texts[numbers == -1], problem)
-        first = texts.groupby(numbers).transform("first")
-        refuse_any(path, texts[texts != first], "the same number is written in another way in other rows than")
-        names.sort(key=Decimal)
-    if len(names) < 2:
-        raise InputError(f"{path}, column {texts.name!r}: all labels are {names[0]!r}; give two or more classes")
-    return tuple(names)
-
-
-def class_notes(texts: pandas.Series, names: Sequence[str]) -> list[str]:
-    """Say which classes there are, and what suggests that the column holds something else."""
-    has_spaces = any(name != name.strip() for name in names)
-    shown = pandas.Series([repr(name) if has_spaces else name for name in names])
-    notes = [f"{len(names)} classes: {', '.join(shown[:SHOWN_CLASSES])}{' ...' if len(names) > SHOWN_CLASSES else ''}"]
-    if all(map(WHOLE_NUMBER.fullmatch, names)):
-        notes[0] += " (whole numbers are taken for classes; for scores pass --do_regression true)"
-    alike = shown.groupby([name.strip().casefold() for name in names], sort=False).agg(list)
-    groups = [" and ".join(group) for group in alike if len(group) > 1]
-    if groups:
-        notes.append(f"classes that differ only in case or spaces: {', '.join(groups[:SHOWN_CLASSES])}")
-    if len(names) > 2 and len(names) > len(texts) / 2:
-        notes.append(f"{len(names)} classes in {len(texts)} rows: is {texts.name!r} the column of the labels?")
-    return notes
 
 
 def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
@@ -133,8 +134,8 @@ def stated_order(task_labels: Sequence[str], text: str) -> list[str]:
     """Return the task's labels in the order of --label_order. Raises InputError unless it names each of them once."""
     names = {label.lower(): label for label in task_labels}
     order = [part.strip().lower() for part in text.split(",")]
-    if sorted(order) != sorted(names):
-        raise InputError(f"--label_order {text}: give each of {','.join(task_labels)} once, in the checkpoint's order")
+    problem = f"--label_order {text}: give each of {','.join(task_labels)} once, in the checkpoint's order"
+    require(sorted(order) == sorted(names), problem)
     return [names[label] for label in order]
 
 

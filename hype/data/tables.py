@@ -35,7 +35,7 @@ def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None 
     """
     extension = Path(path).suffix.lower()
     if extension in (".csv", ".tsv"):
-        return read_delimited(path, encoding, delimiter, is_quoted=extension == ".csv")[0]
+        return read_delimited(path, encoding, delimiter)[0]
     if extension in (".json", ".jsonl"):
         return records_table(path, read_json(path, encoding))
     content = _read_bytes(path)
@@ -54,7 +54,6 @@ def read_delimited(
     path: str | Path,
     encoding: str = "utf-8",
     delimiter: str | None = None,
-    is_quoted: bool = False,
     header: Sequence[str] | None = None,
     keep: Sequence[str] | None = None,
     malformed_limit: int = 0,
@@ -62,15 +61,16 @@ def read_delimited(
     """Read separated values; return them and the numbers of the malformed rows, which are skipped.
 
     Args:
-        path: The file. Blank lines at its end are ignored.
+        path: The file. Blank lines at its end are ignored. Values of a csv file are quoted as in RFC 4180, where one
+            may span lines; those of others, such as GLUE's tsv files, are not.
         encoding: Of the file; a byte order mark is accepted.
-        delimiter: One character. Defaults to a comma (quoted) or a tab (unquoted).
-        is_quoted: Whether values are quoted as in RFC 4180, where one may span lines. GLUE's tsv files are not.
+        delimiter: One character. Defaults to a comma in csv files, else a tab.
         header: Column names of a file that has no header row.
         keep: Columns to hold in memory; all if one of them is missing, as a message then names them.
         malformed_limit: Number of rows of the wrong width that are skipped rather than refused.
     """
     text, first_row = decode(path, encoding).rstrip("\r\n"), 1
+    is_quoted = Path(path).suffix.lower() == ".csv"
     if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # how Excel names the delimiter
         delimiter, text, first_row = match[1], text[match.end() :], 2
     rows = enumerate(_split_rows(path, text, delimiter, is_quoted), first_row)

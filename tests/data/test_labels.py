@@ -5,14 +5,13 @@ import pandas
 import pytest
 
 from hype.data.labels import (
-    are_scores,
     checkpoint_labels,
     checkpoint_order,
-    class_names,
     convert_label_ids,
     label_ids,
     label_texts,
     one_digit_each,
+    own_classes,
     published_labels,
     scores,
     stated_order,
@@ -34,7 +33,11 @@ def texts_of(*values):
     return label_texts(PATH, column_of(*values))
 
 
-WHOLE = ["0", "10", "-3", "+1", "01", 0, -1]
+def classes_of(*values):
+    return own_classes(PATH, texts_of(*values), None, [])
+
+
+WHOLE = ["0", "10", "-3", "+1", "01", 0, -2]
 DECIMAL = ["0.0", ".5", "-2.", "1.5e-3", "1e-05", "1e+16", "2E3", 0.5, 1e16]
 WORDS = ["no", "None", "NA", "nan", "inf", "1_0", "1,5", " 1", "\u0661", "9" * 5000, "1" + "0" * 18, 10**400, True]
 
@@ -42,16 +45,16 @@ WORDS = ["no", "None", "NA", "nan", "inf", "1_0", "1,5", " 1", "\u0661", "9" * 5
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        *(([value], False) for value in WHOLE),
+        *(([value, "5"], False) for value in WHOLE),
         *(([value, "yes"], False) for value in WORDS),
-        *(([value], True) for value in DECIMAL),
+        *(([value, "5.0"], True) for value in DECIMAL),
         (["3.5", "4", "2.0"], True),
         ([3.5, 4, 2.0], True),
         (["1", "2", "2.5"], True),
     ],
 )
 def test_numbers_are_scores_if_some_have_a_fraction(values, expected):
-    assert are_scores(PATH, texts_of(*values)) is expected
+    assert (classes_of(*values) == ()) is expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_numbers_are_scores_if_some_have_a_fraction(values, expected):
 )
 def test_a_mixed_incomplete_or_unfit_column_is_refused(values, parts):
     with pytest.raises(InputError) as caught:
-        are_scores(PATH, texts_of(*values))
+        classes_of(*values)
     for part in [PATH, "'label'", *parts]:
         assert part in str(caught.value)
 
@@ -90,7 +93,7 @@ def test_a_mixed_incomplete_or_unfit_column_is_refused(values, parts):
     ],
 )
 def test_classes_are_sorted_and_numbers_by_value(values, names):
-    assert class_names(PATH, texts_of(*values)) == names
+    assert own_classes(PATH, texts_of(*values), False, []) == names
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_classes_are_sorted_and_numbers_by_value(values, names):
 )
 def test_classes_that_cannot_be_told_apart_are_refused(values, message):
     with pytest.raises(InputError, match=message):
-        class_names(PATH, texts_of(*values))
+        classes_of(*values)
 
 
 def test_own_labels_become_ids_scores_or_errors():
