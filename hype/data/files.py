@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import pandas
 
 from hype.data.arguments import FILE_FLAGS, DataArguments
-from hype.data.labels import NUMBER, label_ids, label_texts, own_classes, scores
+from hype.data.labels import NUMBER, encode_labels, label_texts, own_classes
 from hype.data.tables import column, read_table, text_examples
 from hype.data.tasks import SENTENCES, Task, own_task
 from hype.flags import require
@@ -55,12 +55,8 @@ def read_files(
     examples = {}
     for split in splits:
         examples[split] = text_examples(paths[split], tables[split], text_columns, "text_columns")
-        if split in labels and task.is_regression:
-            examples[split]["label"] = scores(paths[split], labels[split])
-        elif split in labels:
-            ids = {name: i for i, name in enumerate(task.label_names)}
-            problem = f"the labels of the training data are {', '.join(ids)}, not"
-            examples[split]["label"] = label_ids(paths[split], labels[split], ids, problem)
+        if split in labels:
+            examples[split]["label"] = encode_labels(paths[split], labels[split], task)
     return task, examples
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import datasets
 import pandas
 
-from hype.data.labels import published_labels
+from hype.data.labels import encode_labels
 from hype.data.tables import column, read_delimited, read_json, records_table, text_examples
-from hype.data.tasks import NLI_NAMES, SENTENCES, TASKS, Task, holds
+from hype.data.tasks import NLI_NAMES, TASKS, Task, holds
 from hype.errors import InputError
 from hype.flags import require
 from hype.hub import from_hub
@@ -69,7 +69,7 @@ def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list
 
 def _with_labels(examples: pandas.DataFrame, words: pandas.Series, path, task: Task) -> pandas.DataFrame:
     is_labelled = words != task.unlabelled_word
-    return examples[is_labelled].assign(label=published_labels(path, words[is_labelled], task))
+    return examples[is_labelled].assign(label=encode_labels(path, words[is_labelled], task))
 
 
 def _read(task: Task, paths: list[Path], encoding: str, is_labelled: bool) -> tuple[pandas.DataFrame, list[int]]:
@@ -109,9 +109,10 @@ def read_hub(
     examples = {}
     for split in splits:
         dataset = builder.as_dataset(split=task.hub_splits.get(split, split))
-        columns = {ours: dataset[theirs][:] for ours, theirs in zip(SENTENCES, task.text_columns, strict=False)}
-        columns["idx"] = dataset["idx"][:] if "idx" in dataset.column_names else range(len(dataset))
-        examples[split] = pandas.DataFrame(columns)
+        table = dataset.to_pandas()
+        examples[split] = text_examples(task.hub_id, table, task.text_columns)
+        if "idx" in table:
+            examples[split]["idx"] = table["idx"]
         if not task.sources[split].submission:
             examples[split] = _with_labels(examples[split], _hub_words(dataset, task), task.hub_id, task)
     return examples, f"{task.hub_id}@{builder.hash}"

@@ -20,23 +20,18 @@ SHOWN_CLASSES = 10
 LARGEST_SCORE = float(np.finfo(np.float32).max)
 
 
-def published_labels(path, values: pandas.Series, task: Task) -> list[int] | list[float]:
-    """Return label ids, or scores, of a task's published data. Raises InputError that shows unknown labels.
+def encode_labels(path, values: pandas.Series, task: Task) -> list[int] | list[float]:
+    """Return the label ids, or scores, of a task. Raises InputError that shows unknown labels.
 
-    Files may spell the labels as the GLUE server does, by their names, or in the other spellings of the task.
+    Labels may be spelled as in the task's files, by their names, or in its other spellings.
     """
     texts = values.map(str)
     if task.is_regression:
         return scores(path, texts, task.label_range)
-    names = {word: i for words in (task.label_words, task.label_names) for i, word in enumerate(words)}
-    names |= {spelling: names[name] for spelling, name in task.spellings.items()}
-    return label_ids(path, texts, names, f"give one of {', '.join(task.label_words)}, not")
-
-
-def label_ids(path, texts: pandas.Series, ids: Mapping[str, int], problem: str) -> list[int]:
-    """Return the ids of labels. Raises InputError, which states the problem, for labels that have none."""
+    ids = {word: i for words in (task.label_words, task.label_names) for i, word in enumerate(words)}
+    ids |= {spelling: ids[name] for spelling, name in task.spellings.items()}
     found = texts.map(ids)
-    refuse_any(path, texts[found.isna()], problem)
+    refuse_any(path, texts[found.isna()], f"give one of {', '.join(task.label_words)}, not")
     return found.astype(int).tolist()
 
 

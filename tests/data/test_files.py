@@ -84,7 +84,7 @@ def test_classes_come_from_the_training_file_and_others_are_refused(read, tmp_pa
     assert list(loaded.splits) == ["validation"]
     assert loaded.splits["validation"]["label"][:] == [1]
     write(tmp_path, {"dev.jsonl": '{"t": "c", "label": "maybe"}\n'})
-    with pytest.raises(InputError, match=r"training data are no, yes, not: row 1: 'maybe'"):
+    with pytest.raises(InputError, match=r"give one of no, yes, not: row 1: 'maybe'"):
         read(splits=["validation"], **files)
 
 

@@ -8,15 +8,13 @@ from hype.data.labels import (
     checkpoint_labels,
     checkpoint_order,
     convert_label_ids,
-    label_ids,
+    encode_labels,
     label_texts,
     one_digit_each,
     own_classes,
-    published_labels,
-    scores,
     stated_order,
 )
-from hype.data.tasks import TASKS
+from hype.data.tasks import TASKS, own_task
 from hype.errors import InputError
 
 NLI = TASKS["mnli"].label_names
@@ -111,20 +109,20 @@ def test_classes_that_cannot_be_told_apart_are_refused(values, message):
 
 
 def test_own_labels_become_ids_scores_or_errors():
-    assert label_ids(PATH, texts_of("b", 1, "b"), {"1": 0, "b": 1}, "") == [1, 0, 1]
-    assert scores(PATH, texts_of("2", "1.5", 0.1)) == [2.0, 1.5, 0.1]
-    with pytest.raises(InputError, match="'label': give a, not: row 3: 'c'"):
-        label_ids(PATH, texts_of("a", "c"), {"a": 0}, "give a, not")
+    assert encode_labels(PATH, texts_of("b", 1, "b"), own_task((), ("1", "b"))) == [1, 0, 1]
+    assert encode_labels(PATH, texts_of("2", "1.5", 0.1), own_task((), None)) == [2.0, 1.5, 0.1]
+    with pytest.raises(InputError, match="'label': give one of a, b, not: row 3: 'c'"):
+        encode_labels(PATH, texts_of("a", "c"), own_task((), ("a", "b")))
     for bad in ("nan", "1e999", "x"):
         with pytest.raises(InputError, match=f"give a number, not: row 3: '{bad}'"):
-            scores(PATH, texts_of("1.5", bad))
+            encode_labels(PATH, texts_of("1.5", bad), own_task((), None))
 
 
 @pytest.mark.parametrize(("name", "bad"), [("cola", "-1"), ("cola", "1.0"), ("cola", ""), ("mnli", "0"), ("rte", "-")])
 def test_a_label_that_glue_does_not_have_is_refused_with_those_it_has(name, bad):
     words = TASKS[name].label_words
     with pytest.raises(InputError) as caught:
-        published_labels(PATH, column_of(*words, bad), TASKS[name])
+        encode_labels(PATH, column_of(*words, bad), TASKS[name])
     assert f"give one of {', '.join(words)}, not: row {2 + len(words)}: {bad!r}" in str(caught.value)
 
 
@@ -134,10 +132,10 @@ def test_more_than_ten_classes_have_no_digit_each():
 
 
 def test_scores_of_stsb_are_numbers():
-    assert published_labels(PATH, column_of("5.000", "3.8", "0"), TASKS["stsb"]) == [5.0, 3.8, 0.0]
+    assert encode_labels(PATH, column_of("5.000", "3.8", "0"), TASKS["stsb"]) == [5.0, 3.8, 0.0]
     for bad in ("", "inf", "nan", "5,0", "1_0", "five", "5.1", "-1", "7.5"):
         with pytest.raises(InputError, match=f"from 0 to 5, not: row 3: '{bad}'"):
-            published_labels(PATH, column_of("2.5", bad), TASKS["stsb"])
+            encode_labels(PATH, column_of("2.5", bad), TASKS["stsb"])
 
 
 @pytest.mark.parametrize(
