@@ -1,6 +1,11 @@
 """A GLUE folder and an NLI set in miniature, written by the tests."""
 
+import csv
+import io
 import json
+
+import pyarrow
+import pyarrow.parquet
 
 from hype.data.arguments import DataArguments
 from hype.data.splits import load_splits
@@ -12,6 +17,23 @@ NLI_ROWS = [
     ("A dog.", "A cat.", "contradiction"),
     ("Rain.", "Mud.", "neutral"),
 ]
+
+
+def as_bytes(extension: str, rows: list[dict]) -> bytes:
+    """Return rows of texts as the content of a file with this extension."""
+    if extension == ".tsv":
+        return "".join("\t".join(row) + "\n" for row in [list(rows[0]), *(r.values() for r in rows)]).encode()
+    if extension == ".csv":
+        file = io.StringIO()
+        csv.writer(file).writerows([list(rows[0]), *(row.values() for row in rows)])
+        return file.getvalue().encode()
+    if extension == ".parquet":
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+        return file.getvalue()
+    if extension == ".json":
+        return json.dumps(rows, ensure_ascii=False).encode()
+    return "\n".join(map(json.dumps, rows)).encode()
 
 
 def snli_jsonl(rows):

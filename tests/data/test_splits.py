@@ -87,17 +87,13 @@ def test_the_fingerprint_follows_content_alone(rte_folder):
     assert after["validation"] == before["validation"]
 
 
-def test_limits_take_the_first_rows(rte_folder):
-    loaded = load(rte_folder, ("train", "validation", "test"), max_train_samples=1, max_predict_samples=9)
-    assert loaded.row_counts == {"train": 1, "validation": 2, "test": 2}
+def test_limits_take_the_first_rows_and_make_a_subset_of_what_is_scored(rte_folder):
+    limits = {"max_train_samples": 1, "max_eval_samples": 1, "max_predict_samples": 9}
+    loaded = load(rte_folder, ("train", "validation", "test"), **limits)
+    assert loaded.row_counts == {"train": 1, "validation": 1, "test": 2}
     assert loaded.splits["train"]["idx"][:] == [0]
-    assert load(rte_folder, ["validation"], max_eval_samples=1).row_counts == {"validation": 1}
-
-
-def test_a_limit_makes_a_subset_of_what_is_scored_not_of_what_is_trained_on(rte_folder):
-    notes = load(rte_folder, max_train_samples=1, max_eval_samples=1).notes
-    assert "train: a subset, 2 rows of officially 2490" in notes
-    assert "validation: a subset, 1 rows of officially 277; a score on them is not a GLUE score" in notes
+    assert "train: a subset, 2 rows of officially 2490" in loaded.notes
+    assert "validation: a subset, 1 rows of officially 277; a score on them is not a GLUE score" in loaded.notes
 
 
 def test_the_low_resource_subset_never_changes(tmp_path):

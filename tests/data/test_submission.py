@@ -6,42 +6,34 @@ import pytest
 from hype.data.submission import write_submission
 from hype.data.tasks import TASKS, own_task
 
-# Lines with header, as the server counts them.
-LINES = {"cola": 1064, "sst2": 1822, "mrpc": 1726, "stsb": 1380, "rte": 3001, "wnli": 147, "ax": 1105}
-WORDS = {
-    "cola": ["0", "1"],
-    "sst2": ["0", "1"],
-    "mrpc": ["0", "1"],
-    "qqp": ["0", "1"],
-    "wnli": ["0", "1"],
-    "mnli": ["entailment", "neutral", "contradiction"],
-    "ax": ["entailment", "neutral", "contradiction"],
-    "qnli": ["entailment", "not_entailment"],
-    "rte": ["entailment", "not_entailment"],
+NLI = ["entailment", "neutral", "contradiction"]
+ENTAILMENT = ["entailment", "not_entailment"]
+# Task and split -> the server's file, how many rows it takes, and the words of the label ids.
+SUBMISSIONS = {
+    ("cola", "test"): ("CoLA.tsv", 1063, ["0", "1"]),
+    ("sst2", "test"): ("SST-2.tsv", 1821, ["0", "1"]),
+    ("mrpc", "test"): ("MRPC.tsv", 1725, ["0", "1"]),
+    ("stsb", "test"): ("STS-B.tsv", 1379, ["0.000", "1.000"]),
+    ("qqp", "test"): ("QQP.tsv", 390965, ["0", "1"]),
+    ("mnli", "test"): ("MNLI-m.tsv", 9796, NLI),
+    ("mnli", "test_mismatched"): ("MNLI-mm.tsv", 9847, NLI),
+    ("qnli", "test"): ("QNLI.tsv", 5463, ENTAILMENT),
+    ("rte", "test"): ("RTE.tsv", 3000, ENTAILMENT),
+    ("wnli", "test"): ("WNLI.tsv", 146, ["0", "1"]),
+    ("ax", "test"): ("AX.tsv", 1104, NLI),
 }
 
 
-@pytest.mark.parametrize("task", WORDS)
-def test_label_ids_become_the_servers_words(task, tmp_path):
-    path, warning = write_submission(TASKS[task], "test", range(len(WORDS[task])), tmp_path)
-    rows = [f"{i}\t{word}\n" for i, word in enumerate(WORDS[task])]
+@pytest.mark.parametrize(("task", "split"), SUBMISSIONS)
+def test_a_file_has_the_servers_name_words_and_number_of_rows(task, split, tmp_path):
+    name, row_count, words = SUBMISSIONS[task, split]
+    path, warning = write_submission(TASKS[task], split, range(len(words)), tmp_path)
+    rows = [f"{i}\t{word}\n" for i, word in enumerate(words)]
+    assert path == tmp_path / name
     assert path.read_bytes().decode() == "".join(["index\tprediction\n", *rows])
-    assert f"{len(rows)} rows" in warning
-    assert "sample or subset" in warning
-
-
-@pytest.mark.parametrize("task", LINES)
-def test_the_official_number_of_rows_passes_without_warning(task, tmp_path):
-    predictions = np.zeros(LINES[task] - 1, dtype=np.int64)
-    path, warning = write_submission(TASKS[task], "test", predictions, tmp_path)
-    assert path.name == f"{TASKS[task].title}.tsv"
-    assert path.read_bytes().count(b"\n") == LINES[task]
-    assert warning is None
-
-
-def test_mnli_has_two_files(tmp_path):
-    names = [write_submission(TASKS["mnli"], s, [0], tmp_path)[0].name for s in ("test", "test_mismatched")]
-    assert names == ["MNLI-m.tsv", "MNLI-mm.tsv"]
+    assert f"{len(rows)} rows" in warning and "sample or subset" in warning
+    path, warning = write_submission(TASKS[task], split, np.zeros(row_count, dtype=np.int64), tmp_path)
+    assert (path.read_bytes().count(b"\n"), warning) == (row_count + 1, None)
 
 
 def test_scores_of_stsb_are_clipped_and_have_three_decimals(tmp_path):

@@ -1,18 +1,15 @@
 """Tables come out as they were written, or are refused with the place and the remedy."""
 
-import csv
-import json
 import re
 
 import datasets
-import pyarrow
-import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hype.data.tables import column, read_delimited, read_table, refuse_any
+from hype.data.tables import EXTENSIONS, column, read_delimited, read_table, refuse_any
 from hype.errors import InputError
+from tests.glue_files import as_bytes
 
 TSV = "text\tlabel\none\t0\n„two“\t1\n"
 TRICKY = [*"\"'\\,;\t\n\r\v\f\x1c\x85\u2028\u2029\ufeff", '"', '""', "None", "NA", "null", "nan", "", " ", "1.0", "\\n"]
@@ -35,45 +32,14 @@ def columns_of(table):
     return {name: table[name].tolist() for name in table}
 
 
-def write_csv(path, rows):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("a", "b"), *rows])
-
-
-def write_tsv(path, rows):
-    path.write_bytes("".join(f"{a}\t{b}\n" for a, b in [("a", "b"), *rows]).encode("utf-8"))
-
-
-def write_json(path, rows):
-    path.write_text(json.dumps([{"a": a, "b": b} for a, b in rows], ensure_ascii=False), encoding="utf-8")
-
-
-def write_jsonl(path, rows):
-    path.write_bytes("".join(json.dumps({"a": a, "b": b}) + "\n" for a, b in rows).encode("utf-8"))
-
-
-def write_parquet(path, rows):
-    pyarrow.parquet.write_table(pyarrow.table({"a": [a for a, _ in rows], "b": [b for _, b in rows]}), path)
-
-
-WRITERS = {"csv": write_csv, "json": write_json, "jsonl": write_jsonl, "parquet": write_parquet}
-
-
-@pytest.mark.parametrize("extension", WRITERS)
+@pytest.mark.parametrize("extension", EXTENSIONS)
 @FAST
 @given(rows=ROWS)
 def test_every_text_survives(tmp_path, extension, rows):
-    path = tmp_path / f"data.{extension}"
-    WRITERS[extension](path, rows)
-    assert rows_of(read_table(path)) == rows
-
-
-@FAST
-@given(rows=ROWS)
-def test_every_text_without_tab_and_line_end_survives_in_tsv(tmp_path, rows):
-    rows = [tuple(text.translate(dict.fromkeys(map(ord, "\t\n\r"))) for text in row) for row in rows]
-    path = tmp_path / "data.tsv"
-    write_tsv(path, rows)
+    if extension == ".tsv":  # where no text can hold what separates
+        rows = [tuple(text.translate(dict.fromkeys(map(ord, "\t\n\r"))) for text in row) for row in rows]
+    path = tmp_path / f"data{extension}"
+    path.write_bytes(as_bytes(extension, [{"a": a, "b": b} for a, b in rows]))
     assert rows_of(read_table(path)) == rows
 
 

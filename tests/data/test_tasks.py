@@ -2,67 +2,46 @@
 
 import pytest
 
-from hype.data.tasks import NLI_NAMES, TASKS, own_task
+from hype.data.tasks import TASKS, own_task
 
-LABELS = {
-    "cola": ["unacceptable", "acceptable"],
-    "sst2": ["negative", "positive"],
-    "mrpc": ["not_equivalent", "equivalent"],
-    "qqp": ["not_duplicate", "duplicate"],
-    "mnli": ["entailment", "neutral", "contradiction"],
-    "qnli": ["entailment", "not_entailment"],
-    "rte": ["entailment", "not_entailment"],
-    "wnli": ["not_entailment", "entailment"],
-    "ax": ["entailment", "neutral", "contradiction"],
+NLI, ENTAILMENT = ("entailment", "neutral", "contradiction"), ("entailment", "not_entailment")
+# Labels in the order of their ids, rows of each split.
+GLUE = {
+    "cola": (("unacceptable", "acceptable"), [8551, 1043, 1063]),
+    "sst2": (("negative", "positive"), [67349, 872, 1821]),
+    "mrpc": (("not_equivalent", "equivalent"), [3668, 408, 1725]),
+    "stsb": (None, [5749, 1500, 1379]),
+    "qqp": (("not_duplicate", "duplicate"), [363846, 40430, 390965]),
+    "mnli": (NLI, [392702, 9815, 9832, 9796, 9847]),
+    "qnli": (ENTAILMENT, [104743, 5463, 5463]),
+    "rte": (ENTAILMENT, [2490, 277, 3000]),
+    "wnli": (("not_entailment", "entailment"), [635, 71, 146]),
+    "ax": (NLI, [1104]),
 }
-ROWS = {
-    "cola": [8551, 1043, 1063],
-    "sst2": [67349, 872, 1821],
-    "mrpc": [3668, 408, 1725],
-    "stsb": [5749, 1500, 1379],
-    "qqp": [363846, 40430, 390965],
-    "mnli": [392702, 9815, 9832, 9796, 9847],
-    "qnli": [104743, 5463, 5463],
-    "rte": [2490, 277, 3000],
-    "wnli": [635, 71, 146],
-    "ax": [1104],
-}
-SCORES = {"mrpc": ("f1",), "qqp": ("f1",), "cola": ("matthews_correlation",), "stsb": ("pearson", "spearmanr")}
+SCORES = {
+    "mrpc": ("f1",), "qqp": ("f1",), "cola": ("matthews_correlation",), "ax": ("matthews_correlation",),
+    "stsb": ("pearson", "spearmanr"),
+}  # fmt: skip
 
 
 def test_the_ten_tasks_of_glue_stand_in_the_usual_order():
-    assert list(TASKS)[:10] == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax"]
+    assert list(TASKS)[:10] == list(GLUE)
 
 
-@pytest.mark.parametrize("name", LABELS)
-def test_labels_stand_in_glues_order(name):
-    assert list(TASKS[name].label_names) == LABELS[name]
-    assert TASKS[name].label_count == len(LABELS[name])
-    assert len(TASKS[name].label_words) == len(LABELS[name])
-    assert not TASKS[name].is_regression
+@pytest.mark.parametrize("name", GLUE)
+def test_labels_stand_in_glues_order_and_row_counts_are_official(name):
+    task, (labels, row_counts) = TASKS[name], GLUE[name]
+    assert (task.label_names, task.label_count, task.is_regression) == (labels, len(labels or "1"), name == "stsb")
+    assert len(task.label_words or ()) == len(labels or ())
+    assert [source.row_count for source in task.sources.values()] == row_counts
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_row_counts_are_official(name):
-    assert [source.row_count for source in TASKS[name].sources.values()] == ROWS[name]
-
-
-@pytest.mark.parametrize("name", sorted(set(TASKS) - {"ax"}))
-def test_the_score_follows_table_10(name):
-    assert TASKS[name].score_metrics == SCORES.get(name, ("accuracy",))
-    assert set(TASKS[name].score_metrics) <= set(TASKS[name].metrics)
-
-
-def test_test_splits_alone_have_submissions():
-    for task in TASKS.values():
-        for split, source in task.sources.items():
-            is_glues_test = split.startswith("test") and task.name not in NLI_NAMES
-            assert bool(source.submission) == is_glues_test
-
-
-def test_texts_of_folder_and_hub_agree_in_number():
-    for task in TASKS.values():
-        assert len(task.file_columns) == len(task.text_columns) + 1
+@pytest.mark.parametrize("name", TASKS)
+def test_the_score_follows_table_10_and_columns_agree(name):
+    task = TASKS[name]
+    assert task.score_metrics == SCORES.get(name, ("accuracy",))
+    assert set(task.score_metrics) <= set(task.metrics)
+    assert len(task.file_columns) == len(task.text_columns) + 1
 
 
 def test_own_files_are_scored_by_accuracy_or_correlation():

@@ -4,7 +4,6 @@ HYPE_FUZZ: files for each property (default 60; 3000 once in a while).
 """
 
 import csv
-import io
 import json
 import os
 
@@ -20,6 +19,7 @@ from hype.data.splits import load_splits
 from hype.data.tables import EXTENSIONS, column, read_table
 from hype.data.tasks import NLI_NAMES, TASKS
 from hype.errors import InputError
+from tests.glue_files import as_bytes
 from tests.tiny import SAMPLE
 
 FUZZ = settings(
@@ -65,20 +65,6 @@ def tagged_rows(texts) -> list[dict]:
     return [{"a": f"a§{x}", "b": f"b§{y}", "label": str(i % 2)} for i, (x, y) in enumerate(texts)]
 
 
-def as_bytes(extension: str, rows: list[dict]) -> bytes:
-    if extension == "tsv":
-        return "".join("\t".join(row) + "\n" for row in [list(rows[0]), *(r.values() for r in rows)]).encode()
-    if extension == "csv":
-        file = io.StringIO()
-        csv.writer(file).writerows([list(rows[0]), *(row.values() for row in rows)])
-        return file.getvalue().encode()
-    if extension == "parquet":
-        file = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
-        return file.getvalue()
-    return (json.dumps(rows) if extension == "json" else "\n".join(map(json.dumps, rows))).encode()
-
-
 @pytest.mark.parametrize("extension", EXTENSIONS)
 @FUZZ
 @given(content=st.binary(max_size=60), encoding=st.sampled_from(ENCODINGS))
@@ -89,14 +75,14 @@ def test_any_bytes_give_rows_or_one_line(tmp_path, extension, content, encoding)
     assert table is None or len(table) > 0
 
 
-@pytest.mark.parametrize("extension", ["tsv", "csv", "json", "jsonl", "parquet"])
+@pytest.mark.parametrize("extension", EXTENSIONS)
 @FUZZ
 @given(texts=st.lists(st.tuples(TEXTS, TEXTS), min_size=2, max_size=5), damage=damages())
 def test_one_damaged_byte_never_shifts_a_column(tmp_path, extension, texts, damage):
-    path = tmp_path / f"damaged.{extension}"
+    path = tmp_path / f"damaged{extension}"
     path.write_bytes(damage(as_bytes(extension, tagged_rows(texts))))
     table = rows_or_one_line(lambda: read_table(path))
-    for i, name in enumerate(table.columns) if table is not None and extension in ("tsv", "csv") else ():
+    for i, name in enumerate(table.columns) if table is not None and extension in (".tsv", ".csv") else ():
         for value in table.iloc[:, i]:
             # A damaged tag is no tag; a quote may join the values of a row or of several.
             tags = {tag for tag in ("a§", "b§") if tag in value}
@@ -105,7 +91,7 @@ def test_one_damaged_byte_never_shifts_a_column(tmp_path, extension, texts, dama
 
 def test_a_damaged_name_of_a_column_is_one_line(tmp_path):
     rows = [{"a": "a§", "name": "x"}]
-    content = as_bytes("parquet", rows).replace(b"name", b"na\xffe")
+    content = as_bytes(".parquet", rows).replace(b"name", b"na\xffe")
     (tmp_path / "damaged.parquet").write_bytes(content)
     with pytest.raises(InputError, match=r"damaged\.parquet"):
         read_table(tmp_path / "damaged.parquet")
