@@ -107,7 +107,7 @@ def _files(folder: str, train: int, validation: int, test: int) -> dict[str, Spl
 
 
 # Name, title, texts on the hub, labels by id, labels in the files; then the folder's files with their columns.
-TASKS: dict[str, Task] = {task.name: task for task in (
+_TASKS = (
     Task(
         "cola", "CoLA", SENTENCE, ("unacceptable", "acceptable"), BINARY, **MATTHEWS,
         sources=_files("CoLA", 8551, 1043, 1063), file_columns=("sentence", "label"),
@@ -205,7 +205,8 @@ TASKS: dict[str, Task] = {task.name: task for task in (
         spellings={"entails": "entailment", "E": "entailment", "N": "neutral"},
         hub_id="allenai/scitail", hub_config="tsv_format",
     ),
-)}  # fmt: skip
+)  # fmt: skip
+TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 NLI_NAMES = ("snli", "sick", "scitail")
 # Names of transformers' older GLUE processors and of the data folders.
 ALIASES = {"sst-2": "sst2", "sts-b": "stsb", "mnli-mm": "mnli"}
