@@ -59,7 +59,7 @@ def _record(folder: Path) -> dict:
 
 def table(records: list[dict]) -> list[str]:
     """Return the lines of the table of finished runs, whose records are whole or as a study publishes them."""
-    from hype.reproduction.statistics import effects, paired, spread_text
+    from hype.reproduction.statistics import effects, paired, percent, spread_text
 
     runs = _runs(records)
     several = runs.groupby("task")["model"].nunique().max() > 1
@@ -78,9 +78,9 @@ def table(records: list[dict]) -> list[str]:
                 str(len(group)),
                 first["metric"],
                 spread_text(group["score"].mean(), group["score"].std()),
-                spread_text(first["majority"], math.nan),
+                spread_text(first["majority"]),
                 effect.text if effect else "-",
-                f"{100 * effect.flips:.1f} %" if effect and effect.flips >= 0 else "-",
+                percent(effect.flips) if effect else "-",
                 "-" if math.isnan(group["seconds"].mean()) else f"{group['seconds'].mean():.0f}",
             ])  # fmt: skip
     columns = ["task", "method", "n", "metric", "score x 100", "majority", "to vanilla", "predictions that differ", "s"]
@@ -117,32 +117,30 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    from hype.drawing import LOOKS, STYLE, draw_estimate, draw_marks, finished
+    from hype.drawing import LOOKS, STYLE, draw_estimate, draw_marks, finished, look_of
     from hype.files import write_text
     from hype.reproduction.statistics import estimate
 
     runs = _runs(list(records.values())).assign(folder=list(records))
     tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())
-    looks = [{"color": color, "marker": marker} for color, marker in dict.fromkeys(LOOKS.values())]
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(8.0, len(tasks) * (0.3 * len(labels) + 1.6)), layout="constrained")
+        canvas = Canvas(figsize=(8.0, len(tasks) * (0.3 * len(labels) + 1.6)))
         panels = canvas.subplots(len(tasks), 2, squeeze=False)
         for (task, method), group in runs.groupby(["task", "method"]):
             (left, right), place = panels[tasks.index(task)], labels.index(method)
-            look, scores = looks[place % len(looks)], group["score"].dropna()
+            look, scores = look_of([*LOOKS][place % len(LOOKS)]), group["score"].dropna()
             found = estimate([scores])
             draw_marks(left, scores, [place] * len(scores), look)
             draw_estimate(left, found.mean, found.interval(), place + 0.2, look)
+            left.set_yticks(range(len(labels)), labels)
+            left.set(title=task, xlabel="dev score x 100", ylim=(len(labels) - 0.5, -0.5))
             for folder in group["folder"]:
                 right.plot(*_losses(folder), color=look["color"], alpha=0.7, linewidth=1)
-        for (left, right), task in zip(panels, tasks, strict=True):
-            left.set_yticks(range(len(labels)), labels)
-            left.set(title=f"{task}: scores of single runs, mean, 95 % t interval", xlabel="dev score x 100")
-            left.set_ylim(len(labels) - 0.5, -0.5)
-            right.set(title=f"{task}: training loss", xlabel="step")
-        caption = f"{len(records)} runs of {', '.join(tasks)}: scores and training losses by method."
+            right.set(title=task, xlabel="step", ylabel="training loss")
+        caption = f"{len(records)} runs of {', '.join(tasks)} by method."
+        title = "Scores of single runs, mean, 95 % t interval; training losses"
         try:
-            write_text(path, finished("compare", canvas, caption, "").standalone)
+            write_text(path, finished(canvas, "compare", title, caption).standalone)
         except OSError as error:
             raise EnvironmentFault(f"--plot {path}: {error.strerror}; name a file in a folder you can write") from error
 

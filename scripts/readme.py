@@ -6,7 +6,7 @@
 import argparse
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,21 +16,21 @@ sys.path.insert(0, str(ROOT))
 from hype import compare  # noqa: E402
 from hype.benchmark import results  # noqa: E402
 from hype.files import write_text  # noqa: E402
-from hype.reproduction import cost, report  # noqa: E402
+from hype.reproduction import cost, report, tables  # noqa: E402
 from hype.reproduction.experiments import CONTROL, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
 from hype.reproduction.statistics import flip_share, mean_effect  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
-STUDY = "minilm"  # whose numbers README shows
+SHOWN = "minilm"  # the study whose numbers README shows
 
 
 @cache
-def sections() -> list[Section]:
-    """Read the study."""
-    lines = read_published(RESULTS / STUDY / "runs.jsonl")
-    return study_sections(load_study(STUDY), ROOT / "absent", lines)
+def sections(study: str) -> list[Section]:
+    """Read a study."""
+    lines = read_published(RESULTS / study / "runs.jsonl")
+    return study_sections(load_study(study), ROOT / "absent", lines)
 
 
 def single_runs() -> dict[str, dict]:
@@ -62,7 +62,7 @@ def runs() -> str:
 def repeats() -> str:
     """Show what differs between a run of seed 42 on all of CoLA, without noise, and the same trained again elsewhere,
     and between that and one with noise of 1e-7 beside it."""
-    runs = all_runs([section for section in sections() if section.name == "full_cola"])
+    runs = all_runs([section for section in sections("minilm") if section.name == "full_cola"])
     (study,) = runs[(runs["method"] == CONTROL) & (runs["seed"] == 42)].itertuples()
     again, noised = (single_runs()[name] for name in ("repeat_cola", "repeat_cola_hype_1e-7"))
     rows = [
@@ -77,30 +77,30 @@ def repeats() -> str:
     return markdown_table(columns, texts)
 
 
-def headline() -> str:
-    """Show the questions of the study with their answers."""
-    found = report.answers(load_study(STUDY), sections())
-    return "\n".join(f"- **{question}** {answer}".replace("\n", " ") for question, answer in found)
+def answers(study: str, is_short: bool = False) -> str:
+    """Show the questions of a study with their answers. is_short: the first line of each."""
+    found = report.answers(load_study(study), sections(study))
+    return "\n".join(
+        f"- **{text}** {' '.join(answer.splitlines()[: 1 if is_short else None])}" for text, answer in found
+    )
 
 
-def effects() -> str:
+def effects(study: str) -> str:
     """Show what leaving dropout out does beside what the noise adds, a line for each choice of data and task."""
-    table = report.settings_table(report.settings(report.study_runs(load_study(STUDY), sections())))
+    table = tables.settings_table(tables.settings(tables.study_runs(load_study(study), sections(study))))
     return report.markdown_of(table, has_notes=False)
 
 
-def dose() -> str:
+def dose(study: str) -> str:
     """Show what the noise changed, a line for each task, form and scale."""
-    pairs = report.doses(report.study_runs(load_study(STUDY), sections()))
-    pairs = pairs.sort_values(["task", "hype_type", "hype_eps"])
+    pairs = tables.doses(tables.study_runs(load_study(study), sections(study)))
     rows = []
-    for (task, method), group in pairs.groupby(["task", "method"], sort=False):
+    for (task, _, _, method), group in pairs.groupby(["task", "hype_type", "hype_eps", "method"]):
         flips = 100 * group["flips"].dropna()
         shown = "-" if flips.empty else f"{flips.mean():.2f} ({flips.min():.2f} to {flips.max():.2f})"
         rows.append([written(task), written(method), shown, mean_effect(group).text()])
     differ = "dev predictions that differ, % (smallest to largest)"
-    columns = ["task", "noise", differ, "effect, points (95 % interval)"]
-    return markdown_table(columns, rows)
+    return markdown_table(["task", "noise", differ, "effect, points (95 % interval)"], rows)
 
 
 def benchmark_page() -> str:
@@ -109,13 +109,17 @@ def benchmark_page() -> str:
 
 
 PARTS = {
-    "README.md": {"effects": effects, "quick_start": quick_start},
+    "README.md": {
+        "answers": partial(answers, SHOWN, is_short=True),
+        "effects": partial(effects, SHOWN),
+        "quick_start": quick_start,
+    },
     "docs/benchmark.md": {"benchmark": benchmark_page},
     "docs/reproduction.md": {
         "scale": cost.table,
-        "headline": headline,
-        "effects": effects,
-        "dose": dose,
+        "headline": partial(answers, "minilm"),
+        "effects": partial(effects, "minilm"),
+        "dose": partial(dose, "minilm"),
         "repeats": repeats,
         "runs": runs,
     },

@@ -21,10 +21,9 @@ POWER = 0.8
 SETTING = ["model", "data", "task"]
 GRID_POINT = [*SETTING, "method", "variant", "learning_rate"]
 PAIR = [*SETTING, "seed", "learning_rate"]
-EFFECT = ["model", "data", "method", "variant", "reference", "task"]
-EFFECT_NUMBERS = [
-    "mean", "low", "high", "n", "planned", "text", "flips", "collapsed", "without_collapsed", "is_told_apart",
-    "is_at_majority", "verdict",
+EFFECT = [
+    "model", "data", "method", "variant", "reference", "task", "mean", "low", "high", "n", "text", "flips", "collapsed",
+    "without_collapsed", "is_at_majority", "is_told_apart", "verdict",
 ]  # fmt: skip
 
 
@@ -161,36 +160,32 @@ def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
         is_one_run: tasks are sets on which one run is scored (tables 6 and 7), so that a seed gives one value for all.
 
     Returns:
-        The columns of `EFFECT`, a row for each effect of which a pair is there, and
-        mean, low, high, n, planned, text: the estimate in points with its 95 % interval.
+        The columns of `EFFECT`, a row for each effect of which a pair is there:
+        mean, low, high, n, text: the estimate in points with its 95 % interval.
         flips: the mean share of dev predictions that differ; NaN without predictions.
         collapsed: pairs of which a run predicts a single class. without_collapsed: the estimate without them, as text.
-        is_told_apart, is_at_majority: whether the interval excludes 0; both sides score no better than the majority.
+        is_at_majority: both sides score no better than the majority class.
+        is_told_apart: the interval excludes 0, of runs that are not at majority level.
         verdict: what follows.
     """
     rows = []
-    for names, group in pairs.groupby(EFFECT[:-1], sort=False):
+    for names, group in pairs.groupby(EFFECT[:5], sort=False):
         by_task = dict(list(group.groupby("task", sort=False)))
         for task in [*by_task, *([ALL_TASKS] if len(by_task) > 1 else [])]:
-            planned = by_task.get(task, group)
-            strata = SETTING[:-1] if is_one_run and task == ALL_TASKS else SETTING
-            if planned["difference"].notna().any():
-                rows.append([*names, task, *_effect(planned, strata, task != ALL_TASKS)])
-    return pd.DataFrame(rows, columns=[*EFFECT, *EFFECT_NUMBERS])
-
-
-def _effect(planned: pd.DataFrame, strata: Sequence[str], is_of_one_task: bool) -> list:
-    found, pairs = mean_effect(planned, strata), planned.dropna(subset="difference")
-    majority, sides = pairs["majority"].iloc[0], (pairs["score"], pairs["score_reference"])
-    at_majority = is_of_one_task and all(is_at_majority(scores, majority) for scores in sides)
-    verdict = found.verdict
-    if pairs["is_identical"].all():
-        verdict = f"identical predictions in {len(pairs)} of {len(pairs)} runs"
-    return [
-        found.mean, *found.interval(), found.n, found.planned, found.text(), pairs["flips"].mean(),
-        int(pairs["is_collapsed"].sum()), mean_effect(pairs[~pairs["is_collapsed"]], strata).text(),
-        found.is_told_apart, at_majority, "at majority level, proves nothing; " * at_majority + verdict,
-    ]  # fmt: skip
+            planned, strata = by_task.get(task, group), SETTING[:2] if is_one_run and task == ALL_TASKS else SETTING
+            found, done = mean_effect(planned, strata), planned.dropna(subset="difference")
+            if done.empty:
+                continue
+            sides = [done["score"], done["score_reference"]] if task != ALL_TASKS else []
+            at_majority = bool(sides) and all(is_at_majority(scores, done["majority"].iloc[0]) for scores in sides)
+            prefix = "at majority level, proves nothing; " if at_majority else ""
+            same = f"identical predictions in {len(done)} of {len(done)} runs" if done["is_identical"].all() else ""
+            rows.append([
+                *names, task, found.mean, *found.interval(), found.n, found.text(), done["flips"].mean(),
+                int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]], strata).text(),
+                at_majority, found.is_told_apart and not at_majority, prefix + (same or found.verdict),
+            ])  # fmt: skip
+    return pd.DataFrame(rows, columns=EFFECT)
 
 
 def is_at_majority(scores: Sequence[float], majority: float) -> bool:
@@ -247,13 +242,18 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
     by_method = runs.groupby(["task", "method", "learning_rate"])["score"].agg(lambda scores: scores.mean(skipna=False))
     means = by_method.unstack("method").mean(axis=1, skipna=False).dropna()  # a rate at which a run fails is out
     chosen = {}
-    for task, of_task in means.groupby("task", sort=False):
-        rates = of_task.droplevel("task")
+    for task, rates in means.unstack("task").items():
+        rates = rates.dropna()
         best = rates.idxmax()
-        chosen[task] = (best, best in (rates.index.min(), rates.index.max()))
+        chosen[task] = (best, best in (rates.index[0], rates.index[-1]))
     return chosen
 
 
-def spread_text(mean: float, sd: float) -> str:
-    """Write a mean with its standard deviation."""
+def spread_text(mean: float, sd: float = math.nan) -> str:
+    """Write a mean with its standard deviation; NaN: a dash."""
     return "-" if math.isnan(mean) else f"{mean:.2f}" + ("" if math.isnan(sd) else f" ± {sd:.2f}")
+
+
+def percent(share: float) -> str:
+    """Write a share; NaN: a dash."""
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -8,7 +8,8 @@ import pytest
 
 from hype.errors import EnvironmentFault
 from hype.reproduction.experiments import load
-from hype.reproduction.report import effect_tables, further_tables, headline, score_tables, show, write_report
+from hype.reproduction.report import headline, show, write_report
+from hype.reproduction.tables import effect_tables, further, score_tables
 from tests.reproduction.made_up_runs import CONTROL, record, section
 
 SCORES = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58], "hype-n 1e-5": [0.52, 0.61, None]}
@@ -115,10 +116,10 @@ def test_a_headline_says_what_is_told_apart_or_that_nothing_is():
 
 def test_printed_numbers_are_folded_and_left_out_beside_another_scale():
     made = section(SCORES)
-    titles = [table.title for table in further_tables(made)]
+    titles = [table.title for table in further(made)]
     assert "Printed in the paper: BERT-large" in titles
     other = replace(made, overrides=replace(made.overrides, hype_eps=0.5))
-    assert not any("Printed" in table.title for table in further_tables(other))
+    assert not any("Printed" in table.title for table in further(other))
 
 
 def test_a_report_without_a_single_finished_run_is_written(tmp_path):
