@@ -138,8 +138,8 @@ def grid(bench: Bench) -> Figures:
     flags = "--do_train --do_eval --max_train_samples 160 --num_train_epochs 3 --hype_type normal --dropout_rate 0"
     trainer = bench.trainer("cola", flags)
     train, validation = (
-        DataLoader(dataset, BATCH_SIZE, collate_fn=trainer.data_collator)
-        for dataset in (trainer.train_dataset, trainer.eval_dataset)
+        DataLoader(dataset, size, collate_fn=trainer.data_collator)
+        for dataset, size in ((trainer.train_dataset, BATCH_SIZE), (trainer.eval_dataset, trainer.args.eval_batch_size))
     )
 
     def by_hand(model) -> None:
