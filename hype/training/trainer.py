@@ -1,7 +1,7 @@
 """transformers' Trainer with HyPe, the compared techniques, and what a reproducible training needs."""
 
 import math
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -64,26 +64,25 @@ class HyPeTrainer(Trainer):
 
     def train(self, resume_from_checkpoint=None, **kwargs):
         """Train as Trainer does, with the noise and the techniques attached for just as long."""
-        with ExitStack() as stack:
-            if self.hype_options is not None:
-                self.hype = stack.enter_context(self._attached())
-            stack.callback(self._after_training)
-            for technique in self.techniques:
-                technique.before_training(self)
-            self._choose_optimizer()
-            # A technique may have drawn; from here on, runs of one seed see the same batches and dropout masks.
-            set_seed(self.args.seed)
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        with self._attached() as self.hype:
+            try:
+                for technique in self.techniques:
+                    technique.before_training(self)
+                self._choose_optimizer()
+                # A technique may have drawn; from here on, runs of one seed see the same batches and dropout masks.
+                set_seed(self.args.seed)
+                return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            finally:
+                for callback in self.callback_handler.callbacks:
+                    if bar := getattr(callback, "training_bar", None):
+                        bar.close()  # or an error would be printed on its line
+                for technique in self.techniques:
+                    technique.after_training(self)
 
-    def _attached(self) -> HyPe:
+    def _attached(self) -> AbstractContextManager[HyPe | None]:
+        if self.hype_options is None:
+            return nullcontext()
         return HyPe(self.model, **{"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options})
-
-    def _after_training(self) -> None:
-        for callback in self.callback_handler.callbacks:
-            if bar := getattr(callback, "training_bar", None):
-                bar.close()  # or an error would be printed on its line
-        for technique in self.techniques:
-            technique.after_training(self)
 
     def _choose_optimizer(self) -> None:
         args = self.args
@@ -171,14 +170,12 @@ class HyPeTrainer(Trainer):
             vars(self.args).update(flags)
 
     def measure_noise(self) -> dict | None:
-        """Measure the noise on the first batch of the training set (see `diagnostics.measure_noise`)."""
-        if self.hype_options is None:
-            return None
-        rows = self.train_dataset.select(range(min(self.args.train_batch_size, len(self.train_dataset))))
-        with self._evaluating():
-            batch = next(iter(self.get_test_dataloader(rows)))
+        """Return what `diagnostics.measure_noise` finds on the first batch of the training set; None without noise."""
         with self._attached() as hype:
-            if hype.hooks:
+            if hype is not None and hype.hooks:
+                rows = self.train_dataset.select(range(min(self.args.train_batch_size, len(self.train_dataset))))
+                with self._evaluating():
+                    batch = next(iter(self.get_test_dataloader(rows)))
                 with self.compute_loss_context_manager(), self.accelerator.autocast():
                     self.noise = measure_noise(self.model, hype, lambda: self.model(**batch).logits)
         return self.noise
