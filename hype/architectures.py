@@ -154,7 +154,7 @@ def unwrap(model: Any) -> nn.Module:
 
 
 def _look_up(model: nn.Module, layers_path: str | None) -> tuple[nn.Module, Architecture]:
-    """Return the model without its head, or the one model of the table inside it, and its architecture."""
+    """Return the model without its head, or the model of the table inside it, and its architecture."""
     for model_type in map(_type_of, model.modules()):
         if model_type in REFUSED:
             raise ValueError(f"model type {model_type} cannot take HyPe: {REFUSED[model_type]}")
@@ -162,11 +162,11 @@ def _look_up(model: nn.Module, layers_path: str | None) -> tuple[nn.Module, Arch
     if layers_path is not None:
         return base, Architecture(dict.fromkeys(map(str.strip, layers_path.split(",")), ""))
     lists = _layer_lists(model)
-    bodies = [module for module in model.modules() if _layers_of_table(module)]
-    if len(bodies) == 1:
-        known = {part for layer in _layers_of_table(bodies[0]) for part in layer.modules()}
+    body = next(filter(_layers_of_table, model.modules()), None)
+    if body is not None:
+        known = {part for layer in _layers_of_table(body) for part in layer.modules()}
         if all(known.issuperset(layers) for layers in lists.values()):
-            return bodies[0], ARCHITECTURES[_type_of(bodies[0])]
+            return body, ARCHITECTURES[_type_of(body)]
     elif len(lists) == 1:
         [(path, layers)] = lists.items()
         if all(map(_is_transformers_layer, layers)):

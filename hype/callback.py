@@ -33,10 +33,9 @@ class HyPeCallback(TrainerCallback):
     """
 
     def __init__(self, hype_type: str = "normal", hype_eps: float = 1e-5, **options: Any):
-        inspect.signature(HyPe).bind(None, hype_type, hype_eps, **options)
-        choices = {"hype_uniform_support": "symmetric", "hype_stream": "own", **options}
-        check_values(hype_type, hype_eps, choices["hype_uniform_support"], choices["hype_stream"])
         self.options = {"hype_type": hype_type, "hype_eps": hype_eps, **options}
+        inspect.signature(HyPe).bind(None, **self.options)
+        check_values(**self.options)
         self.hype: HyPe | None = None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):

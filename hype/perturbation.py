@@ -27,6 +27,11 @@ SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torc
     "uniform_positive": lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
 }
 HYPE_TYPES = tuple(name for name in SAMPLERS if name != "uniform_positive")
+CHOICES = {
+    "hype_type": HYPE_TYPES,
+    "hype_uniform_support": ("symmetric", "positive"),
+    "hype_stream": ("own", "global"),
+}
 
 
 class HyPe:
@@ -78,9 +83,10 @@ class HyPe:
         seed: int | None = None,
         rank: int | None = None,
     ):
-        self.eps = check_values(hype_type, hype_eps, hype_uniform_support, hype_stream)
         is_positive = (hype_type, hype_uniform_support) == ("uniform", "positive")
         self.sampler = "uniform_positive" if is_positive else hype_type
+        choices = {"hype_type": hype_type, "hype_uniform_support": hype_uniform_support, "hype_stream": hype_stream}
+        self.eps = check_values(hype_eps, **choices)
         self.own_stream, self.seed = hype_stream == "own", torch.initial_seed() if seed is None else seed
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
@@ -257,19 +263,15 @@ class _Hook:
         return tuple(noised)
 
 
-def check_values(hype_type: str, hype_eps: float | str, hype_uniform_support: str, hype_stream: str) -> float:
-    """Check what can be checked without a model, and return eps as a number (YAML reads 1e-5 as text).
+def check_values(hype_eps: float | str, **options: Any) -> float:
+    """Check the options that need no model, and return eps as a number (YAML reads 1e-5 as text).
 
     Raises:
         ValueError: one of them is out of range.
     """
-    for name, value, known in (
-        ("hype_type", hype_type, HYPE_TYPES),
-        ("hype_uniform_support", hype_uniform_support, ("symmetric", "positive")),
-        ("hype_stream", hype_stream, ("own", "global")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} {value}: give {' or '.join(known)}")
+    for name, known in CHOICES.items():
+        if options.get(name, known[0]) not in known:
+            raise ValueError(f"{name} {options[name]}: give {' or '.join(known)}")
     try:
         eps = float(hype_eps)
     except (TypeError, ValueError):

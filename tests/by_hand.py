@@ -52,21 +52,13 @@ def bert(model, ids, at_input, at_attention):
     h = body.embeddings(ids)
     if hasattr(body, "embeddings_project"):
         h = body.embeddings_project(h)
+    is_mpnet = hasattr(body.encoder, "compute_position_bias")
+    bias = {"position_bias": body.encoder.compute_position_bias(h)} if is_mpnet else {}
     for layer in body.encoder.layer:
-        a = at_attention(layer.attention(at_input(h))[0])
+        a = at_attention(layer.attention(at_input(h), **bias)[0])
         h = layer.output(layer.intermediate(a), a)
     pooler = getattr(body, "pooler", None)
     return model.classifier(h if pooler is None else pooler(h))
-
-
-def mpnet(model, ids, at_input, at_attention):
-    body = model.mpnet
-    h = body.embeddings(ids)
-    bias = body.encoder.compute_position_bias(h)
-    for layer in body.encoder.layer:
-        a = at_attention(layer.attention(at_input(h), None, position_bias=bias)[0])
-        h = layer.output(layer.intermediate(a), a)
-    return model.classifier(h)
 
 
 def deberta(model, ids, at_input, at_attention):
@@ -201,7 +193,7 @@ def shifted_right(ids):
 
 FORWARDS = {
     "bert": bert, "roberta": bert, "xlm-roberta": bert, "camembert": bert, "electra": bert, "xlnet": xlnet,
-    "deberta": deberta, "deberta-v2": deberta, "albert": albert, "distilbert": distilbert, "mpnet": mpnet,
+    "deberta": deberta, "deberta-v2": deberta, "albert": albert, "distilbert": distilbert, "mpnet": bert,
     "modernbert": modernbert, "gpt2": gpt2, "llama": llama, "qwen2": llama, "qwen3": llama, "t5": t5, "mt5": t5,
     "bart": bart,
 }  # fmt: skip

@@ -17,11 +17,8 @@ BATCH = tiny_batch()
 
 
 def names_of(model) -> list[list[str]]:
-    return [
-        list(model.state_dict()),
-        [name for name, _ in model.named_buffers()],
-        [name for name, _ in model.named_modules()],
-    ]
+    named = (model.state_dict().items(), model.named_buffers(), model.named_modules())
+    return [[name for name, _ in pairs] for pairs in named]
 
 
 def logits_of(model) -> torch.Tensor:

@@ -202,6 +202,14 @@ def test_the_noise_after_attention_which_is_inside_of_transformers_checkpoints_i
     assert_unchanged_by_checkpointing("bert", pattern, hype_intermediate=True, hype_stream=stream)
 
 
+def test_a_reference_pass_through_the_body_alone_is_one_too():
+    model = tiny_model("bert").train()
+    enable_checkpointing(model)
+    with HyPe(model, hype_intermediate=True) as hype:
+        reference_pass(lambda: model.bert(BATCH["input_ids"]), hype)
+        model(**BATCH).loss.backward()
+
+
 def test_several_forwards_are_refused_after_attention_too_and_the_remedy_works():
     with pytest.raises(ValueError, match='hype_stream="global"'):
         transformer_gradients("bert", of_two_forwards, False, hype_intermediate=True)
