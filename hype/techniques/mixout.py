@@ -89,7 +89,6 @@ class Mixout(Technique):
     def after_training(self, trainer) -> None:
         for handle in self.handles:
             handle.remove()
-        self.handles = []
 
     def facts(self):
         return {"p": self.arguments.mixout_p, "module_count": self.module_count}
