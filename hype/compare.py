@@ -1,6 +1,7 @@
 """Finished runs side by side: `python -m hype.compare RUN_DIR ...` groups runs by method and compares them by seed."""
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -117,25 +118,22 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    from hype.drawing import LOOKS, STYLE, draw_estimate, draw_marks, finished, look_of
+    from hype.drawing import LOOKS, STYLE, draw_scores, finished, look_of
     from hype.files import write_text
-    from hype.reproduction.statistics import estimate
 
     runs = _runs(list(records.values())).assign(folder=list(records))
     tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())
+    looks = dict(zip(labels, itertools.cycle(map(look_of, LOOKS)), strict=False))
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(8.0, len(tasks) * (0.3 * len(labels) + 1.6)))
         panels = canvas.subplots(len(tasks), 2, squeeze=False)
-        for (task, method), group in runs.groupby(["task", "method"]):
-            (left, right), place = panels[tasks.index(task)], labels.index(method)
-            look, scores = look_of([*LOOKS][place % len(LOOKS)]), group["score"].dropna()
-            found = estimate([scores])
-            draw_marks(left, scores, [place] * len(scores), look)
-            draw_estimate(left, found.mean, found.interval(), place + 0.2, look)
-            left.set_yticks(range(len(labels)), labels)
-            left.set(title=task, xlabel="dev score x 100", ylim=(len(labels) - 0.5, -0.5))
-            for folder in group["folder"]:
-                right.plot(*_losses(folder), color=look["color"], alpha=0.7, linewidth=1)
+        for (left, right), task in zip(panels, tasks, strict=True):
+            groups = {label: runs[(runs["task"] == task) & (runs["method"] == label)] for label in labels}
+            draw_scores(left, [(label, looks[label], group["score"].dropna()) for label, group in groups.items()])
+            left.set_title(task)
+            for label, group in groups.items():
+                for folder in group["folder"]:
+                    right.plot(*_losses(folder), color=looks[label]["color"], alpha=0.7, linewidth=1)
             right.set(title=task, xlabel="step", ylabel="training loss")
         caption = f"{len(records)} runs of {', '.join(tasks)} by method."
         title = "Scores of single runs, mean, 95 % t interval; training losses"

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure as Canvas
 
+from hype.reproduction.statistics import estimate
+
 # The look of each method, the same in every figure. The first colours are Okabe and Ito's (2008).
 LOOKS = {
     "vanilla": ("#777777", "D"), "vanilla, no dropout": ("#D55E00", "s"), "hype-n": ("#0072B2", "o"),
@@ -52,8 +54,9 @@ class Figure:
 
 def look_of(method: str) -> dict[str, str]:
     """Return a method's colour and mark; a scale of noise (hype-n 1e-2) has those of its family."""
-    known = LOOKS.get(method) or LOOKS.get(method.split(" ")[0]) or [*LOOKS.values()][len(method) % len(LOOKS)]
-    return dict(zip(("color", "marker"), known, strict=True))
+    others = [*LOOKS.values()][4:-1]  # for combinations, such as HyPe-N + R-Drop
+    look = LOOKS.get(method) or LOOKS.get(method.split(" ")[0]) or others[sum(map(ord, method)) % len(others)]
+    return dict(zip(("color", "marker"), look, strict=True))
 
 
 def finished(canvas: Canvas, name: str, title: str, caption: str, note: str = "") -> Figure:
@@ -88,6 +91,16 @@ def draw_estimate(axes: Axes, mean: float, interval: tuple[float, float], place:
     """Draw a mean with its interval (NaN: none) along the horizontal axis, at a place of the vertical one."""
     axes.hlines(place, *interval, color=look["color"], linewidth=2)
     draw_marks(axes, [mean], [place], look, hollow, 36, 1)
+
+
+def draw_scores(axes: Axes, rows: Sequence[tuple[str, dict, Sequence[float]]]) -> None:
+    """Draw scores (method, look, score of each run) in a row for each method, the mean and its interval beside them."""
+    for place, (_, look, scores) in enumerate(rows):
+        found = estimate([scores])
+        draw_marks(axes, scores, [place] * len(scores), look)
+        draw_estimate(axes, found.mean, found.interval(), place + 0.22, look)
+    axes.set_yticks(range(len(rows)), [method for method, _, _ in rows])
+    axes.set(xlabel="dev score x 100", ylim=(len(rows) - 0.5, -0.5))
 
 
 def draw_legend(canvas: Canvas, panels: Iterable[Axes]) -> None:

@@ -16,6 +16,7 @@ from hype.drawing import (
     draw_estimate,
     draw_legend,
     draw_marks,
+    draw_scores,
     finished,
     look_of,
     seeds_text,
@@ -69,7 +70,7 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
             "class."
         )
         title = f"HyPe-N of 1e-5 beside no dropout: {title if len(noise) else 'too few seeds so far'}"
-        return finished(canvas, "effects", title, caption, f"{', '.join(found['model'].unique())}. {note}".strip())
+        return finished(canvas, "effects", title, caption, f"{', '.join(found['model'].unique())}. {note}".strip(" ."))
 
 
 def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
@@ -112,7 +113,7 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
             "seeds; small marks: the runs, hollow where one predicts a single class. Dashed: what another seed changes."
         )
         title = f"{title} half as many predictions as another seed does"
-        return finished(canvas, "dose", title, caption, f"{model}, {data} training examples. {note}".strip())
+        return finished(canvas, "dose", title, caption, f"{model}, {data} training examples. {note}".strip(" ."))
 
 
 def _draw_doses(axes: Axes, pairs: pd.DataFrame) -> None:
@@ -148,16 +149,13 @@ def _seeds_figure(section: Section, runs: pd.DataFrame, model: str, title: str, 
         panels = canvas.subplots(rows, columns, squeeze=False, sharey=True).flat
         for axes, task in zip(panels, tasks, strict=False):
             of_task = runs[runs["task"] == task]
-            for method, scores in of_task.groupby("method")["score"]:
-                place, found = methods.index(method), estimate([scores])
-                draw_marks(axes, scores, [place] * len(scores), look_of(method))
-                draw_estimate(axes, found.mean, found.interval(), place + 0.22, look_of(method))
+            scores = {method: of_task.loc[of_task["method"] == method, "score"] for method in methods}
+            draw_scores(axes, [(written(method), look_of(method), scores[method]) for method in methods])
             for pair in pairs[pairs["task"] == task].itertuples():
                 ends = [methods.index(pair.method), methods.index(pair.reference)]
                 axes.plot([pair.score, pair.score_reference], ends, color=INK, alpha=0.15, linewidth=0.8)
             axes.axvline(of_task["majority"].max(), color=INK, linestyle=":", linewidth=1)
-            axes.set(title=written(task), xlabel="dev score x 100", ylim=(len(methods) - 0.5, -0.5))
-            axes.set_yticks(range(len(methods)), map(written, methods))
+            axes.set_title(written(task))
         for spare in panels:
             spare.set_axis_off()
         caption = (
@@ -189,6 +187,6 @@ def layer_figures(section: Section, note: str) -> list[Figure]:
             title = f"{analysis.capitalize()} on {written(target)}"
             caption = f"Line: mean over {seeds_text(counts)}; band: smallest to largest."
             drawn.append(
-                finished(canvas, f"{section.name}_{target}_{model}", title, caption, f"{model}. {note}".strip())
+                finished(canvas, f"{section.name}_{target}_{model}", title, caption, f"{model}. {note}".strip(" ."))
             )
     return drawn

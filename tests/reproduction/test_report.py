@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from hype.errors import EnvironmentFault
-from hype.reproduction.experiments import load
-from hype.reproduction.report import headline, show, write_report
-from hype.reproduction.tables import effect_tables, further, score_tables
+from hype.reproduction.experiments import StudySection, load, load_study
+from hype.reproduction.report import headline, progress, show, write_report
+from hype.reproduction.tables import effect_tables, further, score_tables, study_runs
 from tests.reproduction.made_up_runs import CONTROL, record, section
 
 SCORES = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58], "hype-n 1e-5": [0.52, 0.61, None]}
@@ -112,6 +112,22 @@ def test_a_headline_says_what_is_told_apart_or_that_nothing_is():
     assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "None of 1 effects told apart from 0"
     assert headline(section({"vanilla": [0.5], CONTROL: [0.6]})) == "Too few seeds to tell methods apart"
     assert headline(section({"vanilla": [None]})) == "No pair of runs yet"
+
+
+def test_what_is_missing_of_a_study_is_said():
+    whole, made = section({"vanilla": [0.5, 0.6]}), section(SCORES)
+    waiting = replace(made, specs=[], states=[], waits_for="the runs of rates")
+    assert progress([whole]) == "" and progress([made]) == "Interim: 8 of 9 runs are finished."
+    assert progress([made, waiting]).endswith("1 of 2 sections wait for others.")
+    assert headline(waiting) == "Waits for the runs of rates"
+
+
+def test_runs_by_which_learning_rates_were_chosen_stay_out_of_the_effects_of_a_study():
+    made = section({"vanilla": [0.5, 0.6], CONTROL: [0.5, 0.6], "hype-n 1e-5": [0.5, 0.6]})
+    entry = StudySection("rates", "Rates", "table_8", "tiny", {})
+    study = replace(load_study("minilm"), sections=(entry, replace(entry, name="chosen", rates_of="rates")))
+    rates, chosen = replace(made, name="rates"), replace(made, name="chosen")
+    assert study_runs(study, [rates]).empty and len(study_runs(study, [rates, chosen])) == 6
 
 
 def test_printed_numbers_are_folded_and_left_out_beside_another_scale():
