@@ -15,6 +15,7 @@ from hype.training.arguments import parse
 from hype.training.checkpoints import Decision, clear, decide_resume, locked, mark_complete
 from hype.training.finetune import finetune
 from hype.training.record import provenance
+from tests.training.test_checkpoints import damage
 
 ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1}
 
@@ -143,15 +144,15 @@ def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path
     assert decided(folder, overwrite_output_dir=True) == Decision()
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "altered"])
-def test_a_finished_run_whose_weights_are_others_is_not_called_finished(argv, tmp_path, capsys, damage):
+@pytest.mark.parametrize("kind", ["empty", "cut", "flip"])
+def test_a_finished_run_whose_weights_are_others_is_not_called_finished(argv, tmp_path, capsys, kind):
     """It was "finished already", with exit code 0."""
     weights = tmp_path / "run" / "model.safetensors"
     assert main.main(argv("do_train", max_steps=1)) == 0
     content = weights.read_bytes()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["model"]["weights_sha256"] == file_sha256(weights)
-    weights.write_bytes({"empty": b"", "cut": content[:-9], "altered": content[:-1] + bytes([content[-1] ^ 1])}[damage])
+    damage(weights, kind)
     assert main.main(argv("do_train", max_steps=1)) == 2
     error = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert str(tmp_path / "run") in error and "--overwrite_output_dir" in error

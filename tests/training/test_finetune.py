@@ -17,6 +17,7 @@ from hype.training.finetune import finetune
 from hype.training.machine import leave_process_group
 from hype.training.summary import summary
 from hype.training.trainer import HyPeTrainer
+from tests.small_training import assert_equal_weights
 from tests.tiny import SAMPLE
 
 TRAIN = ("do_train", "do_eval")
@@ -25,13 +26,6 @@ NOISE = {"hype_type": "normal", "hype_eps": 1e-3}
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
-
-
-def assert_equal_weights(one: Path, other: Path):
-    ours, theirs = weights(one), weights(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        assert torch.equal(value, theirs[name]), name
 
 
 def test_a_run_leaves_a_plain_checkpoint_and_the_files_that_run_glue_users_know(argv, tmp_path):
@@ -120,11 +114,13 @@ def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypa
         finetune(parse(argv(*TRAIN, **flags)))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(HyPeTrainer, "training_step", step)
-    resumed = finetune(parse(argv(*TRAIN, **flags)))
+    resumed = finetune(parse(argv(*TRAIN, **{**flags, "save_steps": 1})))
     assert resumed["steps"] == 12
+    saved = sorted(int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert saved == {1: [*range(1, 13)], 5: [*range(3, 13)], 8: [3, *range(6, 13)]}[interrupted_at]
     # Its times are of the steps after the checkpoint.
     assert resumed["timings"].get("first_step") == {1: None, 5: 3, 8: 6}[interrupted_at]
-    assert_equal_weights(tmp_path / "run", tmp_path / "straight")
+    assert_equal_weights(weights(tmp_path / "run"), weights(tmp_path / "straight"))
 
 
 def test_the_noise_is_measured_and_recorded_before_training(argv):

@@ -87,22 +87,3 @@ def test_without_bars_nothing_draws_any(argv, capfd):
     assert "%|" not in capfd.readouterr().err
     assert main.main(argv("do_train", "do_eval", "overwrite_output_dir", max_steps=2, save_steps=1)) == 0
     assert "%|" in capfd.readouterr().err
-
-
-def test_another_interval_of_checkpoints_takes_effect_on_resumption(argv, tmp_path, monkeypatch):
-    from hype.training.trainer import HyPeTrainer
-
-    step = HyPeTrainer.training_step
-
-    def interrupted(self, *args, **kwargs):
-        if self.state.global_step == 3:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(HyPeTrainer, "training_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(parse(argv("do_train", max_steps=6, save_steps=2)))
-    monkeypatch.undo()
-    finetune(parse(argv("do_train", max_steps=6, save_steps=1)))
-    steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
-    assert steps == [2, 3, 4, 5, 6]
