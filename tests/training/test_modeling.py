@@ -25,6 +25,18 @@ from tests.tiny import CONFIGS, SAMPLE, tiny_config
 LANGUAGE_MODELS = (AutoModelForMaskedLM, AutoModelForPreTraining)
 
 
+@pytest.fixture
+def model(tiny_folder, tmp_path):
+    """Return a copy of the tiny model's folder."""
+    return shutil.copytree(tiny_folder, tmp_path / "model")
+
+
+def configure(model, **changes) -> None:
+    """Change a model's config.json; None: without the field."""
+    config = {**json.loads((model / "config.json").read_text()), **changes}
+    (model / "config.json").write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+
+
 def save_head(folder, tiny_folder, order, label):
     """Save a model whose head numbers the labels in `order` and always answers `label`."""
     names = {"label2id": {name: i for i, name in enumerate(order)}, "id2label": dict(enumerate(order))}
@@ -85,20 +97,15 @@ def test_a_model_without_tokenizer_is_refused(argv, tiny_folder, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"num_hidden_layers": 3}, {"intermediate_size": 25}])
-def test_parts_that_the_weights_lack_or_have_in_another_size_are_not_made_up(argv, tiny_folder, tmp_path, change):
-    model = shutil.copytree(tiny_folder, tmp_path / "deeper")
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | change))
+def test_parts_that_the_weights_lack_or_have_in_another_size_are_not_made_up(argv, model, change):
+    configure(model, **change)
     with pytest.raises(InputError, match=r"\d+ parameters of the model's body .* such as bert.encoder.layer"):
         finetune(parse(argv("do_train", model_name_or_path=model)))
     flags = {"model_name_or_path": model, "max_steps": 1}
     assert finetune(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
 
 
-def test_a_head_of_another_size_is_refused_with_both_numbers_and_replaced_for_training_alone(
-    argv, tiny_folder, tmp_path
-):
-    model = shutil.copytree(tiny_folder, tmp_path / "three")
+def test_a_head_of_another_size_is_refused_with_both_numbers_and_replaced_for_training_alone(argv, model, tiny_folder):
     save_head(model, tiny_folder, ["a", "b", "c"], "a")
     flags = {"model_name_or_path": model, "max_steps": 1}
     with pytest.raises(InputError, match=r"has 3 outputs, this task needs 2; pass --ignore_mismatched_sizes"):
@@ -118,13 +125,10 @@ def share_of(label: str) -> float:
     return sum(line.split("\t")[-1] == label for line in lines) / 24
 
 
-def test_a_head_numbers_the_labels_that_it_names_itself(argv, tiny_folder, tmp_path, caplog):
+def test_a_head_numbers_the_labels_that_it_names_itself(argv, model, tiny_folder, tmp_path, caplog):
     """With id2label alone, and in another case."""
-    model = shutil.copytree(tiny_folder, tmp_path / "model")
     save_head(model, tiny_folder, ["contradiction", "NEUTRAL", "Entailment"], "NEUTRAL")
-    config = json.loads((model / "config.json").read_text())
-    del config["label2id"]
-    (model / "config.json").write_text(json.dumps(config))
+    configure(model, label2id=None)
     record = finetune(parse(argv("do_eval", task_name="mnli", model_name_or_path=model)))
     assert record["label_names"] == HEAD_ORDER and record["score"] == share_of("neutral")
     finetune(parse(argv("do_train", max_steps=1, output_dir=tmp_path / "trained")))
@@ -133,10 +137,9 @@ def test_a_head_numbers_the_labels_that_it_names_itself(argv, tiny_folder, tmp_p
 
 @pytest.mark.parametrize("names", [["LABEL_0", "LABEL_1", "LABEL_2"], ["c", "n", "e"]])
 def test_a_head_that_does_not_name_the_tasks_labels_is_not_scored_without_a_word(
-    argv, tiny_folder, tmp_path, caplog, names
+    argv, model, tiny_folder, tmp_path, caplog, names
 ):
     """It was scored as if in GLUE's order: 0.00 instead of 1.00, exit 0."""
-    model = shutil.copytree(tiny_folder, tmp_path / "model")
     save_head(model, tiny_folder, names, names[HEAD_ORDER.index("entailment")])
     flags = {"task_name": "mnli", "model_name_or_path": model}
     silent = finetune(parse(argv("do_eval", **flags)))
@@ -213,11 +216,9 @@ def test_a_tokenizer_without_limit_takes_the_models(tiny_folder, tmp_path, model
     ],
     ids=["truncated", "empty", "not a config", "wrong types"],
 )  # fmt: skip
-def test_a_damaged_model_is_refused(argv, tiny_folder, tmp_path, settings, kept, part):
-    model = shutil.copytree(tiny_folder, tmp_path / "model")
-    config, weights = model / "config.json", model / "model.safetensors"
-    changed = {**json.loads(config.read_text()), **settings}
-    config.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+def test_a_damaged_model_is_refused(argv, model, settings, kept, part):
+    configure(model, **settings)
+    weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: int(kept * weights.stat().st_size)])
     with pytest.raises(InputError, match=f"cannot load --model_name_or_path {model}.*{part}"):
         finetune(parse(argv("do_train", model_name_or_path=model)))
