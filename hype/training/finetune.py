@@ -20,6 +20,7 @@ from hype.data.tokenization import tokenize
 from hype.errors import DivergedError, EnvironmentFault, InputError, as_input_error
 from hype.files import sync, weights_sha256, write_json
 from hype.hub import hub_is_reachable
+from hype.optimizers import LegacyAdamW
 from hype.techniques import Technique, selected
 from hype.training import machine, metrics, modeling
 from hype.training import record as records
@@ -177,6 +178,8 @@ def build_trainer(
     # Seeded here, so that the head of a run does not depend on what was done before.
     set_seed(training.seed)
     model, new_parameters = modeling.load_model(arguments.model, config, tokenizer, is_trained=training.do_train)
+    betas = training.adam_beta1, training.adam_beta2
+    released_adamw = LegacyAdamW, {"lr": training.learning_rate, "betas": betas, "eps": training.adam_epsilon}
     with as_input_error("the flags of training"):
         trainer = HyPeTrainer(
             model=model,
@@ -189,7 +192,7 @@ def build_trainer(
             preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
             hype_options=arguments.hype_options(),
             techniques=techniques,
-            optimizer_semantics=training.optimizer_semantics,
+            optimizer_cls_and_kwargs=released_adamw if training.optimizer_semantics == "release" else None,
         )
     return trainer, tokens, new_parameters
 

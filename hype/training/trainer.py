@@ -12,7 +12,6 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from hype.diagnostics import measure_noise
 from hype.errors import DivergedError, as_input_error
-from hype.optimizers import LegacyAdamW
 from hype.perturbation import HyPe, stream_seed
 from hype.random_streams import forked_streams
 from hype.techniques import Technique
@@ -37,7 +36,6 @@ class HyPeTrainer(Trainer):
     Args:
         hype_options: keyword arguments of `HyPe`; None: no noise.
         techniques: see `hype.techniques`.
-        optimizer_semantics: "torch", or "release" for the AdamW of transformers 4.7.
 
     Raises:
         DivergedError: from `train`, at the step whose loss or gradient is not finite.
@@ -48,12 +46,10 @@ class HyPeTrainer(Trainer):
         *args,
         hype_options: dict | None = None,
         techniques: list[Technique] | None = None,
-        optimizer_semantics: str = "torch",
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.hype_options, self.techniques = hype_options, list(techniques or ())
-        self.optimizer_semantics = optimizer_semantics
         self.provenance = {}  # which run it is, for the checkpoints; see `mark_complete`
         self.hype: HyPe | None = None
         self.noise: dict | None = None  # what `measure_noise` found
@@ -68,7 +64,7 @@ class HyPeTrainer(Trainer):
             try:
                 for technique in self.techniques:
                     technique.before_training(self)
-                self._choose_optimizer()
+                    self.optimizer_cls_and_kwargs = technique.optimizer(self) or self.optimizer_cls_and_kwargs
                 # A technique may have drawn; from here on, runs of one seed see the same batches and dropout masks.
                 set_seed(self.args.seed)
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
@@ -83,14 +79,6 @@ class HyPeTrainer(Trainer):
         if self.hype_options is None:
             return nullcontext()
         return HyPe(self.model, **{"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options})
-
-    def _choose_optimizer(self) -> None:
-        args = self.args
-        if self.optimizer_semantics == "release":
-            options = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
-            self.optimizer_cls_and_kwargs = (LegacyAdamW, options)
-        for technique in self.techniques:
-            self.optimizer_cls_and_kwargs = technique.optimizer(self) or self.optimizer_cls_and_kwargs
 
     def create_optimizer(self, model=None):
         """Make the optimiser; InputError for flags that it refuses, or whose package is missing."""

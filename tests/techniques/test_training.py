@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, TrainerCallback
 
 from hype.errors import InputError
+from hype.optimizers import LegacyAdamW
 from hype.techniques import TECHNIQUES, TechniqueArguments, child_tuning, selected
 from tests.small_training import assert_equal_weights, weights
 from tests.techniques.runs import FLAGS, HYPE, TWO_FORWARDS, fixed_differences, trainer_of
@@ -68,7 +69,9 @@ def test_child_tuning_that_keeps_everything_is_vanilla_bit_for_bit(tmp_path, mod
 def test_recadam_at_the_end_of_its_schedule_is_legacy_adamw(tmp_path):
     recadam = trained(tmp_path, {"recadam": True, "recadam_anneal_k": 100.0, "recadam_anneal_t0": 0})
     legacy = trainer_of(tmp_path, {}, save_strategy="no")
-    legacy.optimizer_semantics = "release"
+    args = legacy.args
+    options = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
+    legacy.optimizer_cls_and_kwargs = LegacyAdamW, options
     legacy.train()
     assert_equal_weights(weights(recadam.model), weights(legacy.model))
 
