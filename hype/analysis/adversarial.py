@@ -65,7 +65,7 @@ def read(target: str, options: Options) -> tuple[Splits, list[str]]:
         tables, source = read_hub(task, ["validation"], options.cache_dir, "AdvGLUE's dev.json by --adv_file")
         examples = tables["validation"]
     examples = examples.iloc[: options.max_eval_samples]
-    texts = {name: examples[name].tolist() for name in SENTENCES if name in examples}
+    texts = examples.filter(SENTENCES).to_dict("list")
     gold = [task.label_names[i] for i in examples["label"]]
     row_count = task.sources["validation"].row_count
     notes = [f"AdvGLUE {target}: {len(gold)} rows of officially {row_count}"] if len(gold) != row_count else []

@@ -28,8 +28,7 @@ def read_files(
         notes: What a reader of the score must know is appended.
 
     Returns:
-        The task; and for each split the columns sentence1, sentence2 (of pairs), label (if the file has labels) and
-        idx (position in the file).
+        The task; and for each split the columns sentence1, sentence2 (of pairs) and label (if the file has labels).
 
     Raises:
         InputError: a file is missing, cannot be read, or lacks a column; or its labels do not fit.

@@ -45,7 +45,7 @@ def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list
     """Read one split from a folder; rows that the set's authors leave out are skipped and noted.
 
     Returns:
-        The columns sentence1, sentence2 (of pairs), label (ids or scores, if published) and idx (position in the file).
+        The columns sentence1, sentence2 (of pairs) and label (ids or scores, if published).
 
     Raises:
         InputError: a file is missing, or is not what the table of tasks says.
@@ -109,10 +109,7 @@ def read_hub(
     examples = {}
     for split in splits:
         dataset = builder.as_dataset(split=task.hub_splits.get(split, split))
-        table = dataset.to_pandas()
-        examples[split] = text_examples(task.hub_id, table, task.text_columns)
-        if "idx" in table:
-            examples[split]["idx"] = table["idx"]
+        examples[split] = text_examples(task.hub_id, dataset.to_pandas(), task.text_columns)
         if not task.sources[split].submission:
             examples[split] = _with_labels(examples[split], _hub_words(dataset, task), task.hub_id, task)
     return examples, f"{task.hub_id}@{builder.hash}"

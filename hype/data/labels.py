@@ -78,13 +78,13 @@ def own_classes(path, texts: pandas.Series, do_regression: bool | None, notes: l
         first = texts.groupby(numbers).transform("first")
         refuse_any(path, texts[texts != first], "the same number is written in another way in other rows than")
         names.sort(key=Decimal)
-    count, column = len(names), f"column {texts.name!r}"
-    require(count > 1, f"{path}, {column}: all labels are {names[0]!r}; give two or more classes")
-    shown = [repr(name) if any(name != name.strip() for name in names) else name for name in names]
-    hint = " (whole numbers are taken for classes; for scores pass --do_regression true)"
-    is_whole = all(map(WHOLE_NUMBER.fullmatch, names))
-    more = " ..." if count > SHOWN_CLASSES else ""
-    notes.append(f"{count} classes: {', '.join(shown[:SHOWN_CLASSES])}{more}{hint if is_whole else ''}")
+    count = len(names)
+    require(count > 1, f"{path}, column {texts.name!r}: all labels are {names[0]!r}; give two or more classes")
+    shown = names if all(name == name.strip() for name in names) else list(map(repr, names))
+    note = f"{count} classes: {', '.join(shown[:SHOWN_CLASSES])}{' ...' if count > SHOWN_CLASSES else ''}"
+    if all(map(WHOLE_NUMBER.fullmatch, names)):
+        note += " (whole numbers are taken for classes; for scores pass --do_regression true)"
+    notes.append(note)
     alike = pandas.Series(shown).groupby([name.strip().casefold() for name in names], sort=False).agg(list)
     if groups := [" and ".join(group) for group in alike if len(group) > 1]:
         notes.append(f"classes that differ only in case or spaces: {', '.join(groups[:SHOWN_CLASSES])}")

@@ -27,8 +27,8 @@ class Splits:
 
     Args:
         task: The task; that of own files says which classes they have.
-        splits: Split -> data set with the columns sentence1, sentence2 (of pairs), label and idx (position in the
-            source). Labels are int64 in GLUE's order, or float32 for regression; unlabelled splits lack the column.
+        splits: Split -> data set with the columns sentence1, sentence2 (of pairs) and label: int64 in GLUE's order, or
+            float32 for regression; unlabelled splits lack it.
         source: "folder", "files", or the hub's name and revision.
         fingerprint: Split -> sha256 of its texts and labels, wherever they were read from.
         notes: What a reader of the score must know.
@@ -117,16 +117,10 @@ def _subset(loaded: Splits, split: str, examples: pandas.DataFrame, data: DataAr
     return examples.iloc[:limit]
 
 
-def _texts(examples: pandas.DataFrame) -> pandas.DataFrame:
-    return examples[[name for name in SENTENCES if name in examples]]
-
-
 def _dataset(examples: pandas.DataFrame, task: Task) -> Dataset:
-    features = dict.fromkeys(_texts(examples), Value("string"))
-    if "label" in examples:
-        features["label"] = Value("float32" if task.is_regression else "int64")
-    features["idx"] = Value("int64")
-    return Dataset.from_pandas(examples[list(features)], Features(features), preserve_index=False)
+    label_type = Value("float32" if task.is_regression else "int64")
+    features = {name: label_type if name == "label" else Value("string") for name in examples}
+    return Dataset.from_pandas(examples, Features(features), preserve_index=False)
 
 
 def text_hash(columns: Iterable[Sequence[str]]):
@@ -141,7 +135,7 @@ def text_hash(columns: Iterable[Sequence[str]]):
 
 
 def _fingerprint(examples: pandas.DataFrame, task: Task) -> str:
-    digest = text_hash(texts for _, texts in _texts(examples).items())
+    digest = text_hash(texts for _, texts in examples.filter(SENTENCES).items())
     if "label" in examples and task.is_regression:
         digest.update(struct.pack(f"<{len(examples)}f", *examples["label"]))
     elif "label" in examples:
@@ -155,7 +149,7 @@ def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[s
     if source and loaded.sample_text is None and len(examples) != source.row_count:
         consequence = "" if split == "train" else "; a score on them is not a GLUE score"
         notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
-    empty_count = (_texts(examples).map(str.strip) == "").any(axis="columns").sum()
+    empty_count = (examples.filter(SENTENCES).map(str.strip) == "").any(axis="columns").sum()
     if empty_count:
         notes.append(f"{split}: {empty_count} rows with an empty text")
     return notes
@@ -164,9 +158,9 @@ def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[s
 def _overlap_notes(examples: dict[str, pandas.DataFrame]) -> list[str]:
     if "train" not in examples:
         return []
-    train, notes = _texts(examples["train"]).drop_duplicates(), []
+    train, notes = examples["train"].filter(SENTENCES).drop_duplicates(), []
     for split in (split for split in examples if split.startswith("validation")):
-        shared_count = len(_texts(examples[split]).merge(train))
+        shared_count = len(examples[split].filter(SENTENCES).merge(train))
         if shared_count:
             notes.append(f"{split}: {shared_count} of {len(examples[split])} rows have texts that also occur in train")
     return notes

@@ -203,12 +203,12 @@ def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | Non
 def text_examples(
     path: str | Path, table: pandas.DataFrame, names: Sequence[str], flag: str | None = None
 ) -> pandas.DataFrame:
-    """Return these columns of texts as sentence1 and sentence2, and idx, the position in the table.
+    """Return these columns of texts as sentence1 and sentence2.
 
     Raises:
         InputError: as `column`, and for values that are not texts.
     """
-    examples = pandas.DataFrame({"idx": range(len(table))}, index=table.index)
+    examples = pandas.DataFrame(index=table.index)
     for ours, name in zip(SENTENCES, names, strict=False):
         values = examples[ours] = column(path, table, name, flag)
         refuse_any(path, values[[not isinstance(value, str) for value in values]], "give texts, not")

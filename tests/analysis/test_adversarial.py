@@ -12,6 +12,7 @@ from hype.analysis.record import Options
 from hype.data.tasks import TASKS
 from hype.errors import InputError
 from tests.analysis.test_transfer import always
+from tests.glue_files import put_on_hub
 
 REAL = Path(__file__).parents[2] / "../shared/adv_glue"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no ../shared/adv_glue")
@@ -63,28 +64,10 @@ def test_accuracy_does_not_depend_on_the_order_of_the_models_labels(task, is_rev
 
 def test_the_hubs_labels_are_understood_by_its_names(monkeypatch):
     """The stand-in for the hub numbers the labels of RTE the other way round."""
-
-    class Builder:
-        hash = "0"
-
-        def __init__(self, hub_id, name, **settings):
-            assert (hub_id, name) == ("AI-Secure/adv_glue", "adv_rte")
-
-        def download_and_prepare(self):
-            pass
-
-        def as_dataset(self, split):
-            names = datasets.ClassLabel(names=["not_entailment", "entailment"])
-            text = datasets.Value("string")
-            return datasets.Dataset.from_dict(
-                {"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "label": [0, 1, 1], "idx": [0, 1, 2]},
-                datasets.Features(
-                    {"sentence1": text, "sentence2": text, "label": names, "idx": datasets.Value("int32")}
-                ),
-            )
-
-    monkeypatch.setattr(datasets, "load_dataset_builder", Builder)
-    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda *args: False)
+    columns = {"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "label": [0, 1, 1], "idx": [0, 1, 2]}
+    names = datasets.ClassLabel(names=["not_entailment", "entailment"])
+    dataset = datasets.Dataset.from_dict(columns).cast_column("label", names)
+    put_on_hub(monkeypatch, "AI-Secure/adv_glue", "adv_rte", "validation", dataset)
     splits, gold = read("rte", Options(max_eval_samples=2))
     assert gold == ["not_entailment", "entailment"]
     assert splits.splits["validation"]["sentence2"][:] == ["d", "e"]

@@ -41,7 +41,7 @@ OWN = {
 @pytest.mark.parametrize("name", OWN)
 def test_own_files_keep_texts_as_they_stand(read, name):
     loaded = read(OWN[name], name)
-    columns = {"sentence1": ["None", "null"], "sentence2": ["NA", ""], "label": [0, 1], "idx": [0, 1]}
+    columns = {"sentence1": ["None", "null"], "sentence2": ["NA", ""], "label": [0, 1]}
     assert loaded.splits["train"][:] == columns
     assert (loaded.task.label_names, loaded.source) == (("0", "1"), "files")
     assert "text columns: headline, body (--text_columns names others)" in loaded.notes
@@ -139,7 +139,7 @@ def test_a_missing_label_in_parquet_is_refused_whichever_way_it_is_missing(read,
 
 
 def test_the_classes_are_always_named_and_doubtful_ones_warned_of(read):
-    assert read("t,label\na,yes\nb,no\nc,yes\nd,no\n").notes[1:] == ["2 classes: no, yes"]
+    assert read("t,label\na,yes\nb,no\n").notes[1:] == ["2 classes: no, yes"]
     rows = "great,pos\nbad,neg\nfine,pos \nsad,Neg\n"
     assert read(f"text,label\n{rows}{rows}").notes[1:] == [
         "4 classes: 'Neg', 'neg', 'pos', 'pos '",

@@ -13,7 +13,7 @@ from hype.data.splits import load_splits
 from hype.data.tasks import NLI_NAMES, TASKS
 from hype.errors import EnvironmentFault, InputError
 from hype.reproduction.experiments import load_study
-from tests.glue_files import NLI_ROWS, RTE_DEV, RTE_TRAIN, load, rte, snli_jsonl, write, write_rte
+from tests.glue_files import NLI_ROWS, RTE_DEV, RTE_TRAIN, load, put_on_hub, rte, snli_jsonl, write, write_rte
 
 REAL_NLI = Path(__file__).parents[2] / "../shared/nli_data"
 
@@ -34,7 +34,7 @@ def test_mnli_rows_without_gold_label_are_skipped_and_counted(tmp_path):
     write(tmp_path, {f"MNLI/dev_{kind}.tsv": "\n".join(lines) for kind in ("matched", "mismatched")})
     loaded = load(tmp_path, ("validation", "validation_mismatched"), "mnli")
     for split in ("validation", "validation_mismatched"):
-        expected = {"sentence1": ["a", "e"], "sentence2": ["b", "f"], "label": [1, 0], "idx": [0, 2]}
+        expected = {"sentence1": ["a", "e"], "sentence2": ["b", "f"], "label": [1, 0]}
         assert loaded.splits[split][:] == expected
         assert f"{split}: 1 rows without a gold label skipped, as in GLUE" in loaded.notes
 
@@ -109,7 +109,6 @@ def test_every_published_form_of_an_nli_set_gives_the_same_rows(name, tmp_path):
     dataset = load(write(tmp_path, {path: content}), ["train"], task).splits["train"]
     labels = [TASKS[task].label_names[i] for i in dataset["label"]]
     assert list(zip(dataset["sentence1"], dataset["sentence2"], labels, strict=True)) == rows
-    assert dataset["idx"][:] == list(range(len(rows)))
 
 
 def test_parallel_files_of_snli_are_read_line_by_line(tmp_path):
@@ -230,28 +229,6 @@ def test_an_unreachable_hub_is_a_fault_of_the_environment(tmp_path, monkeypatch)
         assert part in str(caught.value)
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    """Return a dict, name -> data set, that stands in for the hub."""
-    held = {}
-
-    class Builder:
-        hash = "0"
-
-        def __init__(self, hub_id, name, cache_dir, revision):
-            self.dataset = held[hub_id]
-
-        def download_and_prepare(self):
-            pass
-
-        def as_dataset(self, split):
-            return self.dataset
-
-    monkeypatch.setattr(datasets, "load_dataset_builder", Builder)
-    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda *args: False)
-    return held
-
-
 PAIRS = {"premise": ["A.", "B."], "hypothesis": ["C.", "D."]}
 
 
@@ -264,11 +241,15 @@ PAIRS = {"premise": ["A.", "B."], "hypothesis": ["C.", "D."]}
         ("snli", {**PAIRS, "label": [0, 1]}, ["neutral", "contradiction", "entailment"], ["neutral", "contradiction"]),
         ("snli", {**PAIRS, "label": [0, 1]}, ["a", "b", "c"], None),
         ("sick", {"sentence_A": ["A."], "sentence_B": ["B."], "label": [-1]}, None, None),
+        ("mnli", {**PAIRS, "label": [0, 2]}, None, ["entailment", "contradiction"]),
     ],
 )
-def test_the_hubs_words_ids_and_missing_labels_are_understood(hub, task, columns, names, expected):
+def test_the_hubs_words_ids_and_missing_labels_are_understood(monkeypatch, task, columns, names, expected):
     dataset = datasets.Dataset.from_dict(columns)
-    hub[TASKS[task].hub_id] = dataset.cast_column("label", datasets.ClassLabel(names=names)) if names else dataset
+    if names:
+        dataset = dataset.cast_column("label", datasets.ClassLabel(names=names))
+    split = "validation_matched" if task == "mnli" else "validation"
+    put_on_hub(monkeypatch, TASKS[task].hub_id, TASKS[task].hub_config or task, split, dataset)
     if expected is None:
         with pytest.raises(InputError, match=rf"{TASKS[task].hub_id}, column 'label': give one of .*, not: row 0"):
             load_splits(DataArguments(task_name=task), ["validation"])

@@ -28,10 +28,9 @@ def test_a_glue_folder_becomes_splits(rte_folder):
         "sentence1": ["A cat sits.", "It rains."],
         "sentence2": ["A cat sits.", "It is dry."],
         "label": [0, 1],
-        "idx": [0, 1],
     }
     assert loaded.splits["validation"][1]["sentence1"] == 'He said "no".'
-    assert loaded.splits["test"].column_names == ["sentence1", "sentence2", "idx"]
+    assert loaded.splits["test"].column_names == ["sentence1", "sentence2"]
     assert (loaded.task, loaded.source, loaded.sample_text) == (TASKS["rte"], "folder", None)
     assert loaded.row_counts == {"train": 2, "validation": 2, "test": 2}
     assert "validation: a subset, 2 rows of officially 277; a score on them is not a GLUE score" in loaded.notes
@@ -59,7 +58,7 @@ def test_a_sample_says_so_instead_of_naming_row_counts(rte_folder):
 
 
 def test_shared_rows_and_empty_texts_are_counted(tmp_path):
-    train = [*RTE_TRAIN, ("", "x", "entailment"), ("  ", "", "entailment")]
+    train = [*RTE_TRAIN, *RTE_TRAIN, ("", "x", "entailment"), ("  ", "", "entailment")]
     dev = [*RTE_DEV, RTE_TRAIN[0], (*RTE_TRAIN[1][:2], "entailment")]
     notes = load(write(tmp_path, {"RTE/train.tsv": rte(train), "RTE/dev.tsv": rte(dev)})).notes
     assert "validation: 2 of 4 rows have texts that also occur in train" in notes
@@ -91,7 +90,7 @@ def test_limits_take_the_first_rows_and_make_a_subset_of_what_is_scored(rte_fold
     limits = {"max_train_samples": 1, "max_eval_samples": 1, "max_predict_samples": 9}
     loaded = load(rte_folder, ("train", "validation", "test"), **limits)
     assert loaded.row_counts == {"train": 1, "validation": 1, "test": 2}
-    assert loaded.splits["train"]["idx"][:] == [0]
+    assert loaded.splits["train"]["sentence1"][:] == ["A cat sits."]
     assert "train: a subset, 2 rows of officially 2490" in loaded.notes
     assert "validation: a subset, 1 rows of officially 277; a score on them is not a GLUE score" in loaded.notes
 
@@ -103,7 +102,7 @@ def test_the_low_resource_subset_never_changes(tmp_path):
     rows = [(f"text {i}", "x", "entailment") for i in range(2490)]
     write(tmp_path, {"RTE/train.tsv": rte(rows)})
     loaded = load(tmp_path, ["train"], low_resource=True)
-    assert loaded.low_resource_indices == loaded.splits["train"]["idx"][:] == pinned
+    assert loaded.low_resource_indices == pinned
     assert loaded.splits["train"]["sentence1"][:] == [f"text {i}" for i in pinned]
 
 
