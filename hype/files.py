@@ -7,17 +7,14 @@ import os
 import re
 from pathlib import Path
 
-WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+from hype.errors import DISK_FULL
 
-
-def temporary_path(path: Path) -> Path:
-    """Name the file beside `path` that is written first and then renamed; see `remove_temporary_files`."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a file under a temporary name in the same folder, then rename it."""
-    temporary = temporary_path(path)
+    """Write a file under a temporary name in the same folder (see `remove_temporary_files`), then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(content)
         file.flush()
@@ -36,9 +33,9 @@ def remove_temporary_files(folder: Path) -> None:
         path.unlink()
 
 
-def sync(folder: Path, pattern: str = "*") -> None:
-    """Have the system put the files of a folder that match `pattern`, and the folder itself, on the disk."""
-    for path in [*filter(Path.is_file, folder.glob(pattern)), folder]:
+def sync(folder: Path) -> None:
+    """Have the system put the files of a folder, and the folder itself, on the disk."""
+    for path in [*filter(Path.is_file, folder.iterdir()), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
