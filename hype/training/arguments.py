@@ -243,7 +243,11 @@ RANGES = (
      lambda x: x >= 0 and (x < 1 or float(x).is_integer()), "warmup_steps"),
     ("a whole number from 0 to below 2 ** 32", lambda x: 0 <= x < 2**32, "seed data_seed"),  # numpy's limit
 )  # fmt: skip
-EXCLUSIVE = (("warmup_ratio", "warmup_steps"), ("dropout_rate", "all_dropout_rate"))
+EXCLUSIVE = (
+    ("warmup_ratio", "warmup_steps"),
+    ("dropout_rate", "all_dropout_rate"),
+    ("overwrite_output_dir", "resume_from_checkpoint"),
+)
 # Flags of transformers that cannot be other than their default here, and why.
 REFUSED_FLAGS = {
     "logging_nan_inf_filter": "it hides divergence",

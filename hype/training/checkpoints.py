@@ -232,10 +232,6 @@ def _shown(changed: dict[str, list]) -> str:
 
 def _require_clearable(arguments: Arguments, folder: Path) -> None:
     """Refuse to clear a folder of other files, or one that the run would read from."""
-    if resume := arguments.training.resume_from_checkpoint:
-        raise InputError(
-            f"--overwrite_output_dir starts again and --resume_from_checkpoint {resume} resumes: give one of them"
-        )
     _require_own(folder)
     for name in ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"):
         path = getattr(arguments.model, name)

@@ -73,6 +73,7 @@ def test_what_every_run_needs_is_asked_for_by_name(missing):
         ("--warmup_ratio 0.1 --warmup_steps 5", "--warmup_steps"),
         ("--train_file x.csv", "--train_file"),
         ("--dropout_rate 0.1 --all_dropout_rate 0.1", "--all_dropout_rate"),
+        ("--overwrite_output_dir --resume_from_checkpoint true", "--overwrite_output_dir and --resume_from_checkpoint"),
         ("--optimizer_semantics release --optim sgd", "--optim sgd"),
         ("--fp16 --bf16", "fp16"),
         ("--load_best_model_at_end", "--eval_strategy and --save_strategy .* they are no and steps"),

@@ -67,7 +67,6 @@ TABLE = {
     "this run by name": (RUN, {"resume": "run/checkpoint-3"}, {"checkpoint": "run/checkpoint-3", "resumed_from": None}),
     "this run with changes": ({**RUN, "marked": OTHER, **CHANGED}, {}, {"checkpoint": "run/checkpoint-6", **CHANGED}),
     "this run, overwritten": (RUN, {"overwrite_output_dir": True}, {"checkpoint": None}),
-    "both flags": (RUN, {"overwrite_output_dir": True, "resume": "true"}, "--overwrite_output_dir .*--resume_from"),
     "another run": (OTHER_RUN, {}, REFUSED),
     "another run, allowed": (OTHER_RUN, ALLOWED, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}}),
     "finished": (FINISHED, {}, {"checkpoint": None}),
