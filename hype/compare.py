@@ -7,8 +7,11 @@ import math
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from hype.errors import EnvironmentFault, InputError, run_command
 from hype.flags import LineParser
+from hype.reproduction.statistics import effects, paired, percent, spread_text
 from hype.text_tables import aligned
 from hype.training.record import RECORD, read_record
 
@@ -30,22 +33,16 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
     Raises:
         InputError: a folder without a readable record, or no finished run.
     """
-    records, notes = {}, []
-    for folder in folders:
-        record = _record(folder)
-        if record["status"] == "finished":
-            records[folder] = record
-        else:
-            notes.append(f"left out: {folder} ({record['status']})")
-    if not records:
-        raise InputError(
-            f"{folders[0]}: no finished run among {len(folders)}; finish one with the command that began it"
-        )
-    lines = table(list(records.values()))
-    notes += sorted({record["sample"] for record in records.values() if record.get("sample")})
-    notes += [] if len({record["seed"] for record in records.values()}) > 1 else [ONE_SEED]
+    records = {folder: _record(folder) for folder in folders}
+    finished = {folder: record for folder, record in records.items() if record["status"] == "finished"}
+    if not finished:
+        raise InputError(f"{folders[0]}: no finished run among {len(folders)}; finish one with its own command")
+    lines = table(list(finished.values()))
+    notes = [f"left out: {folder} ({record['status']})" for folder, record in records.items() if folder not in finished]
+    notes += sorted({record["sample"] for record in finished.values() if record.get("sample")})
+    notes += [] if len({record["seed"] for record in finished.values()}) > 1 else [ONE_SEED]
     if plot:
-        draw(records, plot)
+        draw(finished, plot)
         notes.append(str(plot))
     return "\n".join([*lines, "", *notes]).rstrip()
 
@@ -60,8 +57,6 @@ def _record(folder: Path) -> dict:
 
 def table(records: list[dict]) -> list[str]:
     """Return the lines of the table of finished runs, whose records are whole or as a study publishes them."""
-    from hype.reproduction.statistics import effects, paired, percent, spread_text
-
     runs = _runs(records)
     several = runs.groupby("task")["model"].nunique().max() > 1
     rows = []
@@ -89,10 +84,8 @@ def table(records: list[dict]) -> list[str]:
     return aligned([columns[i] for i in used], [[row[i] for i in used] for row in rows], right=("n", "s"))
 
 
-def _runs(records: list[dict]):
+def _runs(records: list[dict]) -> pd.DataFrame:
     """Return a row for each record, as `hype.reproduction.statistics` reads them; `model` is all that pairs share."""
-    import pandas as pd
-
     from hype.techniques import TechniqueArguments
 
     own = {"seed", "data_seed", "dropout_rate", "all_dropout_rate", *REGULARISERS}

@@ -132,11 +132,13 @@ def _markdown(table: Table, has_notes: bool = True) -> str:
 
 
 def markdown_of(table: Table, has_notes: bool, is_padded: bool = False) -> str:
-    """Write a table without its title in Markdown; notes: after a semicolon."""
-    cells = table.frame.map(
-        lambda cell: _escaped(cell.strip().replace("\n", "; ") if has_notes else cell.split("\n")[0])
-    )
-    return markdown_table(list(map(_escaped, cells.columns)), cells.values.tolist(), is_padded)
+    """Write a table without its title in Markdown, notes after a semicolon."""
+
+    def text(cell: str) -> str:
+        return _escaped(cell.removeprefix("-\n").replace("\n", "; ") if has_notes else cell.split("\n")[0])
+
+    rows = [list(map(text, row)) for row in table.frame.values.tolist()]
+    return markdown_table(list(map(_escaped, table.frame.columns)), rows, is_padded)
 
 
 def _escaped(text: str) -> str:

@@ -115,9 +115,9 @@ def _effect_note(effect) -> str:
 def layer_tables(section: Section) -> list[Table]:
     """Show an analysis's value of every layer by method: mean ± standard deviation over seeds."""
     found: list[Table] = []
-    for (analysis, target), layers in (
-        () if section.layers.empty else section.layers.groupby(["analysis", "target"], sort=False)
-    ):
+    if section.layers.empty:
+        return found
+    for (analysis, target), layers in section.layers.groupby(["analysis", "target"], sort=False):
         by_layer = layers.groupby(["model", "method", "layer"], sort=False)
         cells = by_layer.agg(mean=("score", "mean"), sd=("score", "std"), n=("seed", "nunique")).reset_index()
         cells = cells.assign(
@@ -219,8 +219,8 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
     summary = summarised(controls).drop_duplicates(SETTING)
     scores = [", ".join([spread_text(row.mean, row.sd), *_marks(row)]) for row in summary.itertuples()]
     summary = summary.assign(control=scores)[[*SETTING, "majority", "control"]]
-    seeds = another_seed(controls).groupby(SETTING, as_index=False)["flips"].mean()
-    found = found.merge(summary).merge(seeds.rename(columns={"flips": "seed_flips"}), "left")
+    seeds = another_seed(controls).groupby(SETTING)["flips"].mean().rename("seed_flips")
+    found = found.merge(summary, on=SETTING).join(seeds, on=SETTING)
     found["label"] = found["data"] + " · " + found["task"].map(written)
     if found["model"].nunique() > 1:
         found["label"] = found["model"] + ", " + found["label"]
