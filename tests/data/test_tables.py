@@ -194,9 +194,11 @@ def test_what_is_no_clean_table_is_refused_with_its_place(tmp_path, case):
         assert part in message
 
 
-def test_an_unknown_encoding_is_refused(tmp_path):
+def test_an_unknown_encoding_and_half_a_surrogate_pair_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"unknown encoding: utf-99.*--encoding"):
         read_table(write(tmp_path, "a.tsv", TSV), "utf-99")
+    with pytest.raises(InputError, match=r"not utf-7 .*surrogates not allowed"):
+        read_table(write(tmp_path, "a.tsv", "a\n+2AA-\n"), "utf-7")
 
 
 def test_a_folder_or_a_web_address_is_not_a_file(tmp_path):
