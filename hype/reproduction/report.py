@@ -1,12 +1,11 @@
 """A report from its runs: as Markdown, which a terminal shows as well, and as one self-contained HTML page."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from hype.drawing import Figure
 from hype.errors import EnvironmentFault
@@ -163,7 +162,7 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
         study=study,
         answers=answers(study, sections) if study else [],
         progress=progress(sections) if study else "",
-        figures=_embedded(drawn),
+        figures=drawn,
         settings=None if found.empty else tables.settings_table(found),
         parts=[_part(section) for section in sections],
         methods=[*METHODS, *sections[0].experiment.common_notes],
@@ -185,11 +184,7 @@ def _part(section: Section) -> dict:
     return {
         "section": section, "counts": _counts(section), "headline": headline(section), "texts": texts_of(section),
         "tables": tables.first(section),
-        "figures": _embedded(figures.layer_figures(section, sample)),
-        "runs_figures": _embedded(figures.seeds_figures(section, title, sample)),
+        "figures": figures.layer_figures(section, sample),
+        "runs_figures": figures.seeds_figures(section, title, sample),
         "folded": tables.further(section), "runs": None if section.runs.empty else tables.runs_table(section),
     }  # fmt: skip
-
-
-def _embedded(drawn: Iterable[Figure]) -> list[tuple[Markup, str]]:
-    return [(Markup(figure.svg), figure.caption) for figure in drawn]
