@@ -124,6 +124,7 @@ def test_another_delimiter_than_the_extensions_is_named_with_the_flag(tmp_path, 
     with pytest.raises(InputError, match=rf"{name}.*--delimiter {re.escape(delimiter)}"):
         read_table(path)
     assert list(read_table(path, delimiter="\t" if delimiter == "tab" else delimiter[1])) == ["text", "label"]
+    assert list(read_table(path, delimiter="§")) == [content.partition("\n")[0]]
 
 
 def test_a_missing_column_says_that_row_1_was_taken_as_the_header(tmp_path):
