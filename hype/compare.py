@@ -4,6 +4,7 @@ import argparse
 import itertools
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -116,7 +117,10 @@ def draw(records: dict[Path, dict], path: Path) -> None:
 
     runs = _runs(list(records.values())).assign(folder=list(records))
     tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())
-    looks = dict(zip(labels, itertools.cycle(map(look_of, LOOKS)), strict=False))
+    others, looks = itertools.cycle([*LOOKS][4:]), {}
+    for label in labels:  # the look of its method, unless another label has it
+        look = look_of(re.sub(", dropout 0$", ", no dropout", label).lower())
+        looks[label] = look_of(next(others)) if look in looks.values() else look
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(8.0, len(tasks) * (0.3 * len(labels) + 1.6)))
         panels = canvas.subplots(len(tasks), 2, squeeze=False)

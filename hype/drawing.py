@@ -55,7 +55,7 @@ class Figure:
 def look_of(method: str) -> dict[str, str]:
     """Return a method's colour and mark; a scale of noise (hype-n 1e-2) has those of its family."""
     others = [*LOOKS.values()][4:-1]  # for combinations, such as HyPe-N + R-Drop
-    look = LOOKS.get(method) or LOOKS.get(method.split(" ")[0]) or others[sum(map(ord, method)) % len(others)]
+    look = LOOKS.get(method) or LOOKS.get(re.split("[ ,]", method)[0]) or others[sum(map(ord, method)) % len(others)]
     return dict(zip(("color", "marker"), look, strict=True))
 
 
