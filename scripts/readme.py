@@ -121,6 +121,7 @@ PARTS = {
         "effects": partial(effects, "minilm"),
         "dose": partial(dose, "minilm"),
         "repeats": repeats,
+        "decisive": lambda: report.progress(sections("decisive")),
         "runs": runs,
     },
 }

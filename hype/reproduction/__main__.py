@@ -21,7 +21,7 @@ SETTINGS = (
     "max_analysis_samples",
 )  # fmt: skip
 PLACES = ("data_dir", "nli_dir", "adv_file")
-OF_EACH_RUN = {"seed", "learning_rate", "output_dir", "task_name", "model_name_or_path", "data_dir", "save_model"}
+OF_EACH_RUN = {"seed", "learning_rate", "output_dir", "task_name", "model_name_or_path", "data_dir"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +67,6 @@ def parser() -> argparse.ArgumentParser:
     how = line.add_argument_group("how to run")
     how.add_argument("--results_dir", type=Path, help="Where runs, published records and reports are (default: runs in "
                      "outputs, the others in results/EXPERIMENT).")  # fmt: skip
-    how.add_argument("--keep_models", action="store_true", help="Keep the fine-tuned model of each run.")
     how.add_argument("--retry_failed", action="store_true", help="Do again what failed, diverged or is damaged.")
     how.add_argument("--executor", choices=("sequential", "ray"), default="sequential", help="Default: sequential.")
     amount = _number(0, 1e4, "0, 0.5, 1, 2 ...")
@@ -149,7 +148,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
         if options.sections:
             raise InputError("--sections: only a study has sections")
         experiment, overrides = load(options.experiment), overrides_of(options)
-        return [asked.section_of(experiment, overrides, folder, published, options.keep_models)]
+        return [asked.section_of(experiment, overrides, folder, published)]
     given = [name for name in SETTINGS[1:] if getattr(options, name) is not None]
     if given:
         raise InputError(f"--{given[0]}: {study.name} has its own; reproduce an experiment to change it")
@@ -158,9 +157,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
     if unknown:
         raise InputError(f"--models {unknown[0]}: {study.name} has {', '.join(f'{m}=PATH' for m in study.models)}")
     places = {name: getattr(options, name) for name in PLACES} if is_to_run else None
-    return asked.study_sections(
-        study, folder, published, options.sections, places, models, options.keep_models, options.flags
-    )
+    return asked.study_sections(study, folder, published, options.sections, places, models, options.flags)
 
 
 def overrides_of(options: argparse.Namespace):
@@ -232,7 +229,7 @@ def plan_text(section) -> str:
         others = f"{len(unknown)} others without a record of their kind" if known else "no record yet"
         estimate = "; ".join(filter(None, [estimate, f"{others}; {counted}" if counted else others]))
     lines += [section.counts, f"to do: {len(seconds)} runs" + (f", {estimate}" if seconds else "")]
-    if any(spec.keeps_model or spec.analysis for spec in section.specs):
+    if any(spec.flags["save_model"] == "true" for spec in section.specs):
         lines.append(f"the model of each run is kept: {len(section.specs)} times the size of its weights")
     return "\n".join(line for line in [*lines, *section.notes] if line)
 

@@ -187,7 +187,6 @@ class RunSpec:
         data: which training examples: "all", "first 1,000" or "random 1,000".
         argv: for main.py.
         folder: its name ends in the run_id of the run's record.
-        keeps_model: asked for; an analysis needs the model, too, until it is made.
     """
 
     model: str
@@ -199,7 +198,6 @@ class RunSpec:
     data: str
     argv: tuple[str, ...]
     folder: Path
-    keeps_model: bool = False
     analysis: Analysis | None = None
 
     @property
@@ -234,9 +232,7 @@ class RunSpec:
         return self.folder.parent.parent / "failures" / f"{self.folder.name}.json"
 
 
-def expand(
-    experiment: Experiment, overrides: Overrides | None = None, folder: Path = Path("outputs"), keep_models=False
-) -> list[RunSpec]:
+def expand(experiment: Experiment, overrides: Overrides | None = None, folder: Path = Path("outputs")) -> list[RunSpec]:
     """List the runs of an experiment. Runs that several experiments share have the same folder.
 
     Raises:
@@ -260,7 +256,6 @@ def expand(
             if variant not in variants:
                 continue
             shared = _flags(experiment, overrides, task, model, method, point)
-            shared["save_model"] = keep_models or bool(experiment.targets)
             arguments = parse(
                 [*_argv({n: v for n, v in shared.items() if n not in GPU_FLAGS}), "--output_dir", "unset"]
             )
@@ -280,7 +275,6 @@ def expand(
                     data=_examples(arguments.data),
                     argv=_argv(shared | own | {"output_dir": str(folder / "runs" / name)}),
                     folder=folder / "runs" / name,
-                    keeps_model=keep_models,
                     analysis=_analysis(experiment, overrides, task, folder / "analyses" / name),
                 )
                 specs.append(spec)
@@ -293,7 +287,7 @@ def _flags(experiment: Experiment, overrides: Overrides, task: str, model: Model
     flags |= model.task_flags.get(task, {}) | method.flags | point | model.flags
     if overrides.max_train_samples is not None:
         flags["max_train_samples"] = min(overrides.max_train_samples, flags.get("max_train_samples", sys.maxsize))
-    flags |= {"data_dir": overrides.data_dir_of(task)} | overrides.flags
+    flags |= {"data_dir": overrides.data_dir_of(task), "save_model": bool(experiment.targets)} | overrides.flags
     return {name: value for name, value in flags.items() if value is not None}
 
 

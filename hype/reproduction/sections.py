@@ -161,7 +161,7 @@ def _model_name(experiment: Experiment, spec: RunSpec) -> str:
 
 
 def section_of(
-    experiment: Experiment, overrides: Overrides, folder: Path, published: dict | None = None, keep_models=False, **more
+    experiment: Experiment, overrides: Overrides, folder: Path, published: dict | None = None, **more
 ) -> Section:
     """Expand an experiment and read how its runs stand.
 
@@ -174,7 +174,7 @@ def section_of(
     count = overrides.max_analysis_samples
     if count is not None and not experiment.targets:
         raise InputError(f"--max_analysis_samples {count}: in {experiment.name} nothing is analysed; leave it out")
-    specs = expand(experiment, overrides, folder, keep_models)
+    specs = expand(experiment, overrides, folder)
     methods: dict[tuple, dict[str, None]] = {}
     for spec in specs:
         methods.setdefault((spec.model, spec.folder), {})[spec.method] = None
@@ -197,7 +197,6 @@ def study_sections(
     wanted: list[str] | None = None,
     places: dict[str, str | None] | None = None,
     models: dict[str, str] | None = None,
-    keep_models: bool = False,
     flags: dict | None = None,
 ) -> list[Section]:
     """Return the sections of a study with their runs.
@@ -245,7 +244,7 @@ def study_sections(
                 Section(experiment=experiment, overrides=overrides, specs=[], states=[], planned=planned, **more)
             )
         else:
-            found.append(section_of(experiment, overrides, folder, published, keep_models, **more))
+            found.append(section_of(experiment, overrides, folder, published, **more))
         place = PLACE_OF.get(experiment.analysis)
         if places is not None and place and not places[place] and any(s.status != FINISHED for s in found[-1].states):
             raise InputError(f"--{place}: the section {entry.name} needs it; give it, or leave it out by --sections")

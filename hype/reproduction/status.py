@@ -32,7 +32,7 @@ class State:
     """How a run stands.
 
     Attributes:
-        status: one of the above. Without a model or analysis that is asked for, a run that has its score is missing, or
+        status: one of the above. Without an analysis that is asked for, a run that has its score is missing, or
             interrupted if its model is there.
         record: of a run that has its score: the whole one, or its published line.
         analyses: target -> record of its analysis.
@@ -57,14 +57,13 @@ def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
         analyses, failure = _analyses(spec, line), _failure(spec)
     except InputError as error:
         return State(DAMAGED, finished, str(error))
-    has_model = has_weights(spec.folder)
     is_analysed = spec.analysis is None or len(analyses) == len(spec.analysis.targets)
-    if finished and is_analysed and (has_model or not spec.keeps_model):
+    if finished and is_analysed:
         return State(FINISHED, finished, analyses=analyses)
     if failure:
         return State(failure["status"], finished, failure["error"], analyses)
     if finished:
-        return State(INTERRUPTED if has_model else MISSING, finished, analyses=analyses)
+        return State(INTERRUPTED if has_weights(spec.folder) else MISSING, finished, analyses=analyses)
     if record is None:
         return State(MISSING)
     if record["status"] in (FAILED, DIVERGED):

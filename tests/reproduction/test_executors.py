@@ -218,17 +218,6 @@ def test_files_of_a_process_killed_at_its_first_write_do_not_stand_in_the_way(tm
     assert execute(spec).status == "finished"
 
 
-def test_a_model_that_is_asked_for_is_made_where_it_was_not_kept(tmp_path, model, straight):
-    spec = specs_in(tmp_path, model)[0]
-    execute(spec)
-    needed = replace(spec, keeps_model=True, argv=tuple("true" if a == "false" else a for a in spec.argv))
-    assert (state_of(needed).status, state_of(spec).status) == ("missing", "finished")
-    assert execute(needed).status == "finished"
-    assert (spec.folder / "model.safetensors").exists()
-    assert lasting(spec.folder)["score"] == straight[spec.folder.name]["score"]
-    assert execute(spec).status == "finished" and (spec.folder / "model.safetensors").exists(), "and it stays"
-
-
 @pytest.mark.parametrize(
     ("error", "tried"), [(EnvironmentFault("the hub is out of reach"), 1), (InputError("a wrong flag"), 4)]
 )
