@@ -43,10 +43,13 @@ def test_noise_is_absent_in_evaluation(model_type):
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_noise_is_fresh_at_every_forward_and_draws_nothing_from_torch_generators(model_type):
     model = tiny_model(model_type, dropout=0.0).train()
-    state = torch.get_rng_state()
+    before = torch.get_rng_state()
+    logits_of(model), logits_of(model)
+    alone = torch.get_rng_state()  # BART of transformers 5.17 draws for LayerDrop
+    torch.set_rng_state(before)
     with HyPe(model, "normal", 0.5, hype_intermediate=True):
         assert not torch.equal(logits_of(model), logits_of(model))
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.get_rng_state(), alone)
 
 
 def test_dropout_masks_are_those_of_a_model_without_noise():
