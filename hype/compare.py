@@ -112,8 +112,8 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    from hype.drawing import LOOKS, STYLE, draw_scores, finished, look_of
     from hype.files import write_text
+    from hype.reproduction.drawing import LOOKS, STYLE, draw_scores, finished, look_of
 
     runs = _runs(list(records.values())).assign(folder=list(records))
     tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from hype.drawing import (
+from hype.reproduction.drawing import (
     INK,
     LINES,
     STYLE,

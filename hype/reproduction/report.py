@@ -7,10 +7,10 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from hype.drawing import Figure
 from hype.errors import EnvironmentFault
 from hype.files import write_text
 from hype.reproduction import figures, tables
+from hype.reproduction.drawing import Figure
 from hype.reproduction.experiments import Question, Study, written
 from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import ALL_TASKS, SETTING, mean_effect, paired, percent

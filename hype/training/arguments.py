@@ -265,8 +265,8 @@ def _check(flags: argparse.Namespace, given: set[str]) -> None:
     Args:
         given: the names of the flags on the command line.
     """
-    for name in ("model_name_or_path", "output_dir"):
-        require(getattr(flags, name), f"--{name} is missing: give a folder")
+    require(flags.model_name_or_path, "--model_name_or_path is missing: give a model folder or a hub name")
+    require(flags.output_dir, "--output_dir is missing: say where the run goes")
     for what, is_fit, names in RANGES:
         for name in names.split():
             value = getattr(flags, name)

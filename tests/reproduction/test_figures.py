@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from hype.drawing import LOOKS, look_of
+from hype.reproduction.drawing import LOOKS, look_of
 from hype.reproduction.experiments import load
 from hype.reproduction.figures import layer_figures, seeds_figures, study_figures
 from hype.reproduction.tables import settings
