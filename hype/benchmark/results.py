@@ -1,6 +1,7 @@
 """What the benchmarks found: medians beside their bounds, in one JSON file that each benchmark adds its entry to."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def page(entries: dict[str, dict]) -> str:
             f"### {name}",
             f"{entry['date']}, commit `{commit}`, {entry['model']}, {entry['clock']}, "
             f"{machine['device']['name']}, torch {machine['versions']['torch']}, measured in "
-            f"{entry['measured_in_s'] / 60:.0f} minutes.",
+            f"{timedelta(seconds=round(entry['measured_in_s']))} (h:mm:ss).",
             markdown_table(COLUMNS, map(_row, entry["figures"])),
         ]
     return "\n\n".join(parts)

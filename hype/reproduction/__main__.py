@@ -205,7 +205,10 @@ def print_commands(sections: list) -> None:
         if section.waits_for:
             print(f"note: {section.name} waits for {section.waits_for}", file=sys.stderr)
     # A run may stand here once for each of its analyses.
-    for command in dict.fromkeys(spec.absolute_command for spec, state in runs if state.record is None):
+    commands = dict.fromkeys(spec.absolute_command for spec, state in runs if state.record is None)
+    if not commands:
+        print("note: no line to print, every run has a score", file=sys.stderr)
+    for command in commands:
         print(command)
 
 

@@ -50,19 +50,19 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     if pairs.empty:
         return "No pair of runs is finished yet."
     found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
-    verdict = "Not decided"
+    verdict, level = "Not decided", 0.95  # the interval shown is the one that decides
     if found.is_within(question.margin):
-        verdict = f"No effect within ±{question.margin:g} point"
+        verdict, level = f"No effect within ±{question.margin:g} point", 0.9
     elif found.is_told_apart:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
-    text = f"{verdict}: on average {found.text(0.9)} points over {count} setting{'s' * (count > 1)}.\n"
+    text = f"{verdict}: on average {found.text(level)} points over {count} setting{'s' * (count > 1)}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())
         text += f"It flips {percent(flips.mean())} of the dev predictions; {none} of {len(flips)} pairs are identical. "
     if pairs["is_collapsed"].any():
         rest, collapsed = mean_effect(pairs[~pairs["is_collapsed"]]), pairs["is_collapsed"].sum()
-        text += f"Without pairs in which a run predicts a single class ({collapsed}): {rest.text(0.9)}."
+        text += f"Without pairs in which a run predicts a single class ({collapsed}): {rest.text(level)}."
     return text.strip()
 
 

@@ -78,12 +78,12 @@ class Estimate:
             return ("higher" if self.mean > 0 else "lower") + (f", but {inside}" if inside else "")
         return f"no effect {inside}" if inside else f"not told apart (could detect {self.detectable:.1f})"
 
-    def text(self, level: float = 0.95) -> str:
-        """Write the mean with its interval, whose level is named if it is another than 95 %, and n."""
+    def text(self, level: float | None = None) -> str:
+        """Write the mean with its interval, whose level is named (None: 95 %, not named), and n."""
         if not self.n:
             return "-"
-        low, high = self.interval(level)
-        name = "" if level == 0.95 else f"{100 * level:g} % interval "
+        low, high = self.interval(level or 0.95)
+        name = f"{100 * level:g} % interval " if level else ""
         between = "" if math.isnan(low) else f"{name}{low:+.2f} to {high:+.2f}, "
         missing = f" of {self.planned}" if self.n < self.planned else ""
         return f"{self.mean:+.2f} ({between}n {self.n}{missing})"

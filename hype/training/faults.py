@@ -18,8 +18,9 @@ def as_run_errors(folder: Path):
         yield
     except RunError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise EnvironmentFault("out of memory: lower --per_device_train_batch_size or --max_seq_length") from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        remedy = "lower --per_device_train_batch_size or --max_seq_length, or choose a smaller model"
+        raise EnvironmentFault(f"out of memory: {remedy}") from error
     except KeyError as error:
         if "metric_for_best_model" not in str(error):
             raise

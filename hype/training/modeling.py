@@ -238,6 +238,8 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
             f"--{flag} with the folder of a model on this disk",
             lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
         )
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # of many kinds: for what is no usable model, every library raises its own
         message = str(error.__cause__ if isinstance(error, RunError) else error).strip()
         remedy = _other_content(folder) or next(text for part, text in REMEDIES.items() if re.search(part, message))

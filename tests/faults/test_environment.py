@@ -6,7 +6,7 @@ import socket
 
 import pytest
 import torch
-from transformers import DataCollatorWithPadding
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding
 
 import main
 from hype.files import write_failure
@@ -70,14 +70,18 @@ def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, 
     assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
 
 
-def test_out_of_memory_is_a_fault_of_the_environment_and_says_what_to_lower(argv, capsys, tmp_path, monkeypatch):
-    def full(self, *args, **kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried 2.00 GiB"), MemoryError()])
+@pytest.mark.parametrize(
+    "place", [(HyPeTrainer, "training_step"), (AutoModelForSequenceClassification, "from_pretrained")]
+)
+def test_out_of_memory_is_a_fault_of_the_environment_and_says_what_to_lower(argv, capsys, monkeypatch, place, error):
+    def full(*args, **kwargs):
+        raise error
 
-    monkeypatch.setattr(HyPeTrainer, "training_step", full)
+    monkeypatch.setattr(*place, full)
     assert main.main(argv("do_train")) == 4
-    assert "--per_device_train_batch_size" in capsys.readouterr().err
-    assert status(tmp_path) == "failed"
+    shown = capsys.readouterr().err
+    assert "error: out of memory" in shown and "--per_device_train_batch_size" in shown
     monkeypatch.undo()
     assert main.main(argv("do_train")) == 0
 

@@ -89,6 +89,12 @@ def test_notes_say_what_the_lines_leave_undone(tmp_path, model, capsys):
     assert again.out.splitlines() == captured.out.splitlines()[1:], "a line for each run that has no score"
 
 
+def test_a_note_says_that_there_is_no_line_to_print(capsys):
+    print_commands([])
+    captured = capsys.readouterr()
+    assert captured.out == "" and "every run has a score" in captured.err
+
+
 def test_a_run_of_which_two_analyses_are_made_is_one_line(tmp_path, model, capsys):
     sections = []
     for name, row in (("figure_4", "roberta-large"), ("table_6", "bert-large")):

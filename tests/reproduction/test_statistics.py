@@ -103,11 +103,18 @@ def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
         ([], "-"),
         ([1.0], "+1.00 (n 1)"),
         ([1.0, math.nan], "+1.00 (n 1 of 2)"),
-        ([1.0] * 3, "+1.00 (90 % interval +1.00 to +1.00, n 3)"),
+        ([1.0] * 3, "+1.00 (+1.00 to +1.00, n 3)"),
     ],
 )
 def test_an_estimate_is_written_with_its_interval_and_n_of_how_many(values, text):
-    assert estimate([values]).text(0.9) == text
+    assert estimate([values]).text() == text
+
+
+@pytest.mark.parametrize(
+    ("level", "text"), [(0.9, "90 % interval +0.31 to +3.69"), (0.95, "95 % interval -0.48 to +4.48")]
+)
+def test_the_level_of_an_interval_is_named_on_request(level, text):
+    assert text in estimate([[1.0, 2.0, 3.0]]).text(level)
 
 
 def test_what_could_have_been_detected_stands_beside_not_told_apart():

@@ -183,9 +183,9 @@ def test_every_published_run_of_a_study_belongs_to_a_section():
 @pytest.mark.parametrize(
     ("gain", "verdict"),
     [
-        ([0.05, 0.06, 0.05], "Yes, it raises the score: on average +5.33"),
-        ([0.001, -0.002, 0.0], "No effect within ±1 point: on average -0.03"),
-        ([0.05, -0.06, 0.02], "Not decided: on average +0.33"),
+        ([0.05, 0.06, 0.05], "Yes, it raises the score: on average +5.33 (95 % interval"),
+        ([0.001, -0.002, 0.0], "No effect within ±1 point: on average -0.03 (90 % interval"),
+        ([0.05, -0.06, 0.02], "Not decided: on average +0.33 (95 % interval"),
     ],
 )
 def test_a_question_is_answered_by_its_interval(gain, verdict):
@@ -196,4 +196,4 @@ def test_a_question_is_answered_by_its_interval(gain, verdict):
     made = replace(section(scores), name="first")
     study = replace(load_study("minilm"), questions=QUESTIONS)
     ((question, answer),) = answers(study, [made])
-    assert question == "Does it help?" and answer.startswith(verdict) and "90 % interval" in answer
+    assert question == "Does it help?" and answer.startswith(verdict)
