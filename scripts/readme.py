@@ -19,7 +19,7 @@ from hype.files import write_text  # noqa: E402
 from hype.reproduction import cost, report, tables  # noqa: E402
 from hype.reproduction.experiments import CONTROL, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
-from hype.reproduction.statistics import flip_share, mean_effect  # noqa: E402
+from hype.reproduction.statistics import flip_share, mean_effect, percent  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
@@ -92,15 +92,18 @@ def effects(study: str) -> str:
 
 
 def dose(study: str) -> str:
-    """Show what the noise changed, a line for each task, form and scale."""
+    """Show what noise does by its scale: its size beside the layers' states and, for each task, flips and effect."""
+    lines = read_published(RESULTS / study / "runs.jsonl")
     pairs = tables.doses(tables.study_runs(load_study(study), sections(study)))
-    rows = []
-    for (task, _, _, method), group in pairs.groupby(["task", "hype_type", "hype_eps", "method"]):
-        flips = 100 * group["flips"].dropna()
-        shown = "-" if flips.empty else f"{flips.mean():.2f} ({flips.min():.2f} to {flips.max():.2f})"
-        rows.append([written(task), written(method), shown, mean_effect(group).text()])
-    differ = "dev predictions that differ, % (smallest to largest)"
-    return markdown_table(["task", "noise", differ, "effect, points (95 % interval)"], rows)
+    tasks, rows = list(dict.fromkeys(pairs["task"])), []
+    for (_, _, method), group in pairs.groupby(["hype_type", "hype_eps", "method"]):
+        ratios = [layer["snr_db"] for key in group["key"] for layer in lines[key]["noise"]["layers"]]
+        of_tasks = [group[group["task"] == task] for task in tasks]
+        cells = [[percent(found["flips"].mean()), mean_effect(found).text()] for found in of_tasks]
+        cells = [", ".join(text for text in texts if text != "-") or "-" for texts in cells]
+        rows.append([written(method), f"{min(ratios):.0f} to {max(ratios):.0f}", *cells])
+    columns = ["noise", "signal to noise, dB", *(f"{written(task)}: flips, effect" for task in tasks)]
+    return markdown_table(columns, rows)
 
 
 def benchmark_page() -> str:

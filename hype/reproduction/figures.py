@@ -24,10 +24,11 @@ from hype.reproduction.drawing import (
 from hype.reproduction.experiments import CONTROL, written
 from hype.reproduction.sections import Section
 from hype.reproduction.statistics import GRID_POINT, SETTING, another_seed, estimate, paired, selected, summarised
-from hype.reproduction.tables import LAYER_SCORES, comparisons, doses, settings
+from hype.reproduction.tables import LAYER_SCORES, MEAN_OF_SETTINGS, comparisons, doses, settings
 
 PAPERS_RANGE = (1e-5, 1e-4)
 SEED_LABEL = "another seed"
+MARGIN = 1.0  # points within which an effect counts as none
 
 
 def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
@@ -41,15 +42,16 @@ def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
 
 
 def effects_figure(found: pd.DataFrame, note: str) -> Figure:
-    """Draw the effects of all settings, and what flips predictions; found: see `tables.settings`."""
-    labels = list(found["label"].unique())
-    noise = found[(found["method"] != CONTROL) & found["low"].notna()]
-    title = f"told apart in {noise['is_told_apart'].sum() or 'none'} of {len(noise)} settings"
+    """Draw the effects of all settings and their mean, and what flips predictions; found: see `tables.settings`."""
+    labels = list(found["task"].unique())
+    means = found[found["task"].str.startswith(MEAN_OF_SETTINGS) & (found["method"] != CONTROL)]
+    findings = [f"{row.mean:+.2f} points on average, {row.verdict}" for row in means.itertuples()]
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(7.4, 0.42 * len(labels) + 1.3))
+        canvas = Canvas(figsize=(7.4, 0.42 * len(labels) + 1.4))
         left, right = canvas.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 2]})
+        left.axvspan(-MARGIN, MARGIN, color=INK, alpha=0.08, linewidth=0, label=f"±{MARGIN:g} point")
         for row in found.itertuples():
-            look, place, is_noise = look_of(row.method), labels.index(row.label), row.method != CONTROL
+            look, place, is_noise = look_of(row.method), labels.index(row.task), row.method != CONTROL
             hollow = math.isnan(row.low) or row.is_at_majority
             draw_estimate(left, row.mean, (row.low, row.high), place + (0.16 if is_noise else -0.16), look, hollow)
             left.plot([], [], label=f"then adding {written(row.method)}" if is_noise else "leaving dropout out", **look)
@@ -61,6 +63,9 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
                 right.scatter(flips[1:], [place], 150, color=INK, marker="|", linewidth=2, label=SEED_LABEL)
                 draw_marks(right, flips[:1], [place], look, size=36, alpha=1)
         left.axvline(0, color=INK, linewidth=0.8)
+        for place in means["task"].map(labels.index):
+            for axes in (left, right):
+                axes.axhline(place - 0.5, color=INK, linewidth=0.8)
         left.set_yticks(range(len(labels)), [label.replace(", ", "\n") for label in labels])
         left.set(ylim=(len(labels) - 0.5, -0.5), xlabel="score difference, points")
         right.set(xlim=(-0.5, None), xlabel="predictions that change, %")
@@ -69,8 +74,9 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
             "Bars: 95 % t interval over seeds; hollow marks: fewer than three seeds, or no better than the majority "
             "class."
         )
-        title = f"HyPe-N of 1e-5 beside no dropout: {title if len(noise) else 'too few seeds so far'}"
-        return finished(canvas, "effects", title, caption, f"{', '.join(found['model'].unique())}. {note}".strip(" ."))
+        title = f"What HyPe-N of 1e-5 adds to no dropout: {'; '.join(findings) or 'one setting so far'}"
+        models = ", ".join(found["model"].unique())
+        return finished(canvas, "effects", title, caption, f"{models}. {note}".strip(" ."))
 
 
 def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:

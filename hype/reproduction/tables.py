@@ -21,7 +21,7 @@ from hype.reproduction.statistics import (
 )
 
 PAPERS_NOISE = "hype-n 1e-05"
-MEAN = "mean of tasks"
+MEAN, MEAN_OF_SETTINGS = "mean of tasks", "mean of settings"
 LAYER_SCORES = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
 
 
@@ -211,42 +211,45 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
     """Set what leaving dropout out does beside what HyPe-N of 1e-5 adds, for every choice of model, data and task.
 
     Returns:
-        Rows of `statistics.effects`, with label, and of the runs without dropout majority, control (their score, as
-        text) and seed_flips (the share of predictions that another seed changes).
+        Rows of `statistics.effects`, whose task is the setting or, last of each model, their mean; and of the runs
+        without dropout majority, control (their score, as text) and seed_flips (the share of predictions that another
+        seed changes).
     """
+    names = runs["data"] + " · " + runs["task"].map(written)
+    if runs["model"].nunique() > 1:
+        names = runs["model"] + ", " + names
+    runs = runs.assign(data="", task=names)
     found = effects(paired(runs, [(CONTROL, VANILLA), (PAPERS_NOISE, CONTROL)]))
     controls = runs[runs["method"] == CONTROL]
-    summary = summarised(controls).drop_duplicates(SETTING)
+    summary = summarised(controls).drop_duplicates("task")
     scores = [", ".join([spread_text(row.mean, row.sd), *_marks(row)]) for row in summary.itertuples()]
-    summary = summary.assign(control=scores)[[*SETTING, "majority", "control"]]
-    seeds = another_seed(controls).groupby(SETTING)["flips"].mean().rename("seed_flips")
-    found = found.merge(summary, on=SETTING).join(seeds, on=SETTING)
-    found["label"] = found["data"] + " · " + found["task"].map(written)
-    if found["model"].nunique() > 1:
-        found["label"] = found["model"] + ", " + found["label"]
-    return found
+    summary = summary.assign(control=scores)[["task", "majority", "control"]]
+    seeds = another_seed(controls).groupby("task")["flips"].mean().rename("seed_flips")
+    found = found.merge(summary, "left", "task").join(seeds, on="task")
+    means = MEAN_OF_SETTINGS if found["model"].nunique() < 2 else MEAN_OF_SETTINGS + ", " + found["model"]
+    return found.assign(task=found["task"].where(found["task"] != ALL_TASKS, means))
 
 
 def settings_table(found: pd.DataFrame) -> Table:
     """Write `settings` as the table that README shows."""
-    by_label = found.drop_duplicates("label").set_index("label")
-    dropout, noise = (found[found["method"] == m].set_index("label") for m in (CONTROL, PAPERS_NOISE))
+    by_setting = found.drop_duplicates("task").set_index("task")
+    dropout, noise = (found[found["method"] == m].set_index("task") for m in (CONTROL, PAPERS_NOISE))
     frame = pd.DataFrame({
-        "majority class": by_label["majority"].map(spread_text),
-        "no dropout": by_label["control"],
+        "majority class": by_setting["majority"].map(spread_text),
+        "no dropout": by_setting["control"],
         "effect of leaving dropout out": dropout["text"] + "\n" + dropout["verdict"],
         "effect of HyPe-N 1e-5 on top": noise["text"] + "\n" + noise["verdict"],
         "predictions that HyPe flips": noise["flips"].map(percent),
-        "that another seed flips": by_label["seed_flips"].map(percent),
-    }).reindex(by_label.index).fillna("-")  # fmt: skip
+        "that another seed flips": by_setting["seed_flips"].map(percent),
+    }).reindex(by_setting.index).fillna("-")  # fmt: skip
     return Table("Effects in every setting", frame.rename_axis("training examples · task").reset_index())
 
 
 def doses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Pair noise with no noise, for the model and data with most scales of it and the tasks with at least three."""
+    """Pair noise with no noise, for the model and data with most scales of it and the tasks with several."""
     noisy = runs.loc[runs["method"].str.match("hype-[nu] "), "method"].unique()
     pairs = paired(runs, [(method, CONTROL) for method in noisy]).dropna(subset="difference")
     scales = pairs[pairs["hype_type"] == "normal"].groupby(["model", "data"])["hype_eps"].nunique()
     model, data = scales.idxmax() if len(scales) else ("", "")
     pairs = pairs[(pairs["model"] == model) & (pairs["data"] == data)]
-    return pairs[pairs.groupby("task")["hype_eps"].transform("nunique") > 2]
+    return pairs[pairs.groupby("task")["hype_eps"].transform("nunique") > 1]

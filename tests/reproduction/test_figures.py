@@ -4,12 +4,13 @@ import itertools
 import math
 import xml.etree.ElementTree as ElementTree
 
+import pandas as pd
 import pytest
 
 from hype.reproduction.drawing import LOOKS, look_of
 from hype.reproduction.experiments import load
 from hype.reproduction.figures import layer_figures, seeds_figures, study_figures
-from hype.reproduction.tables import settings
+from hype.reproduction.tables import settings, settings_table
 from tests.reproduction.made_up_runs import CONTROL, run, runs_of, section, seeds
 
 NOTE = "sample data written for a test"
@@ -39,7 +40,7 @@ def drawn() -> dict:
 @pytest.mark.parametrize(
     ("kind", "finding"),
     [
-        ("effects", "HyPe-N of 1e-5 beside no dropout: told apart in 1 of 1 settings"),
+        ("effects", "What HyPe-N of 1e-5 adds to no dropout: one setting so far"),
         ("dose", "Noise below 1e-05 changes less than half as many predictions as another seed does"),
         ("runs", "Each seed"),
     ],
@@ -58,15 +59,29 @@ def test_the_dose_figure_marks_the_papers_scales_and_what_another_seed_changes()
     assert all(text in svg for text in ("the paper's scales", "another seed", "noise (eps)"))
 
 
-def test_two_scales_are_no_dose_figure():
+def test_one_scale_is_no_dose_figure():
     runs = dosed()
-    few = runs[runs["hype_eps"].isna() | (runs["hype_eps"] < 0.5)]
+    few = runs[runs["hype_eps"].isna() | (runs["hype_eps"] < 1e-3)]
     assert [figure.name for figure in study_figures(few, "")] == ["effects"]
+
+
+def test_the_effects_of_several_settings_end_in_their_mean_which_is_the_finding():
+    runs = dosed()
+    other = runs.assign(task="cola", score=runs["score"] + runs["method"].eq("vanilla"))
+    found = settings(pd.concat([runs, other]))
+    assert list(found["task"].unique()) == ["all · RTE", "all · CoLA", "mean of settings"]
+    dropout, noise = found[found["task"] == "mean of settings"].itertuples()
+    assert dropout.mean == pytest.approx((2 + 1) / 2) and dropout.n == 6
+    assert (
+        f"no dropout: {noise.mean:+.2f} points on average, {noise.verdict}"
+        in study_figures(pd.concat([runs, other]), "")[0].caption
+    )
+    assert settings_table(found).frame.iloc[-1, 1:3].tolist() == ["-", "-"], "a mean of settings has no score"
 
 
 def test_settings_set_dropout_beside_noise_and_another_seed():
     dropout, noise = settings(dosed()).itertuples()
-    assert (noise.label, noise.majority, noise.control) == ("all · RTE", 25.0, "53.00 ± 1.00")
+    assert (noise.task, noise.majority, noise.control) == ("all · RTE", 25.0, "53.00 ± 1.00")
     assert dropout.mean == pytest.approx(2) and noise.flips == pytest.approx(0.5 / 3)
     assert noise.seed_flips == pytest.approx((0.25 + 0.25 + 0.5) / 3)
 
