@@ -1,7 +1,7 @@
 """HyPe: fine-tuning with hidden representation perturbation (ACL 2023).
 
-`HyPe(model, ...)` perturbs any PyTorch loop, `HyPeCallback(...)` any transformers.Trainer; `measure_noise` says what
-the noise does to a batch.
+Use `HyPe(model, ...)` in a PyTorch training loop and `HyPeCallback(...)` with `transformers.Trainer`; `measure_noise`
+shows what the noise does to a batch.
 """
 
 from importlib import import_module
@@ -19,7 +19,7 @@ _MODULES = {"HyPe": "hype.perturbation", "HyPeCallback": "hype.callback", "measu
 
 
 def __getattr__(name: str) -> Any:
-    # torch and transformers' Trainer take seconds to import: nobody waits for what is not used.
+    # Imported on first use, because torch and transformers' Trainer take seconds to import.
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'hype' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Where each architecture keeps its Transformer layers, the end of their attention, and its dropouts."""
+"""Where each architecture keeps its Transformer layers, the outputs of their attention, and its dropout rates."""
 
 import math
 import re
@@ -11,15 +11,15 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Architecture:
-    """How one model type is perturbed and how its dropouts are named in its configuration.
+    """Where to perturb one model type, and the names of the dropout rates in its configuration.
 
-    stacks: the path from the base model to each list of layers (`*`: through every element) -> the path from a layer to
-        the module whose output is the hidden state after attention, before the feed-forward part and its residual; ""
-        if it is not known. Where the residual is added after that module (GPT-2, Llama), noise on its output is noise
-        on the sum, which is the same.
+    stacks: maps the path from the base model to each list of layers (`*` matches every element) to the path from a
+        layer to the module that outputs the hidden states after attention, before the feed-forward part and its
+        residual; "" if unknown. Where the residual is added after that module (GPT-2, Llama), adding noise to its
+        output is the same as adding it to the sum.
     streams: positions of the hidden states among a layer's arguments and outputs.
-    calls: configuration fields whose product is the number of layer calls, where layers share weights and are called
-        again (ALBERT); else each is called once.
+    calls: configuration fields whose product is the number of layer calls, for layers that share weights and are called
+        repeatedly (ALBERT); empty if each layer is called once.
     """
 
     stacks: dict[str, str]
@@ -42,7 +42,7 @@ DEBERTA = Architecture(
 LLAMA = Architecture({"layers": "self_attn"}, (), ("attention_dropout",))
 T5 = Architecture({"encoder.block": "layer.0", "decoder.block": "layer.1"}, ("dropout_rate",), ("classifier_dropout",))
 
-# Keys are `config.model_type`. Every row is exercised by tests/test_architectures.py against algorithm 1.
+# Keys are `config.model_type`. tests/test_architectures.py checks every entry against algorithm 1.
 ARCHITECTURES = {
     "bert": BERT,
     "roberta": BERT,
@@ -50,7 +50,7 @@ ARCHITECTURES = {
     "camembert": BERT,
     "electra": BERT,
     "deberta": DEBERTA,
-    "deberta-v2": DEBERTA,  # v3 too. Its convolution beside layer 0 reads the state without noise.
+    "deberta-v2": DEBERTA,  # and v3; the convolution parallel to layer 0 reads the states without noise
     "mpnet": Architecture({"encoder.layer": "attention"}, ("hidden_dropout_prob",), ("attention_probs_dropout_prob",)),
     "xlnet": Architecture(
         {"layer": "rel_attn"}, ("dropout",), ("summary_last_dropout",), streams=(0, 1)
@@ -80,17 +80,17 @@ ARCHITECTURES = {
     ),
 }
 
-# Models in which no path to a list of layers would be right.
-TWO_STATES = "its layers carry two states, and only one of them would get noise"
-NO_LAYERS = "its layers are not modules of their own, so that no list of them can be named"
+# Models for which no layers path would be right.
+TWO_STATES = "its layers process two hidden states, and only one of them would get noise"
+NO_LAYERS = "its layers are not separate modules, so there is no list of layers"
 REFUSED = {
     **dict.fromkeys(("luke", "lilt", "lxmert", "grounding-dino", "mm-grounding-dino", "reformer"), TWO_STATES),
     **dict.fromkeys(("xlm", "flaubert", "swiftformer"), NO_LAYERS),
-    "squeezebert": "its layers take their state as (batch, hidden, length) and return it in a dictionary",
-    "funnel": "its layers take query, key and value apart and pool between blocks, so there is no one layer input",
+    "squeezebert": "its layers take hidden states of shape (batch, hidden, length) and return a dictionary",
+    "funnel": "its layers take query, key and value separately and pool between blocks: there is no one layer input",
 }
 
-# A module holds attention (or what FocalNet has in its place) if a class or a projection in it has such a name.
+# A module contains attention (or FocalNet's substitute for it) if a class or a projection in it has such a name.
 ATTENTION = re.compile("att(ention|n)|modulation", re.IGNORECASE)
 PROJECTIONS = {"q", "query", "q_proj", "to_q", "wq", "qkv", "qkv_proj", "to_qkv", "wqkv"}
 
@@ -99,9 +99,9 @@ PROJECTIONS = {"q", "query", "q_proj", "to_q", "wq", "qkv", "qkv_proj", "to_qkv"
 class Layers:
     """The layers of one model.
 
-    layers: in the order of execution, encoder before decoder, each with the end of its attention, None if not known.
-    count: their calls in one forward, n of algorithm 1. body: the model without its head. is_in_table: whether the
-    layers need no check.
+    layers: in execution order, encoder first, each with the module that ends its attention (None if unknown).
+    count: number of layer calls in one forward pass, n in algorithm 1. body: the model without its head.
+    is_in_table: whether the architecture is in the table; if not, the first forward pass checks that the layers run.
     """
 
     layers: list[tuple[nn.Module, nn.Module | None]]
@@ -112,20 +112,20 @@ class Layers:
 
 
 def find_layers(model: Any, layers_path: str | None = None) -> Layers:
-    """Find the layers of a model, also inside wrappers: at `layers_path`, by the table, or else by a search.
+    """Find the layers of a model, wrapped or not: at `layers_path`, in the table, or else by a search.
 
-    `layers_path` may name several lists, separated by commas. The search takes a list of transformers'
-    `GradientCheckpointingLayer` if no other list in the model holds attention.
+    `layers_path` may give several lists, separated by commas. The search accepts a list of transformers'
+    `GradientCheckpointingLayer` if no other list in the model contains attention.
 
     Raises:
-        ValueError: the architecture cannot be perturbed, or its layers cannot be found without doubt.
+        ValueError: the architecture is not supported, or its layers cannot be identified with certainty.
     """
     model = unwrap(model)
     body, architecture = _look_up(model, layers_path)
     layers: list[tuple[nn.Module, nn.Module | None]] = []
     for path, attention in architecture.stacks.items():
         found = _layers_at(body, path) or _layers_at(model, path)
-        # An encoder or decoder of the table may stand alone (T5EncoderModel, BartForCausalLM).
+        # Paths of the table may be missing: T5EncoderModel is only an encoder, BartForCausalLM only a decoder.
         if not found and layers_path is not None:
             example = next(iter(_layer_lists(model)), "encoder.layer")
             raise ValueError(
@@ -134,7 +134,7 @@ def find_layers(model: Any, layers_path: str | None = None) -> Layers:
             )
         layers += [(layer, layer.get_submodule(attention) if attention else None) for layer in found]
     if len(dict(layers)) < len(layers):
-        raise ValueError(f"{type(model).__name__} has one layer several times in its list: they cannot be told apart")
+        raise ValueError(f"{type(model).__name__} lists one layer several times: its calls cannot be told apart")
     counts = [getattr(body.config, name) for name in architecture.calls] or [len(layers)]
     return Layers(layers, math.prod(counts), body, architecture, all(architecture.stacks.values()))
 
@@ -149,12 +149,12 @@ def unwrap(model: Any) -> nn.Module:
         return unwrap(model.get_base_model())
     if isinstance(model, nn.Module):
         return model
-    # A SetFitModel holds modules but is none itself.
+    # A SetFitModel contains modules but is not a module itself.
     return nn.ModuleDict({name: part for name, part in vars(model).items() if isinstance(part, nn.Module)})
 
 
 def _look_up(model: nn.Module, layers_path: str | None) -> tuple[nn.Module, Architecture]:
-    """Return the model without its head, or the model of the table inside it, and its architecture."""
+    """Return the model without its head, or the model inside it that is in the table, and its architecture."""
     for model_type in map(_type_of, model.modules()):
         if model_type in REFUSED:
             raise ValueError(f"model type {model_type} cannot take HyPe: {REFUSED[model_type]}")
@@ -178,16 +178,16 @@ def _look_up(model: nn.Module, layers_path: str | None) -> tuple[nn.Module, Arch
             "encoder.layer"
         )
     raise ValueError(
-        f"it is not certain which layers of {name} should get noise. For all that hold attention, pass "
-        f'hype_layers_path="{",".join(lists)}"; or pass some of these paths only'
+        f"it is not clear which layers of {name} should get noise. For all layers with attention, pass "
+        f'hype_layers_path="{",".join(lists)}"; or pass only some of these paths'
     )
 
 
 def _layer_lists(model: nn.Module) -> dict[str, nn.ModuleList | nn.Sequential]:
-    """Find the lists of layers that hold attention or, if there are none, of transformers' layers, by their path.
+    """Find the lists of layers with attention or, if there are none, of transformers' layers, by path.
 
-    The innermost lists count: Swin's stages are lists of layers, and not layers. But the parts of one layer are no
-    list of layers either: T5's are attention and feed-forward.
+    Only the innermost lists count: Swin's stages are lists of layers, not layers. A list of the parts of one layer,
+    such as T5's attention and feed-forward, does not count either.
     """
     parts = {part for layer in model.modules() if _is_transformers_layer(layer) for part in layer.modules()}
     lists = {path: m for path, m in model.named_modules() if path and isinstance(m, nn.ModuleList | nn.Sequential)}
@@ -204,7 +204,7 @@ def _layer_lists(model: nn.Module) -> dict[str, nn.ModuleList | nn.Sequential]:
 
 
 def _layers_at(root: nn.Module, path: str) -> list[nn.Module]:
-    """List the layers of the lists at `path`; none if it leads elsewhere."""
+    """Return the layers of all lists at `path`; none if it leads to anything but lists."""
     found: list[Any] = [root]
     for name in path.split("."):
         found = [part for m in found for part in (m.children() if name == "*" else [getattr(m, name, None)])]
@@ -214,13 +214,13 @@ def _layers_at(root: nn.Module, path: str) -> list[nn.Module]:
 
 
 def _layers_of_table(module: nn.Module) -> list[nn.Module]:
-    """List the layers of a model without head whose type is in the table; none of any other module."""
+    """Return the layers of a model without head if its type is in the table; none for any other module."""
     architecture = ARCHITECTURES.get(_type_of(module), Architecture({}))
     return [layer for path in architecture.stacks for layer in _layers_at(module, path)]
 
 
 def _type_of(module: nn.Module) -> str:
-    """Return the model type of a transformers model, "" of any other module, even of one with a `config`."""
+    """Return the model type of a transformers model, "" for any other module, even one with a `config`."""
     return getattr(module.config, "model_type", "") if _is_pretrained(module) else ""
 
 
@@ -240,15 +240,15 @@ def _holds_attention(module: nn.Module) -> bool:
 
 
 def select_layers(count: int, top: int | None, low: int | None, indices: Sequence[int] | None) -> set[int]:
-    """Choose among layers 0 ... count - 1 (table 18): the top and low ones together, or those listed; else all.
+    """Select from layers 0 ... count - 1 (table 18): the top and low ones together, or those in `indices`; else all.
 
     Raises:
-        ValueError: a number outside of the model, or both kinds at once.
+        ValueError: the model does not have these layers, or `indices` is combined with `top` or `low`.
     """
     layers = range(count)
     if indices is not None:
         if top or low:
-            raise ValueError("hype_layers excludes hype_top_layers and hype_low_layers: give one kind")
+            raise ValueError("hype_layers cannot be combined with hype_top_layers or hype_low_layers: give either")
         if not indices or not set(indices) <= set(layers):
             raise ValueError(f"hype_layers {list(indices)}: the model has layers 0 to {count - 1}")
         return set(indices)

@@ -13,19 +13,19 @@ logger = logging.getLogger(__name__)
 
 
 class HyPeCallback(TrainerCallback):
-    """Fine-tune with HyPe: attach it when training begins, set its step, detach it when training ends.
+    """Attach HyPe when training begins, set its step before every optimiser step, and remove it when training ends.
 
-    The noise of a step depends on (seed, rank, step), so that a resumed training equals an uninterrupted one. If a
-    training raises, the noise stays on the model (in training mode only) until the callback's next training or
-    `remove()`; `with HyPe(model): trainer.train()` detaches it in any case. A callback that is added during a training
-    works from the next step. To stop it, call `remove()`: Trainer.remove_callback alone does not detach the noise.
+    The noise of a step depends on (seed, rank, step), so a resumed run equals an uninterrupted one. If training raises
+    an exception, HyPe stays attached (it acts in training mode only) until the callback's next training or `remove()`;
+    `with HyPe(model): trainer.train()` always removes it. A callback that is added during training takes effect at the
+    next step. To stop the noise, call `remove()`: `Trainer.remove_callback` alone does not remove it.
 
     Args:
-        hype_type, hype_eps, options: those of `HyPe`; seed and rank default to the Trainer's.
+        hype_type, hype_eps, options: as for `HyPe`; seed and rank default to the Trainer's.
 
     Raises:
-        TypeError: an option that `HyPe` does not have.
-        ValueError: a value that `HyPe` refuses; what depends on the model is refused at the start of training.
+        TypeError: `HyPe` has no such option.
+        ValueError: a value is out of range; what depends on the model is checked when training begins.
 
     Example:
         trainer = Trainer(model, args, train_dataset=data, callbacks=[HyPeCallback("uniform", 1e-5)])
@@ -39,7 +39,7 @@ class HyPeCallback(TrainerCallback):
         self.hype: HyPe | None = None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self.remove()  # what a training that raised left behind
+        self.remove()  # in case the last training raised an exception
         self._attach(args, model)
 
     def on_step_begin(self, args, state, control, model=None, **kwargs):
@@ -50,27 +50,27 @@ class HyPeCallback(TrainerCallback):
         self.hype = None
 
     def remove(self) -> None:
-        """Detach the noise, and keep it away for the rest of the training; a second call does nothing."""
+        """Remove HyPe for the rest of the training; calling it again does nothing."""
         if self.hype is not None:
             self.hype.remove()
 
     def _attach(self, args: TrainingArguments, model: Any) -> HyPe:
         if args.n_gpu > 1:
-            raise ValueError("several GPUs are visible to one process: use torchrun, or show it one GPU alone")
+            raise ValueError("several GPUs are visible to one process: use torchrun, or set CUDA_VISIBLE_DEVICES=0")
         if args.world_size > 1 and self.options.get("hype_stream") == "global":
-            raise ValueError("hype_stream global: Trainer seeds all processes alike, so all get equal noise: use own")
+            raise ValueError("hype_stream global: Trainer seeds all ranks alike, so all get the same noise: use own")
         self.hype = hype = HyPe(model, **{"seed": args.seed, "rank": args.process_index, **self.options})
         if args.process_index == 0:
             noise = f"{hype.sampler} noise of scale {hype.eps:g} to {len(hype.layers)} of {hype.count} layers"
             if dropout := _hidden_dropout(model):
-                logger.warning("HyPe adds %s; hidden dropout is on (%g), while its authors turn it off", noise, dropout)
+                logger.warning("HyPe adds %s; hidden dropout is on (%g), but its authors turn it off", noise, dropout)
             else:
                 logger.info("HyPe adds %s; hidden dropout is off", noise)
         return hype
 
 
 def _hidden_dropout(model: Any) -> float:
-    """Return the highest rate of the hidden dropouts, as configured under any name that the table knows."""
+    """Return the highest hidden dropout rate in the configuration, under any name in the table of architectures."""
     configs = (getattr(module, "config", None) for module in unwrap(model).modules())
     config = next((config for config in configs if hasattr(config, "model_type")), None)
     names = {name for architecture in ARCHITECTURES.values() for name in architecture.hidden_dropouts}

@@ -1,4 +1,4 @@
-"""What the noise does, measured on one batch: below the resolution of a dtype it does nothing."""
+"""Measure the effect of the noise on one batch: noise below the resolution of the dtype has none."""
 
 import math
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from hype.random_streams import forked_torch_streams
 
 
 def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tensor]) -> dict[str, Any]:
-    """Run one batch through `model` in training mode, with and without noise.
+    """Measure what the noise changes in one batch, by a training-mode forward pass with and one without it.
 
-    Torch's generators, the stream of the noise and the mode of the model stay as they were.
+    Torch's generators, the noise stream and the mode of the model are restored afterwards.
 
     Args:
         model, hype: the perturbed model and its HyPe.
         forward: runs the model on the batch and returns its logits (any shape); called twice, under no_grad and with
-            equal dropout.
+            the same dropout masks.
 
     Returns:
-        `layers`: a dictionary per draw, in order: `changed`, the share of the entries of the state that the noise
-        changes; `snr_db`, the power of the state over that of the noise as rounded, in decibels, None where nothing
-        changed; `dtype`. `least_changed`: the smallest share. `logit_change`: the largest absolute change of a logit.
+        `layers`: one dictionary per draw, in order, with `changed`, the share of the hidden states' entries that the
+        noise changes; `snr_db`, the signal-to-noise ratio in decibels after rounding, None if nothing changed; and
+        `dtype`. `least_changed`: the smallest share. `logit_change`: the largest absolute change of a logit.
         `is_finite`: whether the logits without noise are finite.
 
     Example:

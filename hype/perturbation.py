@@ -1,7 +1,7 @@
-"""HyPe: noise on the hidden states that enter each Transformer layer (paper, section 3, algorithm 1).
+"""HyPe: add noise to the hidden states that enter each Transformer layer (paper, section 3, algorithm 1).
 
-For layers i = 1 ... n, in training:  h_{i+1} = g_i(h_i + e_i),  e_i ~ N(0, eps^2) or U(-eps, eps), fresh at every
-forward. Nothing is added in evaluation, nor after the last layer; the model gets no parameter and no new key.
+In training, for layers i = 1 ... n:  h_{i+1} = g_i(h_i + e_i),  with fresh noise e_i ~ N(0, eps^2) or U(-eps, eps) in
+every forward pass. No noise is added in evaluation mode or after the last layer, and the model gets no new parameters.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from hype.architectures import find_layers, select_layers, unwrap
 
 logger = logging.getLogger(__name__)
 
-# The kinds of noise: each fills a tensor in place with noise of scale eps. "uniform" is the paper's; the released code
-# has "uniform_positive", which is "uniform" with hype_uniform_support="positive".
+# Each sampler fills a tensor in place with noise of scale eps. "uniform" is the paper's; the released code uses
+# "uniform_positive", which hype_type="uniform" with hype_uniform_support="positive" selects.
 SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torch.Tensor]] = {
     "normal": lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
     "uniform": lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
@@ -35,34 +35,34 @@ CHOICES = {
 
 
 class HyPe:
-    """Attach the perturbation to `model`; `remove()`, or the end of a `with` block, detaches it.
+    """Attach HyPe's noise to a model until `remove()` is called or the `with` block ends.
 
-    Noise is drawn and added in float32 (float64 for float64 states), also under autocast, and rounded to the dtype of
-    the state. In training mode, `output_hidden_states` of most architectures returns the noised states.
+    Noise is drawn and added in float32 (float64 for float64 states), even under autocast, and the sum is rounded to the
+    dtype of the hidden states. In training mode, most architectures' `output_hidden_states` returns the noised states.
 
     Args:
-        model: any transformers model or a module that holds one, plain or in DDP, torch.compile or PEFT.
-        hype_type: "normal" N(0, eps^2), HyPe-N; "uniform", HyPe-U.
-        hype_eps: the scale of the noise, in the unit of the hidden states; 0 attaches nothing.
-        hype_uniform_support: "symmetric" U(-eps, eps), as in the paper; "positive" U(0, eps), as in the released code.
+        model: a transformers model or a module that contains one, plain or wrapped in DDP, torch.compile or PEFT.
+        hype_type: "normal" for N(0, eps^2), HyPe-N, or "uniform" for HyPe-U.
+        hype_eps: scale of the noise, in the units of the hidden states; 0 adds no noise.
+        hype_uniform_support: "symmetric" U(-eps, eps), as in the paper, or "positive" U(0, eps), as in the release.
         hype_top_layers, hype_low_layers: only the k layers nearest the head, the input, or both (table 18); 0: all.
-        hype_layers: indices from 0, encoder before decoder; excludes the two above. Layers that share weights (ALBERT)
-            count once per call.
-        hype_intermediate, hype_only_intermediate: noise also, or only, after self-attention (appendix G, table 17).
-        hype_layers_path: attribute path to the layers of an architecture that is not in the table.
-        hype_stream: "own" draws from (seed, rank, step) and leaves torch's generators alone, so that runs with and
-            without noise have equal dropout masks; "global" draws from torch's. Losses that repeat a pass with its
-            random state (GradCache) need the second, and torch.compile makes one graph of the model with it.
-        allow_vanishing_noise: attach even though the dtype of the weights rounds most of the noise away.
-        seed: of the own stream; defaults to torch's (`torch.manual_seed`).
-        rank: of the own stream; defaults to the rank in torch.distributed, or 0.
+        hype_layers: indices of the layers to perturb instead, from 0, encoder before decoder. Layers that share weights
+            (ALBERT) count once per call.
+        hype_intermediate, hype_only_intermediate: add noise also, or only, after self-attention (appendix G, table 17).
+        hype_layers_path: attribute path of the layers if the architecture is not in the table of architectures.
+        hype_stream: "own" seeds the noise from (seed, rank, step) and leaves torch's generators alone, so that runs
+            with and without noise have the same dropout masks. "global" draws from torch's generator; losses that
+            replay a pass from its random state (GradCache) need it, and so does torch.compile for a single graph.
+        allow_vanishing_noise: attach even if the dtype of the weights rounds most of the noise away.
+        seed: seed of the own stream; defaults to torch's (`torch.manual_seed`).
+        rank: rank for the own stream; defaults to the rank in torch.distributed, or 0.
 
     Raises:
-        ValueError: a value is out of range, or the model cannot take HyPe or has it already.
+        ValueError: a value is out of range, the model is not supported, or it already has HyPe.
 
     Example:
         with HyPe(model, "uniform", 1e-5) as hype:
-            train(model)  # call hype.set_step(step) before each step, so that a resumed training repeats its noise
+            train(model)  # call hype.set_step(step) before each step, so that a resumed run reproduces the same noise
     """
 
     def __init__(
@@ -90,19 +90,19 @@ class HyPe:
         self.own_stream, self.seed = hype_stream == "own", torch.initial_seed() if seed is None else seed
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
-        self.step, self.draw_count = 0, 0  # optimiser step; draws made in it
+        self.step, self.draw_count = 0, 0  # optimiser step; number of draws in it
         self.enabled = True
-        self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (state, noised state)
+        self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (hidden, noised hidden)
         self.hooks: list[_Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._calls = {"input": 0, "attention": 0}  # of layers that share weights, in this forward
-        self._has_graph = True  # whether this forward was called with gradients enabled
+        self._calls = {"input": 0, "attention": 0}  # to weight-sharing layers, in this forward pass
+        self._has_graph = True  # whether gradients were enabled when this forward pass began
 
         model = unwrap(model)
         if isinstance(model, nn.DataParallel):
-            raise ValueError("DataParallel's threads would draw in any order: start one process per GPU with torchrun")
+            raise ValueError("DataParallel threads draw noise in any order: start one process per GPU with torchrun")
         if _hooks_on(model):
-            raise ValueError("this model has HyPe already: remove the first, or all with HyPe.remove_from(model)")
+            raise ValueError("this model has HyPe already: remove it first, for example with HyPe.remove_from(model)")
         found = find_layers(model, hype_layers_path)
         self.count, self.streams, self._is_proven = found.count, found.architecture.streams, found.is_in_table
         self.layers = select_layers(self.count, hype_top_layers, hype_low_layers, hype_layers)
@@ -112,9 +112,9 @@ class HyPe:
             _refuse_vanishing_noise([layer for layer, _ in found.layers], self.eps)
         at_attention = hype_intermediate or hype_only_intermediate
         if at_attention and not found.is_in_table:
-            raise ValueError("noise after self-attention needs an architecture of the table, not a bare path")
+            raise ValueError("noise after self-attention needs a model of the table in hype/architectures.py")
         for i, (layer, attention) in enumerate(found.layers):
-            index = None if found.architecture.calls else i  # None: the calls of layers that share weights are counted
+            index = None if found.architecture.calls else i  # None: layers share weights; their calls are counted
             if index is None or index in self.layers:
                 if not hype_only_intermediate:
                     self._add(layer.register_forward_pre_hook, "input", index, with_kwargs=True)
@@ -130,12 +130,12 @@ class HyPe:
         self._handles.append(register(self.hooks[-1], **options))
 
     def perturb(self, hidden: torch.Tensor, *draw: int) -> torch.Tensor:
-        """Return `hidden` (any shape, floating point) plus noise; `draw` numbers the draw within its step."""
+        """Return `hidden` (any shape, floating point) plus noise; `draw` identifies the draw within its step."""
         if not torch.is_floating_point(hidden):
-            raise ValueError("a layer's first argument is no floating-point tensor: noise cannot be added to it")
+            raise ValueError("a layer's first argument is not a floating-point tensor: noise cannot be added to it")
         noise = torch.empty_like(hidden, dtype=torch.promote_types(hidden.dtype, torch.float32), requires_grad=False)
         noise = self._own_draw(noise, draw) if self.own_stream else SAMPLERS[self.sampler](noise, self.eps, None)
-        # The sum is written into the noise's memory: one allocation and two passes, whatever the size.
+        # Adding in place, into the noise tensor, takes one allocation and two passes over memory.
         noised = noise.add_(hidden).to(hidden.dtype)
         if self.observer is not None:
             self.observer(hidden, noised)
@@ -147,14 +147,14 @@ class HyPe:
         return SAMPLERS[self.sampler](noise, self.eps, rng)
 
     def set_step(self, step: int) -> None:
-        """Begin optimiser step `step`, from 0: its noise depends on (seed, rank, step) and nothing before it."""
+        """Start optimiser step `step` (from 0), whose noise depends on (seed, rank, step) and on no earlier step."""
         self.step, self.draw_count = step, 0
         for hook in self.hooks:
             hook.draws.clear()
 
     @contextmanager
     def paused(self) -> Iterator["HyPe"]:
-        """Add no noise inside the block, for example in the reference pass of a preference loss."""
+        """Disable the noise inside the `with` block, for example for the reference pass of a preference loss."""
         before, self.enabled = self.enabled, False
         try:
             yield self
@@ -162,7 +162,7 @@ class HyPe:
             self.enabled = before
 
     def remove(self) -> None:
-        """Detach every hook, for good; a second call does nothing."""
+        """Remove all hooks permanently; calling it again does nothing."""
         if self._handles:
             _forget_compiled_code()
         while self._handles:
@@ -170,13 +170,13 @@ class HyPe:
 
     @staticmethod
     def remove_from(model: nn.Module) -> None:
-        """Detach the HyPe of any model, such as a copied or unpickled one, which keeps the noise of its original."""
+        """Remove HyPe from any model, such as a copied or unpickled one that has inherited its original's noise."""
         for hook in _hooks_on(unwrap(model)):
             hook.hype.remove()
 
     def __enter__(self) -> "HyPe":
         if self.eps > 0 and not self._handles:
-            raise ValueError("this HyPe was removed and adds no noise: make a new one")
+            raise ValueError("this HyPe was removed and adds no noise: create a new one")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -188,31 +188,31 @@ class HyPe:
             self._has_graph = torch.is_grad_enabled()
 
     def _end_forward(self, module: nn.Module, args: Any, output: Any) -> None:
-        # Of a list that is right, LayerDrop may leave out some, and a model may call its body twice.
+        # One layer that ran is proof enough: LayerDrop may skip others, and a model may call its body twice.
         if module.training and not self._is_proven:
-            raise ValueError("none of the layers ran in the first forward: name the right list with hype_layers_path")
+            raise ValueError("none of the layers ran in the first forward pass: give the right hype_layers_path")
 
 
 class _Hook:
-    """One place of a model where noise enters: the input of a layer, or the output of its attention (`site`).
+    """A hook that adds noise at one `site`: the input of a layer, or the output of its attention.
 
-    A layer inside a gradient checkpoint runs again in the backward pass and must get the noise of its forward. The
-    hook repeats its draw if it has made only one since the last backward pass (or its step), and refuses otherwise.
+    Gradient checkpointing runs a layer again in the backward pass, where it must get the same noise as in the forward
+    pass. The hook repeats its draw if it has made only one since the last backward pass or `set_step`, or else raises.
     """
 
     def __init__(self, hype: HyPe, site: str, index: int | None):
         self.hype, self.site, self.index = hype, site, index
         self.is_numbered = hype.own_stream or (index is None and len(hype.layers) < hype.count)
-        self.draws: set[tuple[int, ...] | None] = set()  # since the last backward pass; more than two need no keeping
+        self.draws: set[tuple[int, ...] | None] = set()  # since the last backward pass; at most two, which differ
         self.is_repeated = False
 
     def __call__(self, module: nn.Module, args: Any, rest: Any) -> Any:
-        """Serve as forward pre-hook (`rest`: keyword arguments) and as forward hook (`rest`: output)."""
+        """Act as a forward pre-hook (`rest` is the keyword arguments) or as a forward hook (`rest` is the output)."""
         self.hype._is_proven = True
         if not module.training:
             return None
         if torch.compiler.is_compiling() and not self.is_numbered:
-            draw = () if self.hype.enabled else None  # torch repeats its own stream
+            draw = () if self.hype.enabled else None  # torch replays its generator when it recomputes
         else:
             draw = self._next_draw()
         if draw is None:
@@ -224,19 +224,19 @@ class _Hook:
         floating = [name for name in rest if isinstance(rest[name], torch.Tensor) and rest[name].is_floating_point()]
         names = ["hidden_states"] if "hidden_states" in rest else floating
         if len(names) != 1:
-            raise ValueError(f"which of a layer's keywords ({', '.join(rest)}) is its state? call it hidden_states")
+            raise ValueError(f"which of a layer's keywords ({', '.join(rest)}) is its input? name it hidden_states")
         return args, {**rest, names[0]: self._perturbed(rest[names[0]], draw)}
 
     @torch.compiler.disable
     def _next_draw(self) -> tuple[int, ...] | None:
-        """Number this call's draw within its step: () where no number is needed, None for no noise."""
+        """Return the number of this call's draw within its step, () where none is needed, or None for no noise."""
         hype, index, draw = self.hype, self.index, None
         if in_backward() and (self.draws or hype.own_stream):
             if len(self.draws) != 1:
-                remedy = "run those without noise under torch.no_grad(), or turn gradient checkpointing off"
+                remedy = "run passes without noise under torch.no_grad(), or turn gradient checkpointing off"
                 raise ValueError(
-                    "a layer runs again in the backward pass (gradient checkpointing, or a loss of two passes such as "
-                    "CachedMultipleNegativesRankingLoss) after forwards with different noise or without noise: "
+                    "a layer runs again in the backward pass (gradient checkpointing, or a two-pass loss such as "
+                    "CachedMultipleNegativesRankingLoss) after forward passes with different noise or without noise: "
                     + ('pass hype_stream="global"' if hype.own_stream else remedy)
                 )
             self.is_repeated = True
@@ -264,10 +264,10 @@ class _Hook:
 
 
 def check_values(hype_eps: float | str, **options: Any) -> float:
-    """Check the options that need no model, and return eps as a number (YAML reads 1e-5 as text).
+    """Check the options that do not depend on the model, and return eps as a float (YAML reads 1e-5 as a string).
 
     Raises:
-        ValueError: one of them is out of range.
+        ValueError: a value is out of range.
     """
     for name, known in CHOICES.items():
         if options.get(name, known[0]) not in known:
@@ -282,33 +282,33 @@ def check_values(hype_eps: float | str, **options: Any) -> float:
 
 
 def stream_seed(*key: int | str) -> int:
-    """Hash a key such as (seed, rank, step) to a seed of 63 bits, the same on every machine and in every version."""
+    """Hash a key such as (seed, rank, step) to a 63-bit seed, the same on every machine and in every version."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def in_backward() -> bool:
-    """Say whether the autograd engine is at work in this thread, where checkpoints run their layers again."""
+    """Return whether this thread is in a backward pass, in which gradient checkpointing runs layers again."""
     return torch._C._current_graph_task_id() != -1
 
 
 def _refuse_vanishing_noise(layers: list[nn.Module], eps: float) -> None:
-    """Compare eps with the resolution around 1 of half-precision weights, in whose dtype the states are rounded."""
+    """Raise an error if half-precision weights round most of the noise away; warn if they round away part of it."""
     dtypes = {parameter.dtype for layer in layers for parameter in layer.parameters()}
     for dtype in dtypes & {torch.bfloat16, torch.float16}:
         resolution = torch.finfo(dtype).eps
         effect = f"hype_eps {eps:g}: the weights are {dtype}, whose resolution of {resolution:.1g} around 1 rounds"
         if resolution > 10 * eps:
             raise ValueError(
-                f"{effect} most of the noise away: load the model in float32 (and use autocast if need be), raise "
+                f"{effect} most of the noise away: load the model in float32 (with autocast if needed), increase "
                 "hype_eps, or set allow_vanishing_noise"
             )
         if resolution > eps / 4:
-            logger.warning("%s part of the noise away: hype.measure_noise tells how much", effect)
+            logger.warning("%s part of the noise away: hype.measure_noise shows how much", effect)
 
 
 def _hooks_on(model: nn.Module) -> list[_Hook]:
-    """List the hooks of every HyPe on the model."""
+    """Return the hooks of every HyPe that is attached to the model."""
     hooks = []
     for module in model.modules():
         for register in (module.register_forward_pre_hook, module.register_forward_hook):
@@ -319,6 +319,6 @@ def _hooks_on(model: nn.Module) -> list[_Hook]:
 
 
 def _forget_compiled_code() -> None:
-    """Have torch.compile look at its models again: it does not notice hooks that come or go."""
+    """Make torch.compile compile its models again, because it does not notice added or removed hooks."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()

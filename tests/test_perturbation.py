@@ -106,7 +106,7 @@ def test_a_removed_one_stays_away_and_leaves_hooks_of_others_and_room_for_the_ne
         first = logits_of(model)
     hype.remove()
     assert len(hooks_of(model)) == 1
-    with pytest.raises(ValueError, match="make a new one"), hype:
+    with pytest.raises(ValueError, match="was removed"), hype:
         pass
     with HyPe(model, "normal", 0.5, seed=0):
         assert torch.equal(logits_of(model), first)

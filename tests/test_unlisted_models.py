@@ -102,7 +102,7 @@ def test_output_of_a_model_found_by_the_rule_equals_that_with_the_noise_added_by
 
 def test_noise_after_attention_needs_the_table():
     model = unlisted_model("esm")
-    with pytest.raises(ValueError, match="after self-attention needs an architecture of the table"):
+    with pytest.raises(ValueError, match=r"after self-attention needs .* the table"):
         HyPe(model, hype_intermediate=True)
     assert hooks_of(model) == []
 
@@ -264,7 +264,7 @@ def test_a_call_that_does_not_show_which_argument_is_the_state_is_refused(call, 
 
 def test_a_layer_that_stands_in_its_list_twice_is_refused():
     layer = Layer()
-    with pytest.raises(ValueError, match="one layer several times"):
+    with pytest.raises(ValueError, match="several times"):
         run_own("layers", layers=[layer, Layer(), layer])
 
 
