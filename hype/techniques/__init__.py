@@ -1,6 +1,6 @@
-"""The techniques that the paper compares with HyPe, and combines with it (tables 5 and 16): one file each.
+"""The techniques that the paper compares and combines with HyPe (tables 5 and 16), one file each.
 
-Every module in this folder is searched for techniques, so a new one is one new file.
+All modules in this folder are searched for techniques, so adding a technique only takes a new file.
 """
 
 from dataclasses import field, make_dataclass
@@ -11,7 +11,7 @@ from typing import Any
 from hype.errors import InputError
 from hype.techniques.base import Flag, Technique
 
-# Parts of fine-tuning that only one technique can take over.
+# Methods that only one technique at a time can override, and why.
 EXCLUSIVE = {"loss": "defines the training loss", "optimizer": "defines the optimizer"}
 
 
@@ -27,7 +27,7 @@ FLAGS: dict[str, Flag] = {flag.name: flag for technique in TECHNIQUES for flag i
 
 
 def switches_of(flag: Flag) -> list[Flag]:
-    """Return the flags without which `flag` has no effect; none if it switches a technique on itself."""
+    """Return the flags of which `flag` needs at least one; none if it is itself the switch of a technique."""
     switches = list(dict.fromkeys(technique.flags[0] for technique in TECHNIQUES if flag in technique.flags))
     return [] if flag in switches else switches
 
@@ -38,7 +38,7 @@ def _check(arguments: Any) -> None:
         switches = switches_of(flag)
         if switches and flag.is_set(arguments) and not any(switch.is_set(arguments) for switch in switches):
             names = " or ".join(f"--{switch.name}" for switch in switches)
-            raise InputError(f"--{flag.name} has no effect here: it belongs to {names}")
+            raise InputError(f"--{flag.name} has no effect without {names}")
     for technique in TECHNIQUES:
         if technique.is_on(arguments):
             technique.check(arguments)
@@ -50,14 +50,14 @@ TechniqueArguments: Any = make_dataclass(
     [(f.name, f.type, field(default=f.default, metadata={"help": f.help})) for f in FLAGS.values()],
     namespace={
         "__module__": __name__,
-        "__doc__": "Which techniques of tables 5 and 16 run, alone or with HyPe, and how. All are off by default.",
+        "__doc__": "The techniques of tables 5 and 16, to use alone or with HyPe. All are off by default.",
         "__post_init__": _check,
     },
 )
 
 
 def selected(arguments: Any, hype_is_on: bool) -> list[Technique]:
-    """Build the techniques that the flags switch on, in the order in which they act.
+    """Create the techniques that the flags switch on, in the order in which they act.
 
     Raises:
         InputError: two of them exclude each other, or a flag would have no effect with HyPe.
@@ -69,7 +69,5 @@ def selected(arguments: Any, hype_is_on: bool) -> list[Technique]:
             raise InputError(f"--{' and --'.join(rivals)} exclude each other, as each {reason}: give one")
     for flag in FLAGS.values():
         if hype_is_on and flag.is_idle_with_hype and flag.is_set(arguments):
-            raise InputError(
-                f"--{flag.name} has no effect with HyPe, which takes its place (appendix D.2): leave it out"
-            )
+            raise InputError(f"--{flag.name} has no effect with HyPe, which replaces it (appendix D.2): leave it out")
     return [technique(arguments) for technique in chosen]

@@ -1,4 +1,4 @@
-"""The one interface of the compared techniques, and the flags that each of them declares."""
+"""The common interface of the compared techniques and of their flags."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Flag:
 
     Args:
         name: without the two dashes.
-        type: what the value is parsed as.
-        default: leaves the technique off, or, for an option, is the value of the paper or the reference code.
+        type: type of the value.
+        default: leaves the technique off or, for an option, is the value in the paper or the reference code.
         help: one sentence for `--help` and docs/options.md.
-        choices: the only values allowed.
-        low, high: the range allowed for a number; high None: no limit.
-        is_idle_with_hype: whether HyPe replaces what the flag sets, so that giving both is refused.
+        choices: allowed values; empty: any.
+        low, high: smallest and largest number allowed; None: no limit.
+        is_idle_with_hype: whether HyPe replaces what the flag sets, so that combining them is refused.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Flag:
 
 
 class Technique:
-    """One compared technique. Each method is one place in fine-tuning where it may act; by default it does nothing.
+    """Base class of the compared techniques. Each method is a hook into fine-tuning that does nothing by default.
 
-    `trainer` is the Trainer that runs it: `trainer.model` is the plain model, `trainer.hype` the attached HyPe or None.
+    `trainer` is the Trainer that runs it, `trainer.model` the unwrapped model, `trainer.hype` the HyPe on it or None.
 
     Attributes:
-        name: as the paper writes it.
+        name: name in the paper.
         flags: the first one switches the technique on; the others have no effect without it.
-        switch_value: the value of the first flag that switches it on; None: any but the default.
-        order: techniques of a lower order prepare the model first.
+        switch_value: value of the first flag that switches the technique on; None: any except the default.
+        order: techniques with a lower order prepare the model first.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Technique:
 
     @classmethod
     def check(cls, arguments: Any) -> None:
-        """Raise InputError if flags that are each allowed do not fit together. Called if the technique is on."""
+        """Raise InputError for a combination of flags that cannot work. Called if the technique is on."""
 
     @classmethod
     def acts_on(cls, place: str) -> bool:
@@ -83,30 +83,30 @@ class Technique:
         return getattr(cls, place) is not getattr(Technique, place)
 
     def before_training(self, trainer) -> None:
-        """Act once on the pre-trained body and the fresh head, before an optimizer exists or a checkpoint is loaded."""
+        """Prepare the pre-trained body and the new head, before an optimizer is created or a checkpoint is loaded."""
 
     def optimizer(self, trainer) -> tuple[type, dict[str, Any]] | None:
-        """Return the class and arguments of an optimizer, whose parameter groups are Trainer's; None: the run's own."""
+        """Return an optimizer's class and arguments except the parameter groups, or None to use the run's optimizer."""
         return None
 
     def loss(self, trainer, model, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
-        """Return the training loss, a mean over the batch, and the outputs. `model` may be wrapped (DDP, compiled)."""
+        """Return the mean training loss of the batch, and the outputs. `model` may be wrapped (DDP, torch.compile)."""
         outputs = model(**inputs)
         return outputs.loss, outputs
 
     def before_update(self, trainer) -> None:
-        """Act on the gradients of one optimizer step: accumulated, unscaled and clipped."""
+        """Modify the gradients before an optimizer step, when they are accumulated, unscaled and clipped."""
 
     def after_training(self, trainer) -> None:
-        """Leave a plain model behind; called also after an exception."""
+        """Restore a plain model; also called after an exception."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `facts` are computed from so far, as JSON; it is saved in every checkpoint."""
+        """Return the values from which `facts` is computed, as JSON; they are saved in every checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; an empty one at the start of a training."""
+        """Restore what `state_dict` returned; called with an empty dictionary when training starts from scratch."""
 
     def facts(self) -> dict[str, Any]:
-        """Return what the record of the run says about the technique, as JSON."""
+        """Return what the run's record contains about the technique, as JSON."""
         return {}

@@ -1,6 +1,6 @@
-"""Child-Tuning (Xu et al., EMNLP 2021): update a part of the weights only, by masks on the clipped gradients.
+"""Child-Tuning (Xu et al., EMNLP 2021): update only part of the weights, by masking the clipped gradients.
 
-Masks are applied between clipping and Adam, so masked entries still decay and, in F, still move by their momentum.
+Masks are applied between clipping and Adam, so masked weights still decay and, in F, still move by their momentum.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from hype.techniques.base import Flag, Technique
 
 
 class ChildTuning(Technique):
-    """The flags of both kinds."""
+    """The flags of both variants."""
 
     flags = (
         Flag(
@@ -25,7 +25,7 @@ class ChildTuning(Technique):
             "Child-Tuning: ChildTuning-F (random masks) or ChildTuning-D (Fisher mask).",
             choices=("ChildTuning-F", "ChildTuning-D"),
         ),
-        Flag("reserve_p", float, 0.0, "Child-Tuning: share of the gradient's entries that is kept.", low=0, high=1),
+        Flag("reserve_p", float, 0.0, "Child-Tuning: share of the gradient entries to keep.", low=0, high=1),
     )
 
     @classmethod
@@ -40,9 +40,9 @@ class ChildTuning(Technique):
 
 
 class ChildTuningF(ChildTuning):
-    """Task-free: at every step keep each entry of every gradient with probability p, and divide it by p.
+    """Task-free: at every step, keep each entry of every gradient with probability p and divide it by p.
 
-    The masks come from a stream of (seed, optimizer step), equal on all ranks.
+    The masks depend only on the seed and the optimizer step, so they are equal on all ranks.
     """
 
     name = "Child-Tuning F"
@@ -57,7 +57,7 @@ class ChildTuningF(ChildTuning):
             if gradient is None:
                 continue
             if parameter in embeddings:
-                # Rows of words that the batch lacks are zero, masked or not: most of the table.
+                # Most rows are zero, because their tokens are not in the batch: do not mask them.
                 rows = ((gradient.amax(1) != 0) | (gradient.amin(1) != 0)).nonzero().squeeze(1)
                 gradient[rows] = self._mask(gradient[rows], rng)
             else:
@@ -67,9 +67,9 @@ class ChildTuningF(ChildTuning):
         return gradient.mul_(self.keep_mask(gradient, rng)).div_(self.arguments.reserve_p)
 
     def keep_mask(self, gradient: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Draw the mask of one gradient: 1 with probability p, else 0, in the gradient's dtype."""
-        # On the CPU this takes half the time of bernoulli_, and a product with booleans five times that with floats
-        # (measured, 2026-11-22).
+        """Draw the mask of one gradient, in its dtype: 1 with probability p, else 0."""
+        # On the CPU this takes half as long as bernoulli_; multiplying by booleans takes five times as long as by
+        # floats (measured, 2026-11-22).
         uniform = torch.rand(gradient.shape, generator=rng, device=gradient.device, dtype=gradient.dtype)
         return uniform.lt_(self.arguments.reserve_p)
 
@@ -77,9 +77,9 @@ class ChildTuningF(ChildTuning):
 class ChildTuningD(ChildTuning):
     """Task-driven: keep the gradients of the share p of the layers' weights with the largest Fisher information.
 
-    Only parameters whose name contains `layer`, in small letters, are masked, as in the reference: on the paper's
-    architectures those inside the Transformer layers. All others train as usual. The masks are computed before training
-    in one pass over the training data (HyPe's noise is on, as in every training forward); a resumed run repeats it.
+    As in the reference code, only parameters with `layer` (in lower case) in their name are masked: in the paper's
+    architectures, those of the Transformer layers. All others train as usual. The masks are computed before training in
+    one pass over the training data (with HyPe's noise, as in any training forward); a resumed run repeats this pass.
     """
 
     name = "Child-Tuning D"
@@ -109,10 +109,10 @@ class ChildTuningD(ChildTuning):
 
 
 def scored_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name the parameters that Child-Tuning D masks.
+    """Return the parameters that Child-Tuning D masks, by name.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     scored = {name: p for name, p in model.named_parameters() if "layer" in name and p.requires_grad}
     if not scored:
@@ -124,18 +124,18 @@ def scored_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def fisher_information(trainer, scored: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
-    """Return the mean over the training batches of the squared, clipped gradient of the batch's mean loss.
+    """Return the squared, clipped gradient of the batch's mean loss, averaged over the training batches.
 
-    As the reference: each tensor is clipped by itself to `max_grad_norm` (0: not at all), in training mode, without
-    autocast. With several processes, each takes its share of the batches and all get the mean. Torch's random streams
-    stay as they were.
+    As in the reference code, each tensor is clipped separately to `max_grad_norm` (0: no clipping), in training mode
+    and without autocast. With several processes, each handles its share of the batches and all get the mean. Torch's
+    random states are restored.
     """
     model, was_training = trainer.model, trainer.model.training
     limit = trainer.args.max_grad_norm
-    # Squares of small gradients are 0 in float16.
+    # Squares of small gradients underflow in float16.
     total = {name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for name, p in scored.items()}
     with forked_torch_streams():
-        # The same masks whenever they are computed: the streams before training depend on what ran before.
+        # Reseed so that a resumed run computes the same masks: torch's state depends on what ran before.
         torch.manual_seed(stream_seed("Fisher", trainer.args.seed))
         batches = trainer.get_train_dataloader()
         model.train()
@@ -155,8 +155,8 @@ def fisher_information(trainer, scored: dict[str, nn.Parameter]) -> dict[str, to
 
 
 def masks_of_largest(information: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
-    """Return boolean masks of the entries at or above the (1 - share) quantile of all entries together."""
+    """Return boolean masks of the entries at or above the (1 - share) quantile over all tensors."""
     entries = np.concatenate([tensor.flatten().cpu().numpy() for tensor in information.values()])
-    # numpy's, since torch.quantile refuses more than 2^24 entries
+    # NumPy, because torch.quantile accepts at most 2^24 entries
     threshold = np.quantile(entries, 1 - share, overwrite_input=True).item()
     return {name: tensor >= threshold for name, tensor in information.items()}

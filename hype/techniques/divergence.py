@@ -1,4 +1,4 @@
-"""What R-Drop, R3F and LNSR share: the distance of two forwards, and a loss with a second term."""
+"""Shared by R-Drop, R3F and LNSR: the divergence of two forward passes, and a loss with a regulariser."""
 
 import logging
 
@@ -19,34 +19,34 @@ KL_REDUCTION = Flag(
     "kl_reduction",
     str,
     "batchmean",
-    "R-Drop, R3F: reduction of the divergence: batchmean, sum, elementmean.",
+    "R-Drop, R3F: reduction of the divergence: batchmean, sum or elementmean.",
     choices=tuple(REDUCTIONS),
 )
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
-    """Convert to float32 where the dtype is narrower."""
+    """Convert to float32 if the dtype is narrower."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def symmetric_kl(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str) -> torch.Tensor:
-    """Return KL(a||b) + KL(b||a) of logits of shape (batch, classes), in float32 at least.
+    """Return KL(a||b) + KL(b||a) of logits of shape (batch, classes), in at least float32.
 
-    Written as sum of (P_a - P_b)(log P_a - log P_b), which keeps its sign where the two are almost equal.
+    Computed as the sum of (P_a - P_b)(log P_a - log P_b), which stays non-negative where the two are almost equal.
     """
     log_a, log_b = log_softmax(wide(logits_a), dim=-1), log_softmax(wide(logits_b), dim=-1)
     return REDUCTIONS[reduction]((log_a.exp() - log_b.exp()) * (log_a - log_b))
 
 
 def divergence(logits_a: torch.Tensor, logits_b: torch.Tensor, reduction: str, kl_factor: float) -> torch.Tensor:
-    """Return `kl_factor` times the symmetric KL; of one output (regression), the mean squared difference instead."""
+    """Return `kl_factor` times the symmetric KL or, for one output (regression), the mean squared difference."""
     if logits_a.shape[-1] == 1:
         return mse_loss(wide(logits_a), wide(logits_b))
     return kl_factor * symmetric_kl(logits_a, logits_b, reduction)
 
 
 class RegularisedLoss(Technique):
-    """A technique whose loss has a second term, weighted by its first flag. Its mean size becomes a fact of the run."""
+    """A technique that adds a regulariser, weighted by its first flag, to the loss; its mean value is recorded."""
 
     def __init__(self, arguments):
         super().__init__(arguments)
@@ -55,14 +55,14 @@ class RegularisedLoss(Technique):
 
     def before_training(self, trainer) -> None:
         if trainer.args.label_smoothing_factor:
-            raise InputError(f"--label_smoothing_factor excludes {self.name}, whose loss has none: leave it out")
+            raise InputError(f"--label_smoothing_factor has no effect with {self.name}: leave it out")
 
     def regularised(self, task_loss: torch.Tensor, term: torch.Tensor) -> torch.Tensor:
-        """Return the sum of both terms; warn once if the second one is too small to count."""
+        """Add the weighted regulariser to the loss; warn once if it is too small to have any effect."""
         size = term.detach()
         if self.forward_count == 0 and self.weight * abs(size) < torch.finfo(torch.float32).eps * abs(task_loss):
             logger.warning(
-                "%s: the regulariser (%.1e, weight %g) is numerically empty: below the resolution of the loss (%.3g)",
+                "%s: the regulariser (%.1e, weight %g) has no effect: it is below the resolution of the loss (%.3g)",
                 self.name, size.item(), self.weight, task_loss.item(),
             )  # fmt: skip
         self.forward_count += 1

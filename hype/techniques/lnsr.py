@@ -1,6 +1,6 @@
 """LNSR (Hua et al., NAACL 2021): penalise the layers' response to noise in a lower layer.
 
-No public implementation exists and the settings of the paper are not known here: a reconstruction, its defaults ours.
+There is no public implementation, and we do not know the paper's settings: this is a reconstruction with own defaults.
 """
 
 import torch
@@ -16,15 +16,15 @@ NOISE_RATIO = 0.05  # norm of the noise over the norm of the hidden state, per t
 
 
 def scaled_noise(hidden: torch.Tensor, gaussian: torch.Tensor, ratio: float) -> torch.Tensor:
-    """Scale `gaussian` per token (last axis) to `ratio` times the norm of `hidden`, which is taken as a constant."""
+    """Scale `gaussian` per token (last axis) to `ratio` times the norm of `hidden`, without gradient through it."""
     norms = hidden.detach().norm(dim=-1, keepdim=True) / gaussian.norm(dim=-1, keepdim=True)
     return ratio * norms * gaussian
 
 
 def response(clean, perturbed, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Return the squared distance of hidden states (batch, length, hidden), summed over the layers, in float32.
+    """Return the mean squared difference of hidden states (batch, length, hidden), summed over the layers, in float32.
 
-    Per sample the mean over its unpadded tokens and dimensions, then the mean over the batch.
+    The mean is taken over the unpadded tokens and dimensions of each example, then over the batch.
     """
     total = 0.0
     for a, b in zip(clean, perturbed, strict=True):
@@ -36,20 +36,20 @@ def response(clean, perturbed, attention_mask: torch.Tensor) -> torch.Tensor:
 class LNSR(RegularisedLoss):
     """L = L_task + lambda sum over layers r > b of ||h_r(h_b + noise) - h_r(h_b)||^2.
 
-    Both forwards see the same dropout masks and the same HyPe noise, so that their distance measures the noise at
-    layer b alone. Gradients flow through both.
+    Both forward passes have the same dropout masks and the same HyPe noise, so they differ only by the noise at layer
+    b. Gradients flow through both.
     """
 
     name = "LNSR"
-    flags = (Flag("lnsr_lambda", float, 0.0, "LNSR: weight of the layers' response to noise; 0: off.", low=0),)
+    flags = (Flag("lnsr_lambda", float, 0.0, "LNSR: weight of the penalty on the response to noise; 0: off.", low=0),)
 
     def before_training(self, trainer) -> None:
         super().before_training(trainer)
         count = len(layers(trainer.model))
         if trainer.model.config.is_encoder_decoder:
-            raise InputError(f"--lnsr_lambda needs an encoder or a decoder alone, not {type(trainer.model).__name__}")
+            raise InputError(f"--lnsr_lambda needs an encoder or decoder only, not {type(trainer.model).__name__}")
         if count <= LAYER:
-            raise InputError(f"--lnsr_lambda needs layers after layer {LAYER}; the model has {count} in all")
+            raise InputError(f"--lnsr_lambda needs layers after layer {LAYER}; the model has only {count}")
 
     def loss(self, trainer, model, inputs):
         b, hype, device = LAYER, trainer.hype, trainer.args.device
@@ -60,7 +60,7 @@ class LNSR(RegularisedLoss):
 
         def add_noise(module, args, output):
             hidden, *rest = output if isinstance(output, tuple) else (output,)
-            # XLNet's layers have another layout than its hidden states; independent draws fit any.
+            # XLNet's layers use another layout than its hidden states; independent draws may be reshaped.
             hidden = hidden + scaled_noise(hidden, gaussian.reshape(hidden.shape), NOISE_RATIO)
             return (hidden, *rest) if isinstance(output, tuple) else hidden
 
@@ -69,7 +69,7 @@ class LNSR(RegularisedLoss):
         with forked_torch_streams(), layers(trainer.model)[b - 1].register_forward_hook(add_noise):
             for generator, state in zip(generators, states, strict=True):
                 generator.set_rng_state(state)
-            # Not through DDP, which must see one forward per backward; the gradients still meet in its hooks.
+            # Bypass DDP, which expects one forward per backward; its hooks still reduce the gradients.
             perturbed = trainer.model(**inputs, output_hidden_states=True)
         mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
         term = response(clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask)

@@ -13,7 +13,7 @@ from hype.techniques.parts import above_the_layers, layers
 
 logger = logging.getLogger(__name__)
 
-# Class of a module -> its linear maps and the axes of their input: nn.Linear (out, in); XLNet's attention, whose maps
+# Module class -> its linear maps and their input axes. nn.Linear's weight is (out, in); the maps of XLNet's attention
 # are bare parameters, q, k, v, r (in, heads, head) and o (out, heads, head). Biases are not mixed.
 INPUT_AXES = {
     nn.Linear: {"weight": (1,)},
@@ -24,7 +24,7 @@ INPUT_AXES = {
 class Mix(torch.autograd.Function):
     """W~ = U + k (W - U) / (1 - p) with k in {0, 1} per input column, so that its mean is W.
 
-    The gradient is that of W~ times k, as in the reference: (1 - p) of the formula's own.
+    The gradient is that of W~ times k, as in the reference code: (1 - p) times the exact gradient of the formula.
     """
 
     @staticmethod
@@ -39,12 +39,12 @@ class Mix(torch.autograd.Function):
 
 
 def keep_mask(shape: list[int], p: float, like: torch.Tensor) -> torch.Tensor:
-    """Draw ones with probability 1 - p from torch's global generator, else zeros."""
+    """Draw a mask from torch's global generator: 1 with probability 1 - p, else 0."""
     return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1 - p)
 
 
 def mix_in_training(module: nn.Module, p: float) -> list[RemovableHandle]:
-    """Have a module mix its weights with what they are now, one draw per entry of their input axes and forward."""
+    """Make a module mix its weights with their present values, with one draw per input column and forward pass."""
     maps = INPUT_AXES[type(module)]
     targets = {name: getattr(module, name).detach().clone() for name in maps}
 
@@ -52,7 +52,7 @@ def mix_in_training(module: nn.Module, p: float) -> list[RemovableHandle]:
         for name, target in targets.items() if module.training else ():
             weight = getattr(module, name)
             shape = [size if axis in maps[name] else 1 for axis, size in enumerate(weight.shape)]
-            # What is in the module's __dict__ is found before the parameter of that name.
+            # Attribute lookup finds an entry of __dict__ before the parameter of the same name.
             vars(module)[name] = Mix.apply(weight, target, keep_mask(shape, p, weight), p)
 
     def restore(module, args, output):
@@ -63,13 +63,15 @@ def mix_in_training(module: nn.Module, p: float) -> list[RemovableHandle]:
 
 
 class Mixout(Technique):
-    """Mix every linear map of the layers and of the body's pooler, not those of the head.
+    """Mix every linear map of the layers and of the body's pooler, but not those of the head.
 
-    The target is the weight before training, also after a resume. Names, checkpoints and evaluation are unchanged.
+    The targets are the weights before training, even in a resumed run. Names, checkpoints and evaluation are unchanged.
     """
 
     name = "Mixout"
-    flags = (Flag("mixout_p", float, 0.0, "Mixout: probability of a pre-trained input column; 0: off.", low=0, high=1),)
+    flags = (
+        Flag("mixout_p", float, 0.0, "Mixout: probability of mixing in pre-trained columns; 0: off.", low=0, high=1),
+    )
 
     def __init__(self, arguments):
         super().__init__(arguments)
@@ -84,7 +86,7 @@ class Mixout(Technique):
         self.handles = [handle for module in chosen for handle in mix_in_training(module, self.arguments.mixout_p)]
         self.module_count = len(chosen)
         if any(isinstance(module, nn.Dropout) and module.p > 0 for part in parts for module in part.modules()):
-            logger.warning("Mixout replaces dropout, which its authors switch off (--all_dropout_rate 0)")
+            logger.warning("Mixout replaces dropout: its authors turn dropout off (--all_dropout_rate 0)")
 
     def after_training(self, trainer) -> None:
         for handle in self.handles:

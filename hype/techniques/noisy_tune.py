@@ -1,4 +1,4 @@
-"""NoisyTune (Wu et al., ACL 2022): noise on the parameters, once, before fine-tuning."""
+"""NoisyTune (Wu et al., ACL 2022): add noise to the parameters once, before fine-tuning."""
 
 import torch
 
@@ -7,17 +7,17 @@ from hype.techniques.base import Flag, Technique
 
 
 class NoisyTune(Technique):
-    """W <- W + lambda std(W) (U - 1/2), U ~ Uniform[0, 1) entry by entry, for every parameter, the fresh head included.
+    """W <- W + lambda std(W) (U - 1/2), U ~ Uniform[0, 1) per entry, for every parameter, including the new head.
 
-    std is unbiased and over the whole tensor; tensors of one entry have none and stay. The draws come from a stream of
-    their own, so that a run without NoisyTune sees the same dropout and data.
+    std is the unbiased standard deviation of the whole tensor; tensors with one entry have none and stay unchanged.
+    The draws use their own stream, so that a run without NoisyTune has the same dropout masks and data.
     """
 
     name = "NoisyTune"
     flags = (
-        Flag("noise_lambda", float, 0.0, "NoisyTune: relative size of the noise on the parameters; 0: off.", low=0),
+        Flag("noise_lambda", float, 0.0, "NoisyTune: relative scale of the noise on the parameters; 0: off.", low=0),
     )
-    order = 1  # Fisher information, anchors and targets are of the pre-trained weights
+    order = 1  # after the techniques that need the pre-trained weights (Fisher information, anchors, targets)
 
     @torch.no_grad()
     def before_training(self, trainer) -> None:

@@ -7,24 +7,24 @@ from hype.errors import InputError
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
-    """List the Transformer layers, lowest first.
+    """Return the Transformer layers, lowest first.
 
     Raises:
-        InputError: the layers are not known, or share their weights (ALBERT).
+        InputError: the layers cannot be found, or share their weights (ALBERT).
     """
     try:
         found = find_layers(model)
     except ValueError as error:
         raise InputError(str(error)) from None
     if found.count != len(found.layers):
-        raise InputError(f"{type(model).__name__} shares weights between its layers: none of them can be singled out")
+        raise InputError(f"{type(model).__name__} shares weights between its layers: they cannot be treated separately")
     return [layer for layer, _ in found.layers]
 
 
 def above_the_layers(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """List the modules that read the last layer: those of the body (pooler, final norm), and the head.
+    """Return the modules after the last layer: those of the body (pooler, final norm), and those of the head.
 
-    transformers registers the children of a body in the order of their use.
+    This relies on transformers registering the children of a body in the order of their use.
     """
     stack, body = set(layers(model)), list(model.base_model.children())
     last = max(index for index, child in enumerate(body) if stack & set(child.modules()))

@@ -1,4 +1,4 @@
-"""RecAdam (Chen et al., EMNLP 2020): Adam that recalls the pre-trained weights, and forgets them on a schedule."""
+"""RecAdam (Chen et al., EMNLP 2020): Adam with an annealed pull towards the pre-trained weights."""
 
 import math
 
@@ -10,15 +10,15 @@ from hype.techniques.base import Flag, Technique
 
 
 def anneal(step: int, k: float, t0: int) -> float:
-    """Return lambda(t), the weight of the task's step at `step`, counted from 1."""
+    """Return lambda(t), the weight of Adam's step on the task loss at `step`, counted from 1."""
     return 1 / (1 + math.exp(min(-k * (step - t0), 700)))  # exp overflows above 709
 
 
 class RecallingAdamW(LegacyAdamW):
     """theta <- theta - lambda(t) (Adam's step); theta <- theta - lr (1 - lambda(t)) gamma (theta - anchor); decay.
 
-    Neither part enters the other's statistics, and lr is the scheduled one. Parameters without an anchor take
-    LegacyAdamW's step. Anchors are not part of the state dict: whoever resumes passes the pre-trained ones again.
+    The pull does not enter Adam's moments, and lr is the scheduled learning rate. Parameters without an anchor take
+    LegacyAdamW's step. Anchors are not part of the state dict: pass the pre-trained weights again to resume.
     """
 
     def __init__(self, params, anchors: dict[torch.Tensor, torch.Tensor], schedule: dict, gamma: float, **kwargs):
@@ -36,16 +36,16 @@ class RecallingAdamW(LegacyAdamW):
 
 
 class RecAdam(Technique):
-    """Penalise the distance of the whole body (embeddings, biases and norms included) to its pre-trained weights.
+    """Penalise the distance of the whole body (including embeddings, biases and norms) from its pre-trained weights.
 
-    The head is not penalised. Learning rate, betas, epsilon and weight decay are the run's.
+    The head is not penalised. Learning rate, betas, epsilon and weight decay are those of the run.
     """
 
     name = "RecAdam"
     flags = (
-        Flag("recadam", bool, False, "RecAdam: pull the body to its pre-trained weights, less and less."),
-        Flag("recadam_anneal_k", float, 0.5, "RecAdam: steepness of the schedule, a sigmoid.", low=0),
-        Flag("recadam_anneal_t0", int, 250, "RecAdam: step at the middle of the schedule.", low=0),
+        Flag("recadam", bool, False, "RecAdam: pull the body towards its pre-trained weights, with fading strength."),
+        Flag("recadam_anneal_k", float, 0.5, "RecAdam: steepness of the sigmoid schedule.", low=0),
+        Flag("recadam_anneal_t0", int, 250, "RecAdam: step at the midpoint of the schedule.", low=0),
         Flag("recadam_gamma", float, 5000.0, "RecAdam: strength of the quadratic penalty.", low=0),
     )
 

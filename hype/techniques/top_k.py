@@ -1,4 +1,4 @@
-"""Top-K Tuning: train the K highest layers and everything above them. No reference code exists."""
+"""Top-K Tuning: train the K highest layers and everything above them. There is no reference code."""
 
 from hype.errors import InputError
 from hype.techniques.base import Flag, Technique
@@ -6,17 +6,17 @@ from hype.techniques.parts import above_the_layers, layers
 
 
 class TopKTuning(Technique):
-    """Freeze the embeddings and all layers but the K highest. K = 0 trains the pooler and the head alone.
+    """Freeze the embeddings and all layers except the K highest. K = 0 trains only the pooler and the head.
 
-    Frozen with the embeddings is all that feeds or is shared by the layers: ELECTRA's projection, DeBERTa's relative
+    Everything else that feeds the layers or is shared by them is frozen too: ELECTRA's projection, DeBERTa's relative
     positions, XLNet's mask embedding. Dropout and HyPe stay on in frozen layers.
     """
 
     name = "Top-K Tuning"
     flags = (
-        Flag("top_k_layers", int | None, None, "Top-K Tuning: train the k highest layers and the head only.", low=0),
+        Flag("top_k_layers", int | None, None, "Top-K Tuning: train only the k highest layers and the head.", low=0),
     )
-    order = -1  # the others only look at the parameters that are trained
+    order = -1  # first, because the others consider only trainable parameters
 
     def __init__(self, arguments):
         super().__init__(arguments)

@@ -90,7 +90,7 @@ def test_the_random_stream_and_hype_s_draws_continue_after_the_first_forward():
 @pytest.mark.parametrize(
     ("model_type", "changes", "message"),
     [
-        ("bert", {"num_hidden_layers": 1}, "has 1 in all"),
+        ("bert", {"num_hidden_layers": 1}, "has only 1"),
         ("bart", {}, "not BartFor"),
         ("albert", {}, "shares weights"),
     ],
