@@ -1,4 +1,4 @@
-"""HyPe in a training loop of your own: python examples/loop.py [MODEL]"""
+"""HyPe in your own training loop: python examples/loop.py [MODEL]"""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ SENTENCES = Path(__file__).parent / "sample_glue" / "SST-2" / "train.tsv"
 
 
 def main(name: str = "bert-base-cased") -> float:
-    """Train a classifier of sentences and return its last loss."""
+    """Train a sentence classifier and return the last loss."""
     torch.manual_seed(42)
     tokenizer = AutoTokenizer.from_pretrained(name)
     model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=2, hidden_dropout_prob=0.0)
@@ -25,8 +25,8 @@ def main(name: str = "bert-base-cased") -> float:
             batch = tokenizer(list(sentences), padding=True, return_tensors="pt")
             if step == 0:
                 noise = measure_noise(model, hype, lambda batch=batch: model(**batch).logits)
-                print(f"the noise changes {noise['least_changed']:.0%} of the entries or more in every layer")
-            hype.set_step(step)  # so that a resumed loop repeats the noise of its steps
+                print(f"the noise changes at least {noise['least_changed']:.0%} of the entries in every layer")
+            hype.set_step(step)  # so that a resumed loop reproduces the same noise
             loss = model(**batch, labels=torch.tensor([int(label) for label in labels])).loss
             loss.backward()
             optimizer.step()

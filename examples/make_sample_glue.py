@@ -1,8 +1,8 @@
-"""Write sample_glue, a GLUE folder in miniature, from the templates beside this file.
+"""Generate sample_glue, a miniature GLUE folder, from the templates next to this file.
 
     python examples/make_sample_glue.py [folder]
 
-The bytes depend on the templates and SEED only.
+The output depends only on the templates and SEED.
 """
 
 import random
@@ -15,8 +15,8 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "sample_glue_templates"
 SEED = 2023
-HELD_OUT_EVERY = 4  # each fourth block of templates stays out of train
-MISMATCHED_GENRES = {"radio", "recipes"}  # MNLI's *_mismatched files hold these genres, its other files the rest
+HELD_OUT_EVERY = 4  # every fourth block of templates is held out of train
+MISMATCHED_GENRES = {"radio", "recipes"}  # the genres of MNLI's *_mismatched files; its other files have the rest
 SLOT = re.compile(r"\{(\^?)(a )?([a-z]+)(\d?)(?::(\d))?\}")  # {^a pet2:1}: capital, article, category, draw, field
 
 Lexicon = dict[str, list[list[str]]]  # category -> entries -> fields
@@ -40,7 +40,7 @@ class Layout(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Template file, label names by their short form (themselves where absent), and layout and row count by file."""
+    """Template file, label names by short form (if it differs from the name), and layout and row count by file."""
 
     templates: str
     labels: dict[str, str]
@@ -51,7 +51,7 @@ PAIR_TEST = Layout("index\tsentence1\tsentence2", "{index}\t{base}\t{text}")
 PAIR = Layout(PAIR_TEST.header + "\tlabel", PAIR_TEST.row + "\t{label}")
 SENTENCE_TEST = Layout("index\tsentence", "{index}\t{text}")
 COLA = Layout("", "{section}\t{label}\t{mark}\t{text}")
-SST2 = Layout("sentence\tlabel", "{text} \t{label}")  # with a blank before the tab, as in the download
+SST2 = Layout("sentence\tlabel", "{text} \t{label}")  # with a space before the tab, as in the download
 MRPC = Layout("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "{label}\t{id1}\t{id2}\t{base}\t{text}")
 MRPC_TEST = Layout("index\t#1 ID\t#2 ID\t#1 String\t#2 String", "{index}\t{id1}\t{id2}\t{base}\t{text}")
 QQP = Layout("id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "{id}\t{id1}\t{id2}\t{base}\t{text}\t{label}")
@@ -105,7 +105,7 @@ def read_lexicon() -> Lexicon:
 
 
 def read_templates(name: str) -> list[Template]:
-    """Read a template file: blank lines part blocks, "= text" is the base of a block, "# [name]" opens a section."""
+    """Read a template file: blank lines separate blocks, "= text" is a block's base, "# [name]" starts a section."""
     templates, section, base, block = [], "", "", 0
     for line in (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("# ["):
@@ -139,12 +139,12 @@ def fill(template: Template, lexicon: Lexicon, rng: random.Random) -> Template:
 
 
 def shares_field(entry: list[str], other: list[str]) -> bool:
-    """Tell whether two entries agree in a field."""
+    """Return whether two entries agree in any field."""
     return any(a == b for a, b in zip(entry, other, strict=True))
 
 
 def draw_rows(templates: list[Template], lexicon: Lexicon, rng: random.Random, seen: set) -> Iterator[Template]:
-    """Yield filled templates whose texts are not in `seen`; each template comes up once before any comes up again."""
+    """Yield filled templates whose texts are not in `seen`; each template is used once before any is used again."""
     while True:
         for template in rng.sample(templates, len(templates)):
             row = fill(template, lexicon, rng)
@@ -154,7 +154,7 @@ def draw_rows(templates: list[Template], lexicon: Lexicon, rng: random.Random, s
 
 
 def format_row(index: int, row: Template, layout: Layout, labels: dict[str, str], rng: random.Random) -> str:
-    """Format one line; the ids are random numbers of six digits."""
+    """Format one row; the ids are random six-digit numbers."""
     ids = {name: rng.randrange(10**5, 10**6) for name in ("id", "id1", "id2")}
     mark = "*" if row.label == "0" else ""
     fields = row._asdict() | {"label": labels.get(row.label, row.label), "letter": row.label.lower(), "mark": mark}
@@ -171,14 +171,14 @@ def write_lines(path: Path, lines: list[str], layout: Layout) -> None:
 
 
 def words_for(stem: str, lexicon: Lexicon) -> Lexicon:
-    """Take the first two thirds of each category for train, the last two thirds for the other files."""
+    """Return the first two thirds of each category for train, the last two thirds for the other files."""
     if stem == "train":
         return {category: entries[: len(entries) - len(entries) // 3] for category, entries in lexicon.items()}
     return {category: entries[len(entries) // 3 :] for category, entries in lexicon.items()}
 
 
 def write_task(folder: Path, name: str, lexicon: Lexicon) -> None:
-    """Write the files of a task, each from a random stream of its own."""
+    """Write the files of a task, each from its own random stream."""
     task, seen = TASKS[name], set()
     templates = read_templates(task.templates)
     for stem, (layout, count) in task.files.items():

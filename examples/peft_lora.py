@@ -13,7 +13,7 @@ SENTENCES = Path(__file__).parent / "sample_glue" / "SST-2" / "train.tsv"
 
 
 def main(name: str = "roberta-base", output_dir: str = "outputs/example-lora") -> float:
-    """Train LoRA's matrices and the head; the noise enters the layers of the frozen model. Return the mean loss."""
+    """Train the LoRA adapters and the head, with noise in the layers of the frozen model; return the mean loss."""
     tokenizer = AutoTokenizer.from_pretrained(name)
     model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=2, hidden_dropout_prob=0.0)
     model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, target_modules="all-linear"))

@@ -1,4 +1,4 @@
-"""HyPe in sentence-transformers' trainer: python examples/sentence_transformers_example.py [MODEL]"""
+"""HyPe with the Sentence Transformers trainer: python examples/sentence_transformers_example.py [MODEL]"""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ PAIRS = Path(__file__).parent / "sample_glue" / "STS-B" / "train.tsv"
 
 
 def main(name: str = "sentence-transformers/all-MiniLM-L6-v2", output_dir: str = "outputs/example-embeddings") -> float:
-    """Fine-tune an encoder on pairs of sentences with a score and return its mean loss."""
+    """Fine-tune an encoder on scored sentence pairs and return the mean loss."""
     model = SentenceTransformer(name, config_kwargs={"hidden_dropout_prob": 0.0})
     data = load_dataset("csv", data_files=str(PAIRS), sep="\t", quoting=3, split="train")
     data = data.select_columns(["sentence1", "sentence2", "score"])
@@ -22,7 +22,7 @@ def main(name: str = "sentence-transformers/all-MiniLM-L6-v2", output_dir: str =
         SentenceTransformerTrainingArguments(output_dir, num_train_epochs=1, save_strategy="no"),
         train_dataset=data,
         loss=CoSENTLoss(model),
-        # A loss that runs its layers again in the backward pass (CachedMultipleNegativesRankingLoss) needs
+        # Losses that run the model again in the backward pass (CachedMultipleNegativesRankingLoss) need
         # hype_stream="global".
         callbacks=[HyPeCallback(hype_type="normal", hype_eps=1e-5)],
     )

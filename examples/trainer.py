@@ -1,4 +1,4 @@
-"""HyPe in transformers' Trainer: python examples/trainer.py [MODEL]"""
+"""HyPe with transformers' Trainer: python examples/trainer.py [MODEL]"""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ SENTENCES = Path(__file__).parent / "sample_glue" / "SST-2" / "train.tsv"
 
 
 def main(name: str = "bert-base-cased", output_dir: str = "outputs/example-trainer") -> float:
-    """Train a classifier of sentences and return its mean loss."""
+    """Train a sentence classifier and return the mean loss."""
     tokenizer = AutoTokenizer.from_pretrained(name)
-    # HyPe's authors train without hidden dropout. The field has other names in some models: DistilBERT's is `dropout`.
+    # HyPe's authors train without hidden dropout. Some models name the field differently: DistilBERT's is `dropout`.
     model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=2, hidden_dropout_prob=0.0)
     data = load_dataset("csv", data_files=str(SENTENCES), sep="\t", quoting=3, split="train")
     data = data.map(lambda rows: tokenizer(rows["sentence"], truncation=True), batched=True)

@@ -1,4 +1,4 @@
-"""HyPe in TRL's supervised fine-tuning: python examples/trl_sft.py [MODEL]"""
+"""HyPe with TRL's supervised fine-tuning: python examples/trl_sft.py [MODEL]"""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ SENTENCES = Path(__file__).parent / "sample_glue" / "SST-2" / "train.tsv"
 
 
 def main(name: str = "Qwen/Qwen3-0.6B", output_dir: str = "outputs/example-sft") -> float:
-    """Fine-tune a language model on sentences and return its mean loss."""
+    """Fine-tune a language model on sentences and return the mean loss."""
     # bfloat16 weights would round noise of 1e-5 away. Qwen and Llama have no hidden dropout (GPT-2: resid_pdrop=0.0).
     model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     lines = SENTENCES.read_text(encoding="utf-8").splitlines()[1:]
