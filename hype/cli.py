@@ -1,4 +1,4 @@
-"""Fine-tune from the command line: flags to arguments, arguments to a run, the run's result to stdout."""
+"""The command line of fine-tuning: parse the flags, run, and print the result to stdout."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ from hype.errors import run_command
 USAGE = (
     "usage: python main.py [FLAGS.json] --model_name_or_path MODEL --task_name TASK --output_dir DIR [--flag value ...]"
 )
-# Of transformers' TrainingArguments, the flags that --help names; --help_all describes them all.
+# The flags of transformers' TrainingArguments that --help mentions; --help_all describes all of them.
 COMMON_FLAGS = (
     "do_train", "do_eval", "do_predict", "learning_rate", "num_train_epochs", "max_steps", "warmup_steps",
     "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "weight_decay",
@@ -26,7 +26,7 @@ NAME_WIDTH = 36
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `main.py` with these flags (default: the process's) and return the exit code (see `run_command`)."""
+    """Run `main.py` with these flags (default: sys.argv) and return the exit code (see `run_command`)."""
     return run_command(_finetune, sys.argv[1:] if argv is None else argv)
 
 
@@ -35,21 +35,21 @@ def _finetune(argv):
     if "--version" in argv:
         print(f"hype {hype.__version__}")
         return
-    gc.disable()  # imports make no garbage, and looking for it takes a seventh of their time
+    gc.disable()  # imports create no garbage, and looking for it takes a seventh of their time
     try:
         from hype.training.arguments import parse
 
         if {"-h", "--help", "--help_all"} & set(argv):
             print(help_text("--help_all" in argv))
             return
-        arguments = parse(argv)  # before the imports below: a wrong flag needs none of them
+        arguments = parse(argv)  # before the slow imports below: a wrong flag is reported at once
         from hype.training.finetune import finetune
         from hype.training.machine import leave_process_group
         from hype.training.summary import summary
     finally:
-        gc.freeze()  # what is imported stays: Trainer, which collects at every start, need not look there
+        gc.freeze()  # imported objects stay, so Trainer's gc.collect() at every start can skip them
         gc.enable()
-    # Libraries print progress and metrics to stdout, which is for the result alone.
+    # Libraries print progress and metrics to stdout, which is reserved for the result.
     with contextlib.redirect_stdout(sys.stderr):
         record = finetune(arguments)
         leave_process_group()
@@ -58,11 +58,11 @@ def _finetune(argv):
 
 
 def help_text(has_all: bool = False) -> str:
-    """Return the help of main.py: our flags in groups, and transformers' if `has_all`."""
+    """Return the help of main.py: our flags in groups, and all of transformers' if `has_all`."""
     from hype.training.arguments import described_flags
 
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    lines = [USAGE, "", "Fine-tune one model on one task, with HyPe or without. FLAGS.json holds one object of flags."]
+    lines = [USAGE, "", "Fine-tune a model on a task, with or without HyPe. FLAGS.json is one JSON object of flags."]
     *groups, (_, theirs) = described_flags().items()
     if has_all:
         groups.append(("Training, from transformers' TrainingArguments", theirs))
@@ -80,4 +80,4 @@ def _flag_lines(name, default, text, width):
     head = f"  --{name} {default} ".ljust(NAME_WIDTH)
     return textwrap.wrap(
         text, width, initial_indent=head, subsequent_indent=" " * NAME_WIDTH, break_on_hyphens=False
-    ) or [head]  # some of transformers' flags have no text
+    ) or [head]  # some of transformers' flags have no help text

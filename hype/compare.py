@@ -1,4 +1,4 @@
-"""Finished runs side by side: `python -m hype.compare RUN_DIR ...` groups runs by method and compares them by seed."""
+"""Compare finished runs: `python -m hype.compare RUN_DIR ...` groups them by method and pairs them by seed."""
 
 import argparse
 import itertools
@@ -17,27 +17,27 @@ from hype.text_tables import aligned
 from hype.training.record import RECORD, read_record
 
 ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
-# Trainer's own, which no group of our flags holds; with them a run is not vanilla.
+# Trainer's own regularisers, which are not among our flags; a run with one of them is not vanilla.
 REGULARISERS = ("neftune_noise_alpha", "label_smoothing_factor")
 
 
 def compare(folders: list[Path], plot: Path | None = None) -> str:
-    """Return a table of the finished runs in these folders, a line for each task and method.
+    """Return a table of the finished runs in these folders, with one row per task and method.
 
-    The difference is to vanilla: the mean over pairs of runs that have seed, data, model and all settings but the
-    method in common, with a 95 % t interval from three pairs. Where there is no vanilla with dropout, that without is
-    the reference.
+    Differences are to vanilla with dropout or, if there is none, to vanilla without: the mean over pairs of runs that
+    share the seed, the data, the model and all settings except the method, with a 95 % t interval if there are at
+    least three pairs.
 
     Args:
-        plot: where to draw scores and training curves.
+        plot: file for a plot of the scores and training curves.
 
     Raises:
-        InputError: a folder without a readable record, or no finished run.
+        InputError: a folder has no readable record, or no run is finished.
     """
     records = {folder: _record(folder) for folder in folders}
     finished = {folder: record for folder, record in records.items() if record["status"] == "finished"}
     if not finished:
-        raise InputError(f"{folders[0]}: no finished run among {len(folders)}; finish one with its own command")
+        raise InputError(f"{folders[0]}: no finished run among {len(folders)}; repeat the command of one to finish it")
     lines = table(list(finished.values()))
     notes = [f"left out: {folder} ({record['status']})" for folder, record in records.items() if folder not in finished]
     notes += sorted({record["sample"] for record in finished.values() if record.get("sample")})
@@ -57,13 +57,13 @@ def _record(folder: Path) -> dict:
 
 
 def table(records: list[dict]) -> list[str]:
-    """Return the lines of the table of finished runs, whose records are whole or as a study publishes them."""
+    """Return the lines of the table of finished runs, given their records in full or as published by a study."""
     runs = _runs(records)
     several = runs.groupby("task")["model"].nunique().max() > 1
     rows = []
     for (task, _), here in runs.groupby(["task", "model"], sort=False):
         vanilla = here.loc[here["is_vanilla"], "method"]
-        # Vanilla with dropout is the reference where there is one.
+        # Vanilla with dropout is the reference if there is one.
         reference = min(vanilla, key=lambda label: label.endswith(", dropout 0"), default=None)
         pairs = paired(here, [(method, reference) for method in here["method"].unique() if method != reference])
         differences = {effect.method: effect for effect in effects(pairs).itertuples()}
@@ -86,7 +86,7 @@ def table(records: list[dict]) -> list[str]:
 
 
 def _runs(records: list[dict]) -> pd.DataFrame:
-    """Return a row for each record, as `hype.reproduction.statistics` reads them; `model` is all that pairs share."""
+    """Return one row per record, as `hype.reproduction.statistics` expects; `model` is all that paired runs share."""
     from hype.techniques import TechniqueArguments
 
     own = {"seed", "data_seed", "dropout_rate", "all_dropout_rate", *REGULARISERS}
@@ -108,7 +108,7 @@ def _runs(records: list[dict]) -> pd.DataFrame:
 
 
 def draw(records: dict[Path, dict], path: Path) -> None:
-    """Draw each run's score, mean and interval by method, and the training losses, as SVG."""
+    """Draw the scores by method, with mean and interval, and the training losses, as an SVG file."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
@@ -118,7 +118,7 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     runs = _runs(list(records.values())).assign(folder=list(records))
     tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())
     others, looks = itertools.cycle([*LOOKS][4:]), {}
-    for label in labels:  # the look of its method, unless another label has it
+    for label in labels:  # the look of its method, unless another label already has it
         look = look_of(re.sub(", dropout 0$", ", no dropout", label).lower())
         looks[label] = look_of(next(others)) if look in looks.values() else look
     with matplotlib.rc_context(STYLE):
@@ -133,15 +133,15 @@ def draw(records: dict[Path, dict], path: Path) -> None:
                     right.plot(*_losses(folder), color=looks[label]["color"], alpha=0.7, linewidth=1)
             right.set(title=task, xlabel="step", ylabel="training loss")
         caption = f"{len(records)} runs of {', '.join(tasks)} by method."
-        title = "Scores of single runs, mean, 95 % t interval; training losses"
+        title = "Scores of single runs with mean and 95 % t interval; training losses"
         try:
             write_text(path, finished(canvas, "compare", title, caption).standalone)
         except OSError as error:
-            raise EnvironmentFault(f"--plot {path}: {error.strerror}; name a file in a folder you can write") from error
+            raise EnvironmentFault(f"--plot {path}: {error.strerror}; choose a folder you can write") from error
 
 
 def _losses(folder: Path) -> tuple[list[int], list[float]]:
-    """Read the losses that a run logged, from trainer_state.json."""
+    """Read a run's logged training losses from trainer_state.json."""
     try:
         history = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         logged = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
@@ -151,7 +151,7 @@ def _losses(folder: Path) -> tuple[list[int], list[float]]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the parser of the command line."""
+    """Build the command-line parser."""
     line = LineParser(prog="python -m hype.compare", description=__doc__)
     line.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR")
     line.add_argument("--plot", type=Path, nargs="?", const=Path("compare.svg"), metavar="FILE.svg",
@@ -160,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Print the table of the folders in `argv` and return the exit code (see `run_command`)."""
+    """Compare the folders in `argv`, print the table and return the exit code (see `run_command`)."""
     return run_command(_compare, argv)
 
 

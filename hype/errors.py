@@ -1,4 +1,4 @@
-"""The errors that end a command with one line and an exit code; everything else is a bug and shows its traceback."""
+"""Errors that end a command with one line and an exit code; any other exception is a bug and shows its traceback."""
 
 import errno
 import io
@@ -14,24 +14,24 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class RunError(Exception):
-    """Base of all errors that the command line reports as one line on stderr, ending with `exit_code`."""
+    """Base class of all errors that a command reports as one line on stderr before it exits with `exit_code`."""
 
     exit_code = 1
 
     def __str__(self):
-        # One line of bearable length, whatever stood in the file or the name that it quotes.
+        # One line of reasonable length, whatever the quoted file or name contains.
         line = "".join(c if c.isprintable() else " " for c in super().__str__())
         return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 class InputError(RunError, ValueError):
-    """The input is wrong: a flag, a file, a model, a checkpoint. The message names it, the place and the remedy."""
+    """The input is wrong: a flag, file, model or checkpoint. The message says what is wrong, where, and the remedy."""
 
     exit_code = 2
 
 
 class DivergedError(RunError, ArithmeticError):
-    """Training met a loss or gradient that is not finite."""
+    """Training produced a loss or gradient that is not finite."""
 
     exit_code = 3
 
@@ -43,7 +43,7 @@ class EnvironmentFault(RunError, OSError):  # noqa: N818 (the built-in Environme
 
 
 class LockedError(RunError):
-    """Another live process holds the output folder."""
+    """Another running process has locked the output folder."""
 
     exit_code = 6
 
@@ -57,18 +57,18 @@ def print_error(error: RunError) -> int:
 def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Run one of the project's commands and return its exit code.
 
-    0: done. 1: what `main` returned (or, with a traceback, a bug). 2: wrong input. 3: training diverged. 4: a fault of
+    0: success. 1: returned by `main` (or, with a traceback, a bug). 2: wrong input. 3: training diverged. 4: a fault of
     the environment, such as a full disk. 6: locked folder. 130, 143: SIGINT, SIGTERM. 141: broken pipe.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # print paths that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that the terminal cannot encode
     try:
         try:
             exit_code = main(argv) or 0
         except SystemExit as end:  # --help, or SIGTERM between two steps
             exit_code = end.code or 0
-        if sys.stdout is not None:  # None: started with >&-
+        if sys.stdout is not None:  # None if started with >&-
             sys.stdout.flush()
         return exit_code
     except KeyboardInterrupt:
@@ -85,16 +85,16 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int
     except OSError as error:
         if not isinstance(error, BrokenPipeError) and error.errno not in DISK_FULL:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails once more at its end
-        if isinstance(error, BrokenPipeError):  # the reader has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again
+        if isinstance(error, BrokenPipeError):  # the reader has closed the pipe, as `| head` does
             return 128 + signal.SIGPIPE
         where = error.filename or "standard output"
-        return print_error(EnvironmentFault(f"{where}: {error.strerror}; make room: finished work is kept"))
+        return print_error(EnvironmentFault(f"{where}: {error.strerror}; free some space; finished work is kept"))
 
 
 @contextmanager
 def as_input_error(what: str):
-    """Raise InputError, which names `what`, for the errors by which a library refuses a value or misses a package."""
+    """Turn a library's errors about invalid values or missing packages into an InputError about `what`."""
     try:
         yield
     except RunError:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and hashes of their content."""
+"""Atomic file writes, and hashes of file contents."""
 
 import errno
 import hashlib
@@ -13,7 +13,7 @@ WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a file under a temporary name in the same folder (see `remove_temporary_files`), then rename it."""
+    """Write a file atomically: under a temporary name (see `remove_temporary_files`), which is then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(content)
@@ -23,18 +23,18 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content) -> None:
-    """Write `content` as JSON, whole or not at all; NaN is refused."""
+    """Write `content` as JSON, atomically; NaN is refused."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed writes have left in a folder that no other process writes to."""
+    """Remove the leftovers of interrupted writes; no other process may be writing to the folder."""
     for path in folder.glob(".*.tmp"):
         path.unlink()
 
 
 def sync(folder: Path) -> None:
-    """Have the system put the files of a folder, and the folder itself, on the disk."""
+    """Flush the files of a folder, and the folder itself, to disk."""
     for path in [*filter(Path.is_file, folder.iterdir()), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -44,10 +44,10 @@ def sync(folder: Path) -> None:
 
 
 def write_failure(error: Exception) -> str | None:
-    """Return why the disk did not take a file, or None if that is not what an error says."""
+    """Return why a file could not be written, or None if the error is about something else."""
     if getattr(error, "errno", None) in WRITE_ERRORS:
         return error.strerror
-    # safetensors gives the number in its message, torch.save none at all.
+    # safetensors gives the error number only in its message, torch.save not at all.
     number = re.search(r"\(os error (\d+)\)", str(error))
     if number and int(number[1]) in WRITE_ERRORS:
         return os.strerror(int(number[1]))
@@ -56,7 +56,7 @@ def write_failure(error: Exception) -> str | None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file's bytes."""
+    """Return the SHA-256 hash of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -65,12 +65,12 @@ def file_sha256(path: Path) -> str:
 
 
 def content_sha256(folder: Path, patterns: tuple[str, ...]) -> str:
-    """Hash the bytes of a folder's files that match one of `patterns`; others do not count, nor do names."""
+    """Hash the content, but not the names, of the files in a folder that match one of `patterns`."""
     return joint_sha256(sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}))
 
 
 def weights_sha256(folder: Path) -> str | None:
-    """Hash the saved weights of a run: the sha256 of model.safetensors, of several files that of theirs; None: none."""
+    """Hash a run's saved weights, model.safetensors or several shards together; None if there are none."""
     found = sorted(folder.glob("model*.safetensors"))
     if len(found) > 1:
         return joint_sha256(found)
@@ -78,5 +78,5 @@ def weights_sha256(folder: Path) -> str | None:
 
 
 def joint_sha256(paths: list[Path]) -> str:
-    """Hash the bytes of several files, in their order, names left out."""
+    """Hash the content, but not the names, of several files in the given order."""
     return hashlib.sha256("".join(map(file_sha256, paths)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What argparse does not know of flags, for all command lines of the project. Nothing heavy is imported here."""
+"""Additions to argparse for all command lines of the project. Nothing slow is imported here."""
 
 import argparse
 import re
@@ -6,12 +6,12 @@ from dataclasses import field
 
 from hype.errors import InputError
 
-# For a parser's `_negative_number_matcher`: argparse itself takes -1e-5 for a flag.
+# For a parser's `_negative_number_matcher`: argparse itself would take -1e-5 for a flag.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
 
 def flag(default, help_text, **options):
-    """Declare a dataclass field that becomes a command-line flag; `options`, such as choices, are argparse's."""
+    """Declare a dataclass field that becomes a command-line flag; `options`, such as choices, go to argparse."""
     return field(default=default, metadata={"help": help_text, **options})
 
 
@@ -22,7 +22,7 @@ def require(condition: bool, message: str) -> None:
 
 
 class LineParser(argparse.ArgumentParser):
-    """A parser whose flags cannot be abbreviated, and whose errors are `InputError`s: one line, without the usage."""
+    """An argument parser without abbreviated flags, whose errors are one-line `InputError`s without the usage."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
@@ -33,7 +33,7 @@ class LineParser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give a whole number of at least 1")
     return int(text)

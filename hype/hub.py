@@ -1,4 +1,4 @@
-"""Ask the Hugging Face hub and answer within seconds: what it holds, or what to pass instead."""
+"""Load from the Hugging Face hub or, if it does not answer within seconds, from its local cache."""
 
 import threading
 from collections.abc import Callable
@@ -21,10 +21,10 @@ def hub_is_reachable(timeout_s: float = TIMEOUT_S) -> bool:
     answers = []
 
     def ask():
-        with suppress(Exception):  # whatever the failure, there is no hub
+        with suppress(Exception):  # whatever the error, the hub is not reachable
             answers.append(get_session().head(constants.ENDPOINT, timeout=timeout_s).status_code)
 
-    # In a thread, because a name server that does not answer holds a request longer than its timeout.
+    # In a thread, because an unresponsive name server can delay a request beyond its timeout.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout_s)
@@ -32,15 +32,15 @@ def hub_is_reachable(timeout_s: float = TIMEOUT_S) -> bool:
 
 
 def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:
-    """Return `load(local_files_only)`, which may read the hub's cache only if the hub does not answer.
+    """Return `load(local_files_only)`, where `local_files_only` is True if the hub does not answer.
 
     Args:
-        what: what is loaded, for the message.
-        instead: what to pass instead, for the message.
+        what: what is loaded, for the error message.
+        instead: what to pass instead, for the error message.
 
     Raises:
-        EnvironmentFault: the hub fails, or does not answer and the cache lacks it.
-        InputError: the hub has no such name or revision.
+        EnvironmentFault: the hub fails, or it does not answer and the files are not in the cache.
+        InputError: the hub has no such repository or revision.
     """
     local_files_only = not hub_is_reachable()
     try:
@@ -55,7 +55,7 @@ def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:
 
 
 def _is_unknown(error: BaseException | None) -> bool:
-    """Return whether the hub's "no such name" is anywhere in the chain of causes."""
+    """Return whether an error was caused by a repository or revision that does not exist."""
     while error is not None:
         if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):
             return True

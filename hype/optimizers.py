@@ -1,4 +1,4 @@
-"""AdamW as transformers 4.7 had it, which the code of 2021 (this paper's, Child-Tuning's, RecAdam's) trained with."""
+"""AdamW as in transformers 4.7, which the original code of HyPe, Child-Tuning and RecAdam trains with."""
 
 import math
 
@@ -7,11 +7,11 @@ from torch.optim.adam import adam
 
 
 class LegacyAdamW(torch.optim.Optimizer):
-    """The AdamW of transformers 4.7: epsilon outside of the bias correction, weight decay after the step.
+    """The AdamW of transformers 4.7: epsilon outside the bias correction, weight decay after the step.
 
     With t counted from 1 per parameter, m and v the usual moments and s = lr sqrt(1 - beta2^t) / (1 - beta1^t):
-    theta <- theta - s m / (sqrt(v) + eps), then theta <- theta - lr weight_decay theta. Against torch's AdamW, epsilon
-    is larger by 1 / sqrt(1 - beta2^t): 31.6 times at the first step with beta2 = 0.999.
+    theta <- theta - s m / (sqrt(v) + eps), then theta <- theta - lr weight_decay theta. Compared to torch's AdamW,
+    epsilon is effectively larger by a factor of 1 / sqrt(1 - beta2^t): 31.6 at the first step if beta2 = 0.999.
     """
 
     def __init__(
@@ -38,17 +38,17 @@ class LegacyAdamW(torch.optim.Optimizer):
         return loss
 
     def update(self, parameter: torch.Tensor, group: dict) -> None:
-        """Move one parameter by one step, in place."""
+        """Update one parameter in place."""
         self.adam_step(parameter, group)
         self.decay(parameter, group)
 
     def adam_step(self, parameter: torch.Tensor, group: dict, share: float = 1.0) -> None:
-        """Update the moments; move the parameter by `share` of Adam's step."""
+        """Update the moments and apply `share` of Adam's step to the parameter."""
         state = self.state[parameter]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
         beta1, beta2 = group["betas"]
-        # s m / (sqrt(v) + eps) is the step of torch's Adam, whose kernel is one pass, with eps / sqrt(1 - beta2^t).
+        # s m / (sqrt(v) + eps) equals torch's Adam step with eps / sqrt(1 - beta2^t); its fused kernel is one pass.
         adam(
             [parameter], [parameter.grad], [state["exp_avg"]], [state["exp_avg_sq"]], [],
             [torch.tensor(float(state["step"]), device=parameter.device)],

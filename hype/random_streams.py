@@ -1,4 +1,4 @@
-"""Blocks of code that leave the random streams as they found them."""
+"""Context managers that restore the random states at the end of the block."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def forked_torch_streams() -> Iterator[None]:
-    """Run the block on copies of torch's generators."""
+    """Restore torch's generators, on all devices, after the block."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = range(torch.accelerator.device_count()) if accelerator else ()
     with torch.random.fork_rng(devices=devices, device_type=accelerator.type if accelerator else "cuda"):
@@ -19,7 +19,7 @@ def forked_torch_streams() -> Iterator[None]:
 
 @contextmanager
 def forked_streams() -> Iterator[None]:
-    """Run the block on copies of torch's generators and of Python's and numpy's global ones."""
+    """Restore torch's generators and the global ones of Python and NumPy after the block."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with forked_torch_streams():

@@ -1,10 +1,10 @@
-"""Tables as text: for Markdown, and for a terminal."""
+"""Text tables, for Markdown and for the terminal."""
 
 from collections.abc import Collection, Iterable, Sequence
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_padded: bool = False) -> str:
-    """Write a table in Markdown, padded for a terminal; a cell must hold neither a bar nor a line break."""
+    """Format a table as Markdown, optionally padded for the terminal; cells must not contain bars or line breaks."""
     lines = [list(columns), ["---"] * len(columns), *map(list, rows)]
     if is_padded:
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
@@ -14,7 +14,7 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_pad
 
 
 def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> list[str]:
-    """Write a line for the columns and one for each row, two blanks between; right: columns of numbers."""
+    """Format a table as aligned lines, header first, with two spaces between columns; right-align those in `right`."""
     justified = []
     for cells in zip(columns, *rows, strict=True):
         justify = str.rjust if cells[0] in right else str.ljust
