@@ -19,7 +19,7 @@ class Flag:
         default: leaves the technique off or, for an option, is the value in the paper or the reference code.
         help: one sentence for `--help` and docs/options.md.
         choices: allowed values; empty: any.
-        low, high: smallest and largest number allowed; None: no limit.
+        low, high: smallest and largest number allowed; high None: no upper limit.
         is_idle_with_hype: whether HyPe replaces what the flag sets, so that combining them is refused.
     """
 

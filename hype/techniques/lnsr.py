@@ -1,6 +1,6 @@
 """LNSR (Hua et al., NAACL 2021): penalise the layers' response to noise in a lower layer.
 
-There is no public implementation, and we do not know the paper's settings: this is a reconstruction with own defaults.
+There is no public implementation and the paper's settings are not known: this is a reconstruction with our defaults.
 """
 
 import torch
