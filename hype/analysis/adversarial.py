@@ -81,5 +81,5 @@ def _read_file(target: str, path: str) -> pandas.DataFrame:
     table = records_table(path, sets[target])
     ids = column(path, table, "label")
     bad = [type(i) is not int or not 0 <= i < task.label_count for i in ids]
-    refuse_any(path, ids[bad], f"give ids from 0 to {task.label_count - 1}, not")
+    refuse_any(path, ids[bad], f"expected label ids from 0 to {task.label_count - 1}; found")
     return text_examples(path, table, task.text_columns).assign(label=ids)

@@ -1,1 +1,1 @@
-"""GLUE, the NLI sets and own files as data sets that are ready to train on; `splits.load_splits` is where to start."""
+"""GLUE, the NLI sets and the user's own files as data sets ready for training; start with `splits.load_splits`."""

@@ -1,4 +1,4 @@
-"""The flags that say what data a run uses."""
+"""The flags that select a run's data."""
 
 import logging
 import os
@@ -17,25 +17,25 @@ class DataArguments:
 
     task_name: str | None = flag(None, "Task: " + ", ".join(TASKS) + ".")
     data_dir: str | None = flag(
-        None, "GLUE folder with CoLA/, SST-2/ ... (default: variable GLUE_DIR; neither: nyu-mll/glue from the hub)."
+        None, "GLUE folder with CoLA/, SST-2/ ... Default: the variable GLUE_DIR, else nyu-mll/glue from the hub."
     )
-    train_file: str | None = flag(None, "Own training data: csv, tsv, json, jsonl, parquet.")
-    validation_file: str | None = flag(None, "Own validation data.")
-    test_file: str | None = flag(None, "Own test data; it is scored if it has labels.")
-    text_columns: str | None = flag(None, "Own data: one or two text columns, separated by a comma.")
-    label_column: str = flag("label", "Own data: the column of the labels.")
+    train_file: str | None = flag(None, "Your own training data (csv, tsv, json, jsonl or parquet).")
+    validation_file: str | None = flag(None, "Your own validation data.")
+    test_file: str | None = flag(None, "Your own test data; scored if it has labels.")
+    text_columns: str | None = flag(None, "One or two text columns of your own files, separated by a comma.")
+    label_column: str = flag("label", "The label column of your own files.")
     do_regression: bool | None = flag(
-        None, "Own data: labels are scores (true) or classes (false). Default: scores if some have a decimal point."
+        None, "Whether your labels are scores (true) or classes (false). Default: scores if some have a decimal point."
     )
-    delimiter: str | None = flag(None, "Own csv and tsv files: what separates columns, such as ';' or tab.")
-    encoding: str = flag("utf-8", "Own data and GLUE folder: the encoding of text files.")
-    max_seq_length: int = flag(128, "Inputs are cut to this number of tokens.")
-    pad_to_max_length: bool = flag(False, "Pad every batch to max_seq_length (the release's way).")
+    delimiter: str | None = flag(None, "Column delimiter of your own csv and tsv files, such as ';' or tab.")
+    encoding: str = flag("utf-8", "Text encoding of your own files and of the GLUE folder.")
+    max_seq_length: int = flag(128, "Truncate inputs to this number of tokens.")
+    pad_to_max_length: bool = flag(False, "Pad every batch to max_seq_length, as the release does.")
     overwrite_cache: bool = flag(False, "Tokenize again, ignoring the cache.")
     max_train_samples: int | None = flag(None, "Use the first n training examples.")
     max_eval_samples: int | None = flag(None, "Use the first n validation examples.")
     max_predict_samples: int | None = flag(None, "Use the first n test examples.")
-    low_resource: bool = flag(False, "Train on 1,000 examples drawn from a fixed seed, independent of --seed.")
+    low_resource: bool = flag(False, "Train on 1,000 examples drawn with a fixed seed, independent of --seed.")
 
     def __post_init__(self):
         files = [name for name in FILE_FLAGS.values() if getattr(self, name) is not None]
@@ -43,12 +43,12 @@ class DataArguments:
             self._resolve_task_name()
             require(not files, f"--task_name and --{' --'.join(files)} exclude each other: give one of the two")
             for name in ("do_regression", "delimiter"):
-                require(getattr(self, name) is None, f"--{name} is for own files; leave it out with --task_name")
+                require(getattr(self, name) is None, f"--{name} is for your own files; leave it out with --task_name")
         else:
             message = "neither --task_name nor --train_file/--validation_file/--test_file is given"
-            require(bool(files), f"{message}: say what to train on")
+            require(bool(files), f"{message}: give one of them")
         for name in ("data_dir", *files):
-            if getattr(self, name):  # as in --data_dir=~/glue, which a shell leaves as it is
+            if getattr(self, name):  # shells do not expand --data_dir=~/glue
                 setattr(self, name, os.path.expanduser(getattr(self, name)))
         if self.delimiter in ("tab", "\\t"):
             self.delimiter = "\t"
@@ -62,6 +62,6 @@ class DataArguments:
     def _resolve_task_name(self):
         name = self.task_name.lower()
         if name in ALIASES:
-            logger.warning("--task_name %s: read as %s", name, ALIASES[name])
+            logger.warning("--task_name %s: taken as %s", name, ALIASES[name])
         self.task_name = ALIASES.get(name, name)
         require(self.task_name in TASKS, f"--task_name {self.task_name}: give one of {', '.join(TASKS)}")

@@ -1,4 +1,4 @@
-"""A user's own files: which columns are texts, whether labels are classes or scores, and which classes there are."""
+"""The user's own files: which columns are texts, whether labels are classes or scores, and what the classes are."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,19 +19,19 @@ UNLABELLED = {"", "-1", "None", "nan"}
 def read_files(
     data: DataArguments, splits: Iterable[str], label_names: Sequence[str] | None, notes: list[str]
 ) -> tuple[Task, dict[str, pandas.DataFrame]]:
-    """Read own files. The training file says which classes there are, whether or not it is trained on.
+    """Read the user's own files. The training file defines the classes, even if it is not trained on.
 
     Args:
         data: The flags.
-        splits: Of these, train, validation and test are read.
-        label_names: Classes of the checkpoint, for files without training data; empty if it is a regression.
-        notes: What a reader of the score must know is appended.
+        splits: Splits to read; all but train, validation and test are ignored.
+        label_names: The checkpoint's classes, for use without a training file; empty for regression.
+        notes: List to which remarks on the data are appended.
 
     Returns:
-        The task; and for each split the columns sentence1, sentence2 (of pairs) and label (if the file has labels).
+        The task, and for each split the columns sentence1, sentence2 (pairs only) and label (if the file has labels).
 
     Raises:
-        InputError: a file is missing, cannot be read, or lacks a column; or its labels do not fit.
+        InputError: a file is missing, unreadable or lacks a column, or its labels are invalid.
     """
     splits = [split for split in splits if split in FILE_FLAGS]
     needed = splits if data.train_file is None else dict.fromkeys(["train", *splits])
@@ -60,7 +60,7 @@ def read_files(
 
 
 def _labels(split: str, path, table: pandas.DataFrame, name: str) -> pandas.Series | None:
-    """Return the labels of a file. Those of a test file are optional: no column, empty cells, or -1 in every row."""
+    """Return the labels of a file, or None for a test file without the column or with only empty cells or -1 in it."""
     if split == "test" and name not in table:
         return None
     values = column(path, table, name, "label_column")
@@ -71,10 +71,10 @@ def _text_columns(data, path, table: pandas.DataFrame, notes) -> tuple[str, ...]
     label = data.label_column
     if data.text_columns is not None:
         names = tuple(name.strip() for name in data.text_columns.split(","))
-        message = f"--text_columns {data.text_columns}: give one or two columns other than the label's"
+        message = f"--text_columns {data.text_columns}: give one or two columns other than the label column"
         require(len(set(names)) == len(names) <= 2 and label not in names, message)
         return names
-    message = f"--label_column {label}: that column is taken for a text; name the texts by --text_columns"
+    message = f"--label_column {label}: that column is taken as a text; name the texts with --text_columns"
     require(label not in SENTENCES, message)
     if "sentence1" in table:
         return SENTENCES if "sentence2" in table else SENTENCES[:1]
@@ -85,6 +85,6 @@ def _text_columns(data, path, table: pandas.DataFrame, notes) -> tuple[str, ...]
 
 
 def _is_text(name: str, values: pandas.Series) -> bool:
-    """Return whether a column may be a text: it does not number the rows, and does not hold numbers alone."""
+    """Return whether a column may contain texts: it does not number the rows, and not all of it is numbers."""
     words = (value for value in values if isinstance(value, str) and value)
     return not ROW_NAMES.fullmatch(name) and any(not NUMBER.fullmatch(word) for word in words)

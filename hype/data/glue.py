@@ -1,4 +1,4 @@
-"""Published sets, GLUE's and the three of NLI, from a folder in their own form or from the Hugging Face hub."""
+"""GLUE and the three NLI sets, read from a folder in their published format or from the Hugging Face hub."""
 
 import os
 from collections.abc import Iterable
@@ -14,25 +14,25 @@ from hype.errors import InputError
 from hype.flags import require
 from hype.hub import from_hub
 
-# Those of the subset of SNLI, beside those of every other NLI file in JSON.
+# Columns of the SNLI subset -> their names in all other NLI files in JSON.
 SUBSET_COLUMNS = {"text_a": "sentence1", "text_b": "sentence2", "label": "gold_label"}
-GLUE_FOLDER = "a GLUE folder on this disk by --data_dir or GLUE_DIR"
+GLUE_FOLDER = "a local GLUE folder with --data_dir or GLUE_DIR"
 
 
 def find_folder(data_dir: str | None, task_name: str) -> Path | None:
-    """Return the folder to read a task from: --data_dir, else the variable GLUE_DIR, else None, which is the hub.
+    """Return the folder to read a task from: --data_dir, else the variable GLUE_DIR, else None for the hub.
 
-    The task's own folder (glue_data/RTE) stands for the one that holds it. GLUE_DIR need not hold the NLI sets.
+    The task's own folder (glue_data/RTE) may stand in for its parent. NLI sets missing from GLUE_DIR come from the hub.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: the folder does not exist.
     """
     name, value = ("--data_dir", data_dir) if data_dir else ("GLUE_DIR", os.environ.get("GLUE_DIR"))
     if not value:
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{name} {value}: no such folder; give the one that holds CoLA/, RTE/ ...")
+        raise InputError(f"{name} {value}: no such folder; give the one with CoLA/, RTE/ ...")
     if holds(folder, task_name):
         return folder
     own_paths = [path for source in TASKS[task_name].sources.values() for path in source.paths]
@@ -42,17 +42,17 @@ def find_folder(data_dir: str | None, task_name: str) -> Path | None:
 
 
 def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list[str]) -> pandas.DataFrame:
-    """Read one split from a folder; rows that the set's authors leave out are skipped and noted.
+    """Read one split from a folder; rows that the data set's authors leave out are skipped, with a note.
 
     Returns:
-        The columns sentence1, sentence2 (of pairs) and label (ids or scores, if published).
+        The columns sentence1, sentence2 (pairs only) and label (ids or scores, if published).
 
     Raises:
-        InputError: a file is missing, or is not what the table of tasks says.
+        InputError: a file is missing, or does not match its entry in `TASKS`.
     """
     source = task.sources[split]
     paths = source.files(folder)
-    require(paths, f"{folder}: no {source.paths[0]}; give the folder that holds it by --data_dir or GLUE_DIR")
+    require(paths, f"{folder}: no {source.paths[0]}; give the folder that contains it with --data_dir or GLUE_DIR")
     table, malformed = _read(task, paths, encoding, is_labelled=not source.submission)
     if malformed:
         rows = ", ".join(map(str, malformed))
@@ -74,7 +74,7 @@ def _with_labels(examples: pandas.DataFrame, words: pandas.Series, path, task: T
 
 def _read(task: Task, paths: list[Path], encoding: str, is_labelled: bool) -> tuple[pandas.DataFrame, list[int]]:
     names = task.file_columns
-    if len(paths) > 1:  # a file with fewer lines than the others leaves missing values, which are refused
+    if len(paths) > 1:  # if one file has fewer lines than the others, values are missing, which is refused
         tables = [read_delimited(path, encoding, header=[name])[0] for path, name in zip(paths, names, strict=True)]
         return pandas.concat(tables, axis=1), []
     if task.is_json:
@@ -86,9 +86,9 @@ def _read(task: Task, paths: list[Path], encoding: str, is_labelled: bool) -> tu
 def read_hub(
     task: Task, splits: Iterable[str], cache_dir: str | None, instead: str = GLUE_FOLDER
 ) -> tuple[dict[str, pandas.DataFrame], str]:
-    """Read splits from the hub or its cache, as `read_folder` does; also return the name and revision of the data set.
+    """Read splits, as `read_folder` does, from the hub or its cache; also return the data set's name and revision.
 
-    Labels are understood by the names that the hub gives them. instead: see `hub.from_hub`.
+    Labels are matched by their names on the hub. instead: see `hub.from_hub`.
 
     Raises:
         InputError, EnvironmentFault: as `hub.from_hub`.
@@ -96,7 +96,7 @@ def read_hub(
 
     def load(local_files_only):
         is_offline = datasets.config.HF_HUB_OFFLINE
-        datasets.config.HF_HUB_OFFLINE = is_offline or local_files_only  # or it retries for 25 s before its cache
+        datasets.config.HF_HUB_OFFLINE = is_offline or local_files_only  # otherwise 25 s of retries before the cache
         try:
             name = task.hub_config or task.name
             builder = datasets.load_dataset_builder(task.hub_id, name, cache_dir=cache_dir, revision=task.hub_revision)
@@ -116,7 +116,7 @@ def read_hub(
 
 
 def _hub_words(dataset: datasets.Dataset, task: Task) -> pandas.Series:
-    """Return scores, or labels as words: ids by the names that the hub gives them, else in GLUE's order."""
+    """Return scores, or labels as words: ids are looked up in the hub's label names, else in GLUE's order."""
     labels = pandas.Series(dataset["label"][:], name="label")
     if labels.dtype.kind != "i":
         return labels

@@ -1,4 +1,4 @@
-"""From the labels that files hold to label ids, and from one order of the labels to another."""
+"""Convert the labels in files to label ids, and ids from one label order to another."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,16 +14,16 @@ from hype.flags import require
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
-# Numbers with a fraction among whole ones: scores if they are this common, else probably mistakes.
+# Minimum share of numbers with a fraction, among whole ones, to be scores; rarer ones are probably mistakes.
 COMMON = 0.05
 SHOWN_CLASSES = 10
 LARGEST_SCORE = float(np.finfo(np.float32).max)
 
 
 def encode_labels(path, values: pandas.Series, task: Task) -> list[int] | list[float]:
-    """Return the label ids, or scores, of a task. Raises InputError that shows unknown labels.
+    """Return label ids, or scores for regression. Raises InputError that shows unknown labels.
 
-    Labels may be spelled as in the task's files, by their names, or in its other spellings.
+    Labels may be spelled as in the task's files, as its label names, or as one of its `spellings`.
     """
     texts = values.map(str)
     if task.is_regression:
@@ -31,7 +31,7 @@ def encode_labels(path, values: pandas.Series, task: Task) -> list[int] | list[f
     ids = {word: i for words in (task.label_words, task.label_names) for i, word in enumerate(words)}
     ids |= {spelling: ids[name] for spelling, name in task.spellings.items()}
     found = texts.map(ids)
-    refuse_any(path, texts[found.isna()], f"give one of {', '.join(task.label_words)}, not")
+    refuse_any(path, texts[found.isna()], f"expected one of {', '.join(task.label_words)}; found")
     return found.astype(int).tolist()
 
 
@@ -40,30 +40,30 @@ def scores(path, texts: pandas.Series, limits: tuple[float, float] | None = None
     numbers = texts.where(texts.map(NUMBER.fullmatch).notna(), "nan").map(float)
     low, high = limits or (-LARGEST_SCORE, LARGEST_SCORE)
     within = f" from {low:g} to {high:g}" if limits else ""
-    refuse_any(path, texts[~numbers.between(low, high)], f"give a number{within}, not")
+    refuse_any(path, texts[~numbers.between(low, high)], f"expected a number{within}; found")
     return numbers.tolist()
 
 
 def label_texts(path, values: pandas.Series) -> pandas.Series:
-    """Return the labels of an own file as texts.
+    """Return the labels of a user's own file as strings.
 
     Raises:
-        InputError: some are missing, or neither words nor numbers.
+        InputError: some labels are missing, or are neither words nor numbers.
     """
     refuse_any(path, values[values.isna() | (values == "")], "the label is missing")
     unfit = [not isinstance(value, str | int | float) or bool(CONTROL.search(str(value))) for value in values]
-    refuse_any(path, values[unfit], "give words or numbers as labels, not")
+    refuse_any(path, values[unfit], "expected words or numbers as labels; found")
     return values.map(str)
 
 
 def own_classes(path, texts: pandas.Series, do_regression: bool | None, notes: list[str]) -> tuple[str, ...]:
-    """Return the classes of an own file in the order of their ids: sorted, numbers by value; none if they are scores.
+    """Return the classes of a user's file in the order of their ids: sorted, numbers by value; empty for scores.
 
-    Labels are scores (regression) if all are numbers, of which some have a decimal point or an exponent, unless
-    `do_regression` says what they are. What was taken for what, and what is odd in it, is added to `notes`.
+    Labels are scores (regression) if all are numbers and some have a decimal point or an exponent, unless
+    `do_regression` decides. The interpretation, and anything odd about the labels, is added to `notes`.
 
     Raises:
-        InputError: words and numbers are mixed, or 0, 1 and 1.0, which could be either; or there is one class.
+        InputError: words and numbers are mixed; or 0, 1 and 1.0, which is ambiguous; or there is only one class.
     """
     if do_regression or (do_regression is None and _are_scores(path, texts)):
         numbers = scores(path, texts)
@@ -76,7 +76,7 @@ def own_classes(path, texts: pandas.Series, do_regression: bool | None, notes: l
         problem = "-1 marks a row without a label; remove the row or write labels as words"
         refuse_any(path, texts[numbers == -1], problem)
         first = texts.groupby(numbers).transform("first")
-        refuse_any(path, texts[texts != first], "the same number is written in another way in other rows than")
+        refuse_any(path, texts[texts != first], "the same number is written differently in other rows")
         names.sort(key=Decimal)
     count = len(names)
     require(count > 1, f"{path}, column {texts.name!r}: all labels are {names[0]!r}; give two or more classes")
@@ -96,27 +96,27 @@ def own_classes(path, texts: pandas.Series, do_regression: bool | None, notes: l
 def _are_scores(path, texts: pandas.Series) -> bool:
     is_number, is_whole = texts.map(NUMBER.fullmatch).notna(), texts.map(WHOLE_NUMBER.fullmatch).notna()
     if not is_number.all():
-        _refuse_rarer(path, texts, is_number, "numbers", "words", ", not")
+        _refuse_rarer(path, texts, is_number, "numbers", "words", " but not here")
         return False
     if is_whole.any() and (texts.map(float) % 1 != 0).mean() < COMMON:
-        remedy = "; write all alike, or pass --do_regression true (scores) or false (classes)"
+        remedy = "; use one form for all, or pass --do_regression true (scores) or false (classes)"
         decimal = "numbers with a decimal point or an exponent"
         _refuse_rarer(path, texts, is_whole, "whole numbers", decimal, remedy)
     return not is_whole.all()
 
 
 def _refuse_rarer(path, texts, is_first, first, second, remedy) -> None:
-    """Raise InputError for the labels of the rarer of two kinds, if there are both."""
+    """Raise InputError for the labels of the rarer of two kinds, if both occur."""
     is_common = is_first.mean() >= 0.5
     common = first if is_common else second
     refuse_any(path, texts[is_first != is_common], f"labels are {common} in other rows{remedy}")
 
 
 def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
-    """Return the task's labels in the order of a checkpoint, or None if it does not name exactly these (in any case).
+    """Return the task's labels in a checkpoint's order, or None if it names other labels (case is ignored).
 
-    label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, say nothing about order, unless
-    the labels are the numbers 0, 1 ... themselves.
+    label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, tell nothing about the order
+    unless the labels are the numbers 0, 1, ... themselves.
     """
     ids = {name.lower().removeprefix("label_"): int(i) for name, i in label2id.items()}
     is_named = {label.lower() for label in task_labels} == ids.keys()
@@ -142,11 +142,11 @@ def checkpoint_labels(label2id: Mapping[str, int]) -> list[str] | None:
 
 
 def convert_label_ids(label_ids: Iterable[int], source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-    """Return label ids that number `source` as ids that number `target`, the same labels in another order."""
+    """Convert ids of the labels in `source` to their ids in `target`, the same labels in another order."""
     positions = np.array([list(target).index(label) for label in source])
     return positions[np.asarray(label_ids, dtype=np.int64)]
 
 
 def one_digit_each(ids, class_count: int) -> str | list[int]:
-    """Write label ids as one string; ids of more than ten classes have no digit each and stay a list."""
+    """Join label ids to a string of one digit each; with more than ten classes, return them as a list."""
     return "".join(map(str, ids)) if class_count <= 10 else [int(i) for i in ids]

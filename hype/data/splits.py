@@ -1,4 +1,4 @@
-"""Splits of a task, ready to tokenize: read, cut to the subset asked for, fingerprinted, with notes on what is odd."""
+"""Splits of a task, ready to tokenize: read, limited to the requested subset, fingerprinted, with notes on oddities."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ from hype.data.tasks import SENTENCES, TASKS, Task, sample_text
 from hype.flags import require
 
 LOW_RESOURCE_SIZE = 1000  # paper, table 3
-# Our own: the released subset is gone (its file of indices is missing from the release).
+# Our own choice: the paper's subset is unknown, as the release lacks its index file.
 LOW_RESOURCE_SEED = 42
 MAX_SAMPLES_FLAGS = {"train": "max_train_samples", "validation": "max_eval_samples", "test": "max_predict_samples"}
 
@@ -26,13 +26,13 @@ class Splits:
     """What `load_splits` read.
 
     Args:
-        task: The task; that of own files says which classes they have.
-        splits: Split -> data set with the columns sentence1, sentence2 (of pairs) and label: int64 in GLUE's order, or
-            float32 for regression; unlabelled splits lack it.
+        task: The task; for the user's own files, it contains their classes.
+        splits: Split -> data set with the columns sentence1, sentence2 (pairs only) and label: int64 in GLUE's order,
+            or float32 for regression; unlabelled splits lack it.
         source: "folder", "files", or the hub's name and revision.
-        fingerprint: Split -> sha256 of its texts and labels, wherever they were read from.
+        fingerprint: Split -> sha256 of its texts and labels, independent of where they were read from.
         notes: What a reader of the score must know.
-        sample_text: Text of the folder's SAMPLE file, if it has one: a sample, on which scores mean nothing.
+        sample_text: Text of the folder's SAMPLE file, if any; it marks sample data, on which scores are meaningless.
         low_resource_indices: Positions of the training examples that `--low_resource` drew.
     """
 
@@ -56,18 +56,18 @@ def load_splits(
     cache_dir: str | None = None,
     label_names: Sequence[str] | None = None,
 ) -> Splits:
-    """Read the data that the flags name: own files, or a task from --data_dir, GLUE_DIR or the hub, in this order.
+    """Read the requested data: the user's own files, or a task from --data_dir, GLUE_DIR or the hub, in this order.
 
     Args:
         data: The flags.
-        splits: Of train, validation, validation_mismatched, test and test_mismatched; nothing else is read. The
-            mismatched ones are skipped for tasks that lack them.
-        cache_dir: Where the hub's data is cached.
-        label_names: The checkpoint's classes, for own files without training data; empty if it is a regression.
+        splits: Splits to read, from train, validation, validation_mismatched, test and test_mismatched. The mismatched
+            ones are skipped for tasks that lack them.
+        cache_dir: Where data from the hub is cached.
+        label_names: The checkpoint's classes, for own files without a training file; empty for regression.
 
     Raises:
-        InputError: a file or folder is not what it should be; the message names row and remedy.
-        EnvironmentFault: the hub is needed and out of reach.
+        InputError: a file or folder is missing or invalid; the message gives the row and the remedy.
+        EnvironmentFault: the hub is needed but unreachable.
 
     Example:
         >>> splits = load_splits(DataArguments(task_name="rte", data_dir="glue_data"), ["train", "validation"])
@@ -124,7 +124,7 @@ def _dataset(examples: pandas.DataFrame, task: Task) -> Dataset:
 
 
 def text_hash(columns: Iterable[Sequence[str]]):
-    """Return a sha256 object fed with the texts of each column, each with its length."""
+    """Return a sha256 object updated with the texts of each column, each preceded by its length."""
     digest = hashlib.sha256()
     for texts in columns:
         digest.update(struct.pack("<q", len(texts)))

@@ -1,4 +1,4 @@
-"""Predictions as the file that the GLUE server takes."""
+"""Prediction files in the format of the GLUE server."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ def write_submission(
 ) -> tuple[Path, str | None]:
     """Write `index<TAB>prediction` rows under the server's file name (own data: test_predictions.tsv).
 
-    predictions: label ids in GLUE's order, or scores; scores are clipped to the task's range, with 3 decimals.
-    The file replaces an older one in one step.
+    predictions: label ids in GLUE's order, or scores, which are clipped to the task's range and rounded to 3 decimals.
+    An existing file is replaced atomically.
 
     Returns:
-        Its path, and what keeps the server from taking it, if anything.
+        The file's path, and a warning if the server would reject it.
     """
     source = task.sources.get(split)
     name = source.submission if source and source.submission else f"{split}_predictions.tsv"

@@ -1,7 +1,7 @@
-"""Table files as pandas frames of unchanged values, indexed by row number; what is not a clean table is refused.
+"""Table files as pandas DataFrames with unchanged values, indexed by row number; malformed files are refused.
 
-Rows come from the standard library's `csv` and `json`: pandas fills up rows that are too short and pyarrow takes an
-unclosed quote for the rest of the file, both silently.
+Files are parsed with the standard library's `csv` and `json`: pandas silently pads short rows, and pyarrow silently
+reads an unclosed quote to the end of the file.
 """
 
 import csv
@@ -19,19 +19,19 @@ from hype.data.tasks import SENTENCES
 from hype.errors import InputError
 
 EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-SHOWN_ROWS = 5  # of many bad rows
+SHOWN_ROWS = 5  # in errors about bad rows
 JSON_SPACE = re.compile(r"[ \t\r\n]*")
 csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
 
 
 def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None = None) -> pandas.DataFrame:
-    """Read a csv, tsv, json, jsonl or parquet file, by its extension.
+    """Read a csv, tsv, json, jsonl or parquet file, depending on its extension.
 
-    Values of csv and tsv stay strings; the other formats keep their types. The index holds the row numbers: from 1,
-    with a header counted.
+    Values in csv and tsv files stay strings; the other formats keep their types. The index contains the row numbers,
+    starting at 1 and counting a header.
 
     Raises:
-        InputError: the file is not a clean table; the message names file, row and remedy.
+        InputError: the file is not a well-formed table; the message gives file, row and remedy.
     """
     extension = Path(path).suffix.lower()
     if extension in (".csv", ".tsv"):
@@ -43,10 +43,10 @@ def read_table(path: str | Path, encoding: str = "utf-8", delimiter: str | None 
         raise InputError(f"{path}: the extension is not one of {', '.join(EXTENSIONS)}; rename or convert the file")
     try:
         records = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
-    # ValueError: damaged names, texts that are not UTF-8, dates after the year 9999.
+    # ValueError: corrupt column names, strings that are not UTF-8, dates after the year 9999.
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: not a parquet file, or one with damaged values ({reason})") from error
+        raise InputError(f"{path}: not a parquet file, or one with corrupt values ({reason})") from error
     return records_table(path, records)
 
 
@@ -58,20 +58,20 @@ def read_delimited(
     keep: Sequence[str] | None = None,
     malformed_limit: int = 0,
 ) -> tuple[pandas.DataFrame, list[int]]:
-    """Read separated values; return them and the numbers of the malformed rows, which are skipped.
+    """Read delimited values; return the table and the numbers of the malformed rows, which are skipped.
 
     Args:
-        path: The file. Blank lines at its end are ignored. Values of a csv file are quoted as in RFC 4180, where one
-            may span lines; those of others, such as GLUE's tsv files, are not.
-        encoding: Of the file; a byte order mark is accepted.
+        path: The file. Blank lines at its end are ignored. Values in csv files may be quoted as in RFC 4180 and then
+            span lines; in other files, such as GLUE's tsv files, quotes are ordinary characters.
+        encoding: Encoding of the file; a byte order mark is accepted.
         delimiter: One character. Defaults to a comma in csv files, else a tab.
-        header: Column names of a file that has no header row.
-        keep: Columns to hold in memory; all if one of them is missing, as a message then names them.
-        malformed_limit: Number of rows of the wrong width that are skipped rather than refused.
+        header: Column names of a file without a header row.
+        keep: Columns to keep in memory. If one of them is missing, all are kept, for the error message.
+        malformed_limit: How many rows with the wrong number of columns are skipped before one is refused.
     """
     text, first_row = decode(path, encoding).rstrip("\r\n"), 1
     is_quoted = Path(path).suffix.lower() == ".csv"
-    if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # how Excel names the delimiter
+    if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # Excel's delimiter declaration
         delimiter, text, first_row = match[1], text[match.end() :], 2
     rows = enumerate(_split_rows(path, text, delimiter, is_quoted), first_row)
     if header is None:
@@ -98,7 +98,7 @@ def read_delimited(
 
 
 def _split_rows(path, text, delimiter, is_quoted):
-    if not is_quoted:  # line feeds alone end rows: texts hold other separators (U+2028, form feed)
+    if not is_quoted:  # only line feeds end rows: texts may contain other line breaks (U+2028, form feed)
         yield from (line.removesuffix("\r").split(delimiter or "\t") for line in text.split("\n"))
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or ",", strict=True)
@@ -109,10 +109,10 @@ def _split_rows(path, text, delimiter, is_quoted):
 
 
 def read_json(path: str | Path, encoding: str = "utf-8"):
-    """Return the JSON value of a file; of several, such as one on each line, their list.
+    """Return the JSON value in a file, or the list of values if there are several, such as one per line.
 
     Raises:
-        InputError: it is not JSON; the message names the line.
+        InputError: the file is not valid JSON; the message gives the line.
     """
     text = decode(path, encoding)
     decoder = json.JSONDecoder(object_pairs_hook=_unique_keys)
@@ -120,14 +120,14 @@ def read_json(path: str | Path, encoding: str = "utf-8"):
     try:
         while place < len(text):
             value, end = decoder.raw_decode(text, place)
-            if "\\u" in text[place:end]:  # an escape may be half a surrogate pair, which is not text
+            if "\\u" in text[place:end]:  # an escape may be an unpaired surrogate, which cannot be encoded
                 json.dumps(value, ensure_ascii=False).encode("utf-8")
             values.append(value)
             place = JSON_SPACE.match(text, end).end()
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", text.count("\n", 0, place) + 1)
         reason = getattr(error, "msg", error)
-        raise InputError(f"{path}, line {line}: {reason}; give an array, or one object on each line") from error
+        raise InputError(f"{path}, line {line}: {reason}; give an array, or one object per line") from error
     return values[0] if len(values) == 1 else values
 
 
@@ -139,9 +139,9 @@ def _unique_keys(pairs):
 
 
 def records_table(path: str | Path, value) -> pandas.DataFrame:
-    """Return an array of objects as a table, or an object of objects, whose keys only number them.
+    """Convert an array of objects, or an object of objects whose keys merely number them, to a table.
 
-    A value that an object lacks is NaN. Raises InputError for what is not an object.
+    Values that an object lacks are NaN. Raises InputError if an element is not an object.
     """
     if isinstance(value, dict) and all(isinstance(record, dict) for record in value.values()):
         value = list(value.values())
@@ -155,13 +155,13 @@ def records_table(path: str | Path, value) -> pandas.DataFrame:
 
 
 def decode(path: str | Path, encoding: str) -> str:
-    """Return the text of a file without its byte order mark. Raises InputError with the place of a bad byte."""
+    """Return the text of a file without its byte order mark. Raises InputError with the position of an invalid byte."""
     content = _read_bytes(path)
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
-        text.encode("utf-8")  # utf-7 and others accept half a surrogate pair, which is not text
+        text.encode("utf-8")  # utf-7 and others accept unpaired surrogates, which cannot be encoded
     except (ValueError, LookupError) as error:
-        raise InputError(f"{path}: not {encoding} ({error}); give its --encoding, such as utf-16, latin-1") from error
+        raise InputError(f"{path}: not {encoding} ({error}); give its --encoding, such as utf-16 or latin-1") from error
     if not text.strip("\r\n"):
         raise InputError(f"{path}: the file is empty; it needs a header and rows")
     if "\0" in text:
@@ -176,9 +176,9 @@ def _read_bytes(path) -> bytes:
     except OSError as error:
         remedy = "give the path of a file that can be read"
         if "://" in str(path):
-            remedy = "download the address and give the file's path"
+            remedy = "download the file and give its local path"
         elif any(Path(path).glob("dataset_*.json")):
-            remedy = "save_to_disk wrote this folder: write each split to a file by load_from_disk(...).to_parquet(...)"
+            remedy = "save_to_disk wrote this folder: save each split with load_from_disk(...).to_parquet(...)"
         raise InputError(f"{path}: {error.strerror}; {remedy}") from error
     if content.startswith(b"version https://git-lfs.github.com/spec/"):
         raise InputError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull where it was cloned")
@@ -186,7 +186,7 @@ def _read_bytes(path) -> bytes:
 
 
 def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | None = None) -> pandas.Series:
-    """Return a column of a table. flag: the one that names another column.
+    """Return a column of a table. flag: the flag that selects another column, for the error message.
 
     Raises:
         InputError: there is no such column, or more than one.
@@ -195,7 +195,7 @@ def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | Non
     if names.count(name) != 1:
         count = "more than one" if name in names else "no"
         shown = ", ".join(names) + " (in csv and tsv, row 1 is taken as the header)"
-        hint = f"; name another by --{flag}" if flag else ""
+        hint = f"; name another with --{flag}" if flag else ""
         raise InputError(f"{path}: {count} column {name!r} among {shown}{hint}")
     return table[name]
 
@@ -203,20 +203,20 @@ def column(path: str | Path, table: pandas.DataFrame, name: str, flag: str | Non
 def text_examples(
     path: str | Path, table: pandas.DataFrame, names: Sequence[str], flag: str | None = None
 ) -> pandas.DataFrame:
-    """Return these columns of texts as sentence1 and sentence2.
+    """Return these text columns as sentence1 and sentence2.
 
     Raises:
-        InputError: as `column`, and for values that are not texts.
+        InputError: as for `column`, or a value is not a string.
     """
     examples = pandas.DataFrame(index=table.index)
     for ours, name in zip(SENTENCES, names, strict=False):
         values = examples[ours] = column(path, table, name, flag)
-        refuse_any(path, values[[not isinstance(value, str) for value in values]], "give texts, not")
+        refuse_any(path, values[[not isinstance(value, str) for value in values]], "expected text; found")
     return examples
 
 
 def refuse_any(path: str | Path, values: pandas.Series, problem: str) -> None:
-    """Raise InputError for these values of a column, if any: the first five with their rows, and their number."""
+    """Raise InputError if there are any such values in a column; show the first five with their rows, and the total."""
     if values.empty:
         return
     shown = ", ".join(f"row {number}: {value!r:.80}" for number, value in values.iloc[:SHOWN_ROWS].items())

@@ -10,13 +10,13 @@ PARALLEL = ("s1", "s2", "labels")
 
 @dataclass(frozen=True)
 class SplitSource:
-    """Where one split of a task is published, and what it holds officially.
+    """Where one split of a task is published, and its official size.
 
     Args:
         row_count: Official number of labelled rows (test: of all rows).
         paths: Alternatives, relative to the data folder; the first that exists is read. `{}` stands for s1, s2 and
             labels: three files with one text or label per line.
-        submission: Name of the file that the GLUE server takes for this split, which is published without labels.
+        submission: File name that the GLUE server expects for this split; None for splits published with labels.
     """
 
     row_count: int
@@ -24,7 +24,7 @@ class SplitSource:
     submission: str | None = None
 
     def files(self, folder: str | Path) -> list[Path]:
-        """Return the files of this split in a data folder, three if they are parallel; none if they are not there."""
+        """Return the files of this split in a data folder, three if they are parallel; empty if they do not exist."""
         for path in self.paths:
             files = [Path(folder, name) for name in dict.fromkeys(path.format(part) for part in PARALLEL)]
             if all(file.is_file() for file in files):
@@ -39,21 +39,21 @@ class Task:
     Args:
         name: As in `--task_name`.
         title: As in the paper.
-        text_columns: Names in the hub's data set.
+        text_columns: The text columns of the hub's data set.
         label_names: In the order of the label ids; None for regression.
-        label_words: The same labels as the files and the GLUE server spell them.
+        label_words: The same labels as spelled in the files and by the GLUE server.
         metrics: All metrics of the task.
-        score_metrics: The paper's score is their mean (table 10).
+        score_metrics: The metrics whose mean is the paper's score (table 10).
         sources: Split -> where it is published.
-        file_columns: Names in the header of the files, the label's last.
+        file_columns: Column names in the header of the files, the label column last.
         file_header: Column names of files without a header row; those of unlabelled splits have one.
         is_json: Whether the files hold JSON objects rather than unquoted tab-separated values.
-        malformed_limit: This many rows of the wrong width are skipped, since the published files themselves have some.
-        unlabelled_word: Stands for "no gold label" in the files (-1 on the hub); such rows are skipped.
-        label_range: Smallest and largest score of a regression; submissions are clipped to it.
-        spellings: Other spellings of labels, in files or on the hub -> label name.
-        hub_id, hub_config, hub_revision: The hub's data set. hub_config defaults to the task's name.
-        hub_splits: Split -> its name on the hub, where that is another.
+        malformed_limit: Up to this many rows with the wrong number of columns, as in the published files, are skipped.
+        unlabelled_word: Label of rows without a gold label in the files (-1 on the hub); such rows are skipped.
+        label_range: Smallest and largest score of a regression; submissions are clipped to this range.
+        spellings: Other spelling of a label, in files or on the hub -> label name.
+        hub_id, hub_config, hub_revision: The data set on the hub. hub_config defaults to the task's name.
+        hub_splits: Split -> its name on the hub, where that differs.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Task:
 
     @property
     def is_regression(self) -> bool:
-        """Whether labels are numbers, not classes."""
+        """Whether labels are scores, not classes."""
         return self.label_names is None
 
     @property
     def label_count(self) -> int:
-        """Outputs of a head for this task: the number of classes, 1 for regression."""
+        """Number of outputs of a head for this task: the number of classes, or 1 for regression."""
         return 1 if self.label_names is None else len(self.label_names)
 
 
@@ -106,7 +106,7 @@ def _files(folder: str, train: int, validation: int, test: int) -> dict[str, Spl
     }
 
 
-# Name, title, texts on the hub, labels by id, labels in the files; then the folder's files with their columns.
+# Name, title, text columns on the hub, label names by id, labels in the files; then the files and their columns.
 _TASKS = (
     Task(
         "cola", "CoLA", SENTENCE, ("unacceptable", "acceptable"), BINARY, **MATTHEWS,
@@ -125,8 +125,8 @@ _TASKS = (
         "stsb", "STS-B", SENTENCES, None, None, **CORRELATIONS, label_range=(0.0, 5.0),
         sources=_files("STS-B", 5749, 1500, 1379), file_columns=(*SENTENCES, "score"),
     ),
-    # QQP's published files hold rows broken by line breaks and lost tabs (github.com/nyu-mll/GLUE-baselines/issues/5),
-    # which GLUE's readers skip: fewer than one in 7,000 of train.
+    # QQP's published files have rows broken by line breaks and lost tabs (github.com/nyu-mll/GLUE-baselines/issues/5),
+    # which GLUE's readers skip: fewer than one in 7,000 training rows.
     Task(
         "qqp", "QQP", ("question1", "question2"), ("not_duplicate", "duplicate"), BINARY, **ACCURACY_AND_F1,
         sources=_files("QQP", 363846, 40430, 390965), file_columns=("question1", "question2", "is_duplicate"),
@@ -164,7 +164,7 @@ _TASKS = (
         )},
         file_columns=(*SENTENCES, "label"),
     ),
-    # SNLI 1.0 as its authors publish it, or the copies that the published study was run on. Rows: the labelled ones.
+    # SNLI 1.0 as published by its authors, or the copies used for the published study. Counts: labelled rows only.
     Task(
         "snli", "SNLI", PREMISE, NLI, NLI, **ACCURACY,
         sources={
@@ -181,7 +181,7 @@ _TASKS = (
         file_columns=(*SENTENCES, "gold_label"), is_json=True, unlabelled_word="-",
         hub_id="stanfordnlp/snli", hub_config="plain_text",
     ),
-    # SICK as released for SemEval-2014; the hub's later version has 4439, 495 and 4906 rows, as table 13.
+    # SICK as released for SemEval-2014; the hub's later version has 4439, 495 and 4906 rows, as in table 13.
     Task(
         "sick", "SICK", ("sentence_A", "sentence_B"), NLI, tuple(name.upper() for name in NLI), **ACCURACY,
         sources={
@@ -190,7 +190,7 @@ _TASKS = (
             "test": SplitSource(4927, ("SICK/SICK_test_annotated.txt",)),
         },
         file_columns=("sentence_A", "sentence_B", "entailment_judgment"),
-        # The set itself is a loading script, which `datasets` no longer runs; the hub converted it.
+        # The data set is a loading script, which `datasets` no longer runs; this is the hub's parquet conversion.
         hub_id="RobZamp/sick", hub_config="default", hub_revision="refs/convert/parquet",
     ),
     # SciTail 1.1 in its SNLI format, or as the Aristo leaderboard publishes dev and test.
@@ -208,7 +208,7 @@ _TASKS = (
 )  # fmt: skip
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 NLI_NAMES = ("snli", "sick", "scitail")
-# Names of transformers' older GLUE processors and of the data folders.
+# Task names of transformers' older GLUE processors and of the data folders.
 ALIASES = {"sst-2": "sst2", "sts-b": "stsb", "mnli-mm": "mnli"}
 
 
@@ -219,18 +219,18 @@ def own_task(text_columns: tuple[str, ...], label_names: tuple[str, ...] | None)
 
 
 def holds(folder: str | Path, task_name: str) -> bool:
-    """Return whether a folder has any split of a task."""
+    """Return whether a folder contains any split of a task."""
     return any(source.files(folder) for source in TASKS[task_name].sources.values())
 
 
 def nli_folder(nli_dir: str | None, data_dir: str | None) -> str | None:
-    """Return the folder of the NLI sets: their own, else the GLUE folder if it holds SNLI, else None."""
+    """Return the folder of the NLI sets: `nli_dir`, else `data_dir` if it contains SNLI, else None."""
     if nli_dir is None and data_dir is not None:
         return data_dir if holds(data_dir, "snli") else None
     return nli_dir
 
 
 def sample_text(folder: str | Path) -> str | None:
-    """Return the text of a folder's SAMPLE file, which marks data that is no benchmark; None without such a file."""
+    """Return the text of a folder's SAMPLE file, which marks data that is not a benchmark, or None without one."""
     marker = Path(folder, "SAMPLE")
     return marker.read_text(encoding="utf-8").strip() if marker.is_file() else None

@@ -1,4 +1,4 @@
-"""Texts to token ids, once: the result is kept on disk, named after the texts, the tokenizer and the settings."""
+"""Tokenize texts once: the result is cached on disk, under a hash of the texts, the tokenizer and the settings."""
 
 import json
 import logging
@@ -30,11 +30,11 @@ def tokenize(
     overwrite_cache: bool = False,
     cache_dir: str | None = None,
 ) -> dict[str, Dataset]:
-    """Return each split as input_ids, attention_mask, token_type_ids (if the tokenizer gives them) and label.
+    """Return each split as input_ids, attention_mask, token_type_ids (if the tokenizer returns them) and label.
 
-    Inputs are cut to `max_seq_length` tokens; how many were cut is added to `splits.notes`.
-    Written to disk: a file in `cache_dir`/hype_tokenized (unset: the cache of `datasets`). Where that is impossible the
-    result stays in memory, with a warning in the log.
+    Inputs are truncated to `max_seq_length` tokens, and the number of truncated inputs is added to `splits.notes`.
+    Each split is cached in a file in `cache_dir`/hype_tokenized (default: the cache of `datasets`). If that fails, the
+    result stays in memory and a warning is logged.
     """
     length = _length(splits, tokenizer, max_seq_length, pad_to_max_length)
     folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hype_tokenized"
@@ -50,8 +50,8 @@ def tokenize(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tokens = _encode(*work, cache_file_name=str(path), load_from_cache_file=not overwrite_cache, **settings)
-        except (OSError, pyarrow.ArrowInvalid) as error:  # no room for the file, or a damaged one
-            logger.warning("tokenized data is not kept in %s: %s", path, error)
+        except (OSError, pyarrow.ArrowInvalid) as error:  # disk full, or a corrupt cache file
+            logger.warning("tokenized data could not be cached in %s: %s", path, error)
             tokens = _encode(*work, keep_in_memory=True, **settings)
         cut_count = sum(tokens["is_cut"][:])
         tokens = tokens.remove_columns("is_cut")
@@ -77,7 +77,7 @@ def _length(splits, tokenizer, max_seq_length, pad_to_max_length) -> int:
 
 
 def _tokenizer_hash(tokenizer) -> str:
-    """Return the sha256 of what the tokenizer would save, without the truncation and padding of its last call."""
+    """Return the sha256 of the tokenizer's saved files, without the truncation and padding of its last call."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         path = Path(folder, "tokenizer.json")
@@ -87,13 +87,13 @@ def _tokenizer_hash(tokenizer) -> str:
 
 
 def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, **cache) -> Dataset:
-    """Return the tokens of the texts, and in a column of booleans which of them were cut."""
+    """Return the tokenized texts, with a boolean column `is_cut` that marks truncated inputs."""
     padding = "max_length" if pad_to_max_length else False
 
     def encode(batch):
         columns = list(batch.values())
         encoding = tokenizer(*columns, truncation=True, max_length=length, padding=padding)
-        is_full = [sum(mask) == length for mask in encoding["attention_mask"]]  # cut, or just as long
+        is_full = [sum(mask) == length for mask in encoding["attention_mask"]]  # truncated, or exactly this long
         rows = zip(is_full, *columns, strict=True)
         is_cut = [full and len(tokenizer(*texts, verbose=False)["input_ids"]) > length for full, *texts in rows]
         return {**encoding, "is_cut": is_cut}

@@ -76,7 +76,7 @@ def test_the_hubs_labels_are_understood_by_its_names(monkeypatch):
 
 BAD = {
     "no such set": ({"rte": [{"label": 1}]}, "sst2", "'sst2'"),
-    "a label of no one": ({"sst2": [{"sentence": "a", "label": 2}]}, "sst2", "from 0 to 1, not: row 1: 2"),
+    "a label of no one": ({"sst2": [{"sentence": "a", "label": 2}]}, "sst2", "from 0 to 1; found: row 1: 2"),
     "a label that is no id": ({"sst2": [{"sentence": "a", "label": True}]}, "sst2", "row 1: True"),
     "no table": ({"sst2": {"sentence": "a"}}, "sst2", "no column 'label'"),
     "other columns": ({"rte": [{"sentence": "a", "label": 1}]}, "rte", "no column 'sentence1'"),

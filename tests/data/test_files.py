@@ -84,7 +84,7 @@ def test_classes_come_from_the_training_file_and_others_are_refused(read, tmp_pa
     assert list(loaded.splits) == ["validation"]
     assert loaded.splits["validation"]["label"][:] == [1]
     write(tmp_path, {"dev.jsonl": '{"t": "c", "label": "maybe"}\n'})
-    with pytest.raises(InputError, match=r"give one of no, yes, not: row 1: 'maybe'"):
+    with pytest.raises(InputError, match=r"expected one of no, yes; found: row 1: 'maybe'"):
         read(splits=["validation"], **files)
 
 
@@ -113,7 +113,7 @@ def test_the_flag_makes_whole_numbers_scores_and_scores_classes(read):
     assert loaded.task.is_regression and loaded.splits["train"]["label"][:3] == [1.0, 2.0, 3.0]
     assert has_note(loaded, "scores from 1 to 5")
     assert read("t,label\na,10.5\nb,9.0\n", do_regression=False).task.label_names == ("9.0", "10.5")
-    with pytest.raises(InputError, match="give a number, not: row 3: 'good'"):
+    with pytest.raises(InputError, match="expected a number; found: row 3: 'good'"):
         read("t,label\na,1\nb,good\n", do_regression=True)
 
 
@@ -199,7 +199,7 @@ def test_unfit_own_files_and_flags_are_refused(read, content, flags, parts):
 
 
 def test_a_number_among_texts_is_refused(read):
-    with pytest.raises(InputError, match=r"a.jsonl, column 't': give texts, not: row 2: 5"):
+    with pytest.raises(InputError, match=r"a.jsonl, column 't': expected text; found: row 2: 5"):
         read('{"t": "a", "label": 0}\n{"t": 5, "label": 1}\n', "a.jsonl")
 
 

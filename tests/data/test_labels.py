@@ -99,8 +99,8 @@ def test_classes_are_sorted_and_numbers_by_value(values, names):
     [
         (["yes", "yes"], "all labels are 'yes'"),
         (["0", "-1", "1"], "-1 marks a row without a label.*row 3: '-1'"),
-        (["1", "01", "0", "1"], "the same number is written in another way.*row 3: '01'"),
-        (["1", "+1", "0", "1"], "the same number is written in another way.*row 3"),
+        (["1", "01", "0", "1"], "the same number is written differently.*row 3: '01'"),
+        (["1", "+1", "0", "1"], "the same number is written differently.*row 3"),
     ],
 )
 def test_classes_that_cannot_be_told_apart_are_refused(values, message):
@@ -111,10 +111,10 @@ def test_classes_that_cannot_be_told_apart_are_refused(values, message):
 def test_own_labels_become_ids_scores_or_errors():
     assert encode_labels(PATH, texts_of("b", 1, "b"), own_task((), ("1", "b"))) == [1, 0, 1]
     assert encode_labels(PATH, texts_of("2", "1.5", 0.1), own_task((), None)) == [2.0, 1.5, 0.1]
-    with pytest.raises(InputError, match="'label': give one of a, b, not: row 3: 'c'"):
+    with pytest.raises(InputError, match="'label': expected one of a, b; found: row 3: 'c'"):
         encode_labels(PATH, texts_of("a", "c"), own_task((), ("a", "b")))
     for bad in ("nan", "1e999", "x"):
-        with pytest.raises(InputError, match=f"give a number, not: row 3: '{bad}'"):
+        with pytest.raises(InputError, match=f"expected a number; found: row 3: '{bad}'"):
             encode_labels(PATH, texts_of("1.5", bad), own_task((), None))
 
 
@@ -123,7 +123,7 @@ def test_a_label_that_glue_does_not_have_is_refused_with_those_it_has(name, bad)
     words = TASKS[name].label_words
     with pytest.raises(InputError) as caught:
         encode_labels(PATH, column_of(*words, bad), TASKS[name])
-    assert f"give one of {', '.join(words)}, not: row {2 + len(words)}: {bad!r}" in str(caught.value)
+    assert f"expected one of {', '.join(words)}; found: row {2 + len(words)}: {bad!r}" in str(caught.value)
 
 
 def test_more_than_ten_classes_have_no_digit_each():
@@ -134,7 +134,7 @@ def test_more_than_ten_classes_have_no_digit_each():
 def test_scores_of_stsb_are_numbers():
     assert encode_labels(PATH, column_of("5.000", "3.8", "0"), TASKS["stsb"]) == [5.0, 3.8, 0.0]
     for bad in ("", "inf", "nan", "5,0", "1_0", "five", "5.1", "-1", "7.5"):
-        with pytest.raises(InputError, match=f"from 0 to 5, not: row 3: '{bad}'"):
+        with pytest.raises(InputError, match=f"from 0 to 5; found: row 3: '{bad}'"):
             encode_labels(PATH, column_of("2.5", bad), TASKS["stsb"])
 
 

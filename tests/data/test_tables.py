@@ -220,8 +220,8 @@ def test_what_save_to_disk_wrote_is_named_with_the_way_to_a_file(tmp_path, kind)
 def test_many_bad_rows_are_counted_and_five_shown(tmp_path):
     path = write(tmp_path, "a.tsv", "a\n" + "x\n" * 9)
     with pytest.raises(InputError) as caught:
-        refuse_any(path, read_table(path)["a"].iloc[2:9], "give one of y, not")
+        refuse_any(path, read_table(path)["a"].iloc[2:9], "expected y; found")
     assert str(caught.value).endswith(
-        "a.tsv, column 'a': give one of y, not: "
+        "a.tsv, column 'a': expected y; found: "
         "row 4: 'x', row 5: 'x', row 6: 'x', row 7: 'x', row 8: 'x' (7 rows in all)"
     )
