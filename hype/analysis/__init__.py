@@ -1,1 +1,1 @@
-"""What the paper measures on fine-tuned models: probing, similarity, transfer, adversarial. See `__main__`."""
+"""The paper's analyses of fine-tuned models: probing, similarity, transfer, adversarial. See `__main__`."""

@@ -10,9 +10,9 @@ from hype.errors import EnvironmentFault, run_command
 from hype.flags import LineParser, positive
 
 HELP = {
-    "probing": "a linear head per layer on the special token of the frozen model (figure 3)",
-    "similarity": "mean cosine of token pairs per layer (figure 4)",
-    "transfer": "accuracy of a run on MNLI or SNLI on other sets (table 7)",
+    "probing": "score of a linear head on the special token in each layer of the frozen model (figure 3)",
+    "similarity": "mean cosine similarity of token pairs in each layer (figure 4)",
+    "transfer": "accuracy on other data sets after fine-tuning on MNLI or SNLI (table 7)",
     "adversarial": "accuracy on AdvGLUE's dev sets (table 6)",
 }
 
@@ -24,24 +24,24 @@ def parser() -> argparse.ArgumentParser:
     for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a finished run")
-        command.add_argument("--tasks", nargs="+", metavar="SET", help="sets to analyse on; unset: the paper's")
-        command.add_argument("--batch_size", type=positive, default=32, help="examples per forward (default: 32)")
+        command.add_argument("--tasks", nargs="+", metavar="SET", help="data sets to analyse (default: the paper's)")
+        command.add_argument("--batch_size", type=positive, default=32, help="examples per forward pass (default: 32)")
         command.add_argument("--max_eval_samples", type=positive, help="use the first n examples of each dev set")
-        command.add_argument("--cache_dir", help="where data of the hub and tokenized data are cached")
+        command.add_argument("--cache_dir", help="where data from the hub and tokenized data are cached")
         if name == "adversarial":
-            command.add_argument("--adv_file", help="AdvGLUE's dev.json; unset: AI-Secure/adv_glue from the hub")
+            command.add_argument("--adv_file", help="AdvGLUE's dev.json (default: AI-Secure/adv_glue from the hub)")
         else:
-            command.add_argument("--data_dir", help="GLUE folder; unset: variable GLUE_DIR, else the hub")
+            command.add_argument("--data_dir", help="GLUE folder (default: the variable GLUE_DIR, else the hub)")
         if name == "probing":
             command.add_argument("--max_train_samples", type=positive, help="train heads on the first n examples")
         if name == "transfer":
-            text = "folder with SNLI/, SICK/, SciTail/; unset: that of --data_dir if it holds SNLI/, else the hub"
+            text = "folder with SNLI/, SICK/, SciTail/ (default: --data_dir if it contains SNLI/, else the hub)"
             command.add_argument("--nli_dir", help=text)
     return top
 
 
 def analyse(arguments: argparse.Namespace) -> list[dict]:
-    """Return the records of what the command line asks for, run by run; all is checked before any computation."""
+    """Return the records of the requested analyses, run by run; everything is checked before any computation."""
     import torch
 
     from hype.analysis.finished import FinishedRun
@@ -57,7 +57,7 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
             records += [module.analyse(run, target, options) for target in of_run]
         except torch.OutOfMemoryError as error:
             raise EnvironmentFault(f"{run.folder}: out of memory: lower --batch_size {options.batch_size}") from error
-        vars(run).pop("model", None)  # one model at a time
+        vars(run).pop("model", None)  # keep only one model in memory
     return records
 
 
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
 
 def _analyse(argv):
     arguments = parser().parse_args(argv)
-    with contextlib.redirect_stdout(sys.stderr):  # libraries print to stdout, which is for the result alone
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print to stdout, which is reserved for the result
         records = analyse(arguments)
     from hype.analysis.layers import result_table
 

@@ -1,4 +1,4 @@
-"""Table 6: accuracy on the dev set of Adversarial GLUE of models fine-tuned on plain GLUE."""
+"""Table 6: accuracy of models fine-tuned on GLUE on the dev sets of Adversarial GLUE."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def _set(task_name: str, hub_config: str, row_count: int) -> Task:
     return replace(TASKS[task_name], hub_id=HUB_ID, hub_config=hub_config, hub_splits={}, sources=sources)
 
 
-# The keys are dev.json's, whose ids number the labels as GLUE does (github.com/AI-secure/adversarial-glue).
+# Keys as in dev.json, whose label ids are those of GLUE (github.com/AI-secure/adversarial-glue).
 SETS = {
     "sst2": _set("sst2", "adv_sst2", 148),
     "qqp": _set("qqp", "adv_qqp", 78),
@@ -34,7 +34,7 @@ SETS = {
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
-    """Return the sets of the run's task. Raises InputError for other sets and tasks without one."""
+    """Return AdvGLUE's sets for the run's task. Raises InputError for other sets, and for tasks without one."""
     task = run.record["task"]
     own = [name for name, of_set in SETS.items() if of_set.name == task]
     if not own:
@@ -57,12 +57,12 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
 
 
 def read(target: str, options: Options) -> tuple[Splits, list[str]]:
-    """Read one set from --adv_file, else from the hub: its texts, and the names of its gold labels."""
+    """Read one set from --adv_file, else from the hub; return its texts and the names of its gold labels."""
     task, source = SETS[target], "file"
     if options.adv_file:
         examples = _read_file(target, options.adv_file)
     else:
-        tables, source = read_hub(task, ["validation"], options.cache_dir, "AdvGLUE's dev.json by --adv_file")
+        tables, source = read_hub(task, ["validation"], options.cache_dir, "AdvGLUE's dev.json with --adv_file")
         examples = tables["validation"]
     examples = examples.iloc[: options.max_eval_samples]
     texts = examples.filter(SENTENCES).to_dict("list")

@@ -23,10 +23,10 @@ from hype.training.record import RECORD, read_record
 
 
 class FinishedRun:
-    """The model that a run left in its folder. Weights are read when first used, always as float32.
+    """A finished run in its folder. Its weights are loaded on first use, always as float32.
 
     Raises:
-        InputError: the folder holds no finished run, or no model.
+        InputError: the folder does not contain a finished run, or contains no model.
     """
 
     def __init__(self, folder: Path):
@@ -34,7 +34,7 @@ class FinishedRun:
         self.record = read_record(folder / RECORD, "give the folder of another run")
         status = self.record["status"]
         require(status == "finished", f"{folder / RECORD}: its status is {status}; give the folder of a finished run")
-        require((folder / "config.json").is_file(), f"{folder}: no model; do the run with --do_train")
+        require((folder / "config.json").is_file(), f"{folder}: no model; rerun it with --do_train")
         require_weights(folder, self.record)
         self._arguments = ModelArguments(model_name_or_path=str(folder))
         self._config = modeling.load_config(self._arguments)
@@ -55,9 +55,9 @@ class FinishedRun:
         return model.eval().to(self.device)
 
     def batches(self, tokens: Dataset, batch_size: int, title: str) -> Iterator[tuple[torch.Tensor, BatchEncoding]]:
-        """Yield the positions in `tokens` and the padded inputs of each batch, on the device of the model.
+        """Yield the positions in `tokens` and the padded inputs of each batch, on the model's device.
 
-        The longest come first: little padding, and too large a batch fails at once.
+        The longest inputs come first: there is little padding, and a batch that is too large fails at once.
         """
         inputs = tokens.select_columns([name for name in tokens.column_names if name != "label"])
         rows, order = longest_first(inputs)
@@ -66,20 +66,20 @@ class FinishedRun:
             yield positions, batch.to(self.device)
 
     def hidden_states(self, batch: dict) -> tuple[torch.Tensor, ...]:
-        """Return the states of layers 0 (embeddings) to n, each (batch, length, hidden).
+        """Return the hidden states of layers 0 (embeddings) to n, each (batch, length, hidden).
 
-        Encoder-decoders: the encoder's 0 to n, then the decoder's 0 to m.
+        For encoder-decoders, the encoder's layers 0 to n are followed by the decoder's 0 to m.
         """
         output = self.model(**batch, output_hidden_states=True)
         if self.model.config.is_encoder_decoder:
             return (*output.encoder_hidden_states, *output.decoder_hidden_states)
         if output.hidden_states is None:
-            raise InputError(f"{self.folder}: {self.model.config.model_type} does not give its hidden states")
+            raise InputError(f"{self.folder}: {self.model.config.model_type} does not return its hidden states")
         return tuple(output.hidden_states)
 
     @torch.inference_mode()
     def predicted_labels(self, tokens: Dataset, batch_size: int, title: str) -> list[str]:
-        """Return the name of the label with the largest logit, in the order of `tokens`."""
+        """Return the name of the label with the largest logit for each example, in the order of `tokens`."""
         ids = torch.empty(len(tokens), dtype=torch.long)
         for positions, batch in self.batches(tokens, batch_size, title):
             logits = self.model(**batch).logits
@@ -89,6 +89,6 @@ class FinishedRun:
 
 
 def require_finite(values: torch.Tensor, folder: Path) -> None:
-    """Raise InputError, which names the folder, for NaN or infinity."""
+    """Raise an InputError that names the folder if any value is NaN or infinite."""
     if not values.isfinite().all():
-        raise InputError(f"{folder}: the model gives values that are not finite; its training diverged")
+        raise InputError(f"{folder}: the model's outputs are not finite: its training diverged")

@@ -1,10 +1,10 @@
-"""Results per layer, as tables for people and for figures 3 and 4."""
+"""Tables of results: as text for the terminal, and per layer for figures 3 and 4."""
 
 import pandas as pd
 
 
 def layer_table(records: list[dict]) -> pd.DataFrame:
-    """Return the columns layer, score (as in the records), method, seed of records of probing or similarity."""
+    """Return records of probing or similarity as a table of layer, score (as recorded), method and seed."""
     rows = [
         {"layer": layer, "score": score, "method": record["label"], "seed": record["seed"]}
         for record in records
@@ -14,9 +14,9 @@ def layer_table(records: list[dict]) -> pd.DataFrame:
 
 
 def result_table(records: list[dict]) -> str:
-    """Return a line for each record: its accuracy x 100, or its value in every layer (probing: x 100).
+    """Return a text table with a row for each record: its accuracy x 100, or its value per layer (probing: x 100).
 
-    Remarks on sample data follow below the table.
+    Remarks on sample data follow the table.
     """
     rows = []
     for record in records:

@@ -1,4 +1,4 @@
-"""Figure 3 (appendix C.2): what a linear head reads from each layer of a fine-tuned, frozen model."""
+"""Figure 3 (appendix C.2): scores of a linear head on each layer of a fine-tuned, frozen model."""
 
 import time
 
@@ -13,17 +13,17 @@ from hype.data.tasks import Task
 from hype.training import metrics
 
 TASK_NAMES = ("mrpc", "stsb", "rte", "cola")
-# Appendix C.2. The paper names neither optimizer nor schedule; ours are Adam's defaults, a constant rate.
+# Appendix C.2. The paper names neither optimiser nor schedule; we use Adam's defaults and a constant learning rate.
 SETTINGS = {"learning_rate": 1e-3, "epochs": 3, "batch_size": 16, "optimizer": "Adam", "loss": "of the task"}
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
-    """Return the tasks to probe: those asked for, else the paper's four."""
+    """Return the tasks to probe: the requested ones, else the paper's four."""
     return with_dev_set(names or TASK_NAMES)
 
 
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:
-    """Probe every layer of a run on one task; the heads are seeded by the run's seed."""
+    """Probe every layer of a run on one task; the heads are seeded with the run's seed."""
     splits = options.splits(target, ["train", "validation"])
     seed = run.record["seed"]
 
@@ -34,7 +34,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
 
 
 def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, batch_size: int) -> dict:
-    """Return the score on the validation split of a head per layer, trained on the train split."""
+    """Train a head for each layer on the train split; return their scores on the validation split."""
     started = time.perf_counter()
     states = {split: special_token_states(run, tokens[split], batch_size, f"{task.title} {split}") for split in tokens}
     states_s = time.perf_counter() - started
@@ -59,7 +59,7 @@ def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, b
 
 
 def stacks(run: FinishedRun) -> dict[str, int]:
-    """Count the layers, embeddings included, of each stack in the order of `hidden_states`."""
+    """Return the number of layers, embeddings included, in each stack, in the order of `hidden_states`."""
     config = run.model.config
     if not config.is_encoder_decoder:
         return {"model": config.num_hidden_layers + 1}
@@ -68,10 +68,10 @@ def stacks(run: FinishedRun) -> dict[str, int]:
 
 
 def special_token(run: FinishedRun) -> dict:
-    """Return which token a head reads: the family's [CLS] where it comes first, else the last token.
+    """Return which token a head reads: the model's [CLS] if it comes first, else the last token.
 
-    Last is XLNet's <cls>, the end-of-text token of BART and T5 (in the decoder, what its head reads too), and for
-    GPT-2, Llama and others without special tokens the last token of the text (`name` is None).
+    The last token is <cls> for XLNet, the end-of-text token for BART and T5 (their own heads read it in the decoder,
+    too), and the last token of the text for GPT-2, Llama and others without special tokens (`name` is None).
     """
     tokenizer = run.tokenizer
     ids = tokenizer("a")["input_ids"]
@@ -83,7 +83,7 @@ def special_token(run: FinishedRun) -> dict:
 
 @torch.inference_mode()
 def special_token_states(run: FinishedRun, tokens: Dataset, batch_size: int, title: str) -> torch.Tensor:
-    """Return the state of the special token after every layer: (layers, examples, hidden), on the CPU."""
+    """Return the hidden state of the special token in every layer: (layers, examples, hidden), on the CPU."""
     is_first = special_token(run)["position"] == "first"
     states = None
     for positions, batch in run.batches(tokens, batch_size, title):
@@ -109,9 +109,9 @@ def initial_heads(layer_count: int, width: int, output_count: int, seed: int) ->
 
 
 def trained_heads(states: torch.Tensor, labels: torch.Tensor, task: Task, seed: int) -> list[torch.Tensor]:
-    """Train a head for each layer, all in one: their losses are summed and share no parameter.
+    """Train a head for each layer, all at once: their losses, which share no parameters, are summed.
 
-    states: (layers, examples, width). Initial heads and the order of examples, the same for all layers, follow `seed`.
+    states: (layers, examples, width). `seed` determines the initial heads and the order of examples in all layers.
     """
     layer_count, example_count, width = states.shape
     heads = [parameter.requires_grad_() for parameter in initial_heads(layer_count, width, task.label_count, seed)]

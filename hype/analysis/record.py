@@ -1,4 +1,4 @@
-"""The record of one analysis of one run on one set: like run.json, and never computed twice."""
+"""The record of one analysis of one run on one data set: similar to run.json, and computed only once."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """What to analyse on, besides runs and sets. The batch size changes at most the last bits of a result."""
+    """Options of an analysis besides runs and data sets. The batch size affects at most a result's last bits."""
 
     data_dir: str | None = None
     nli_dir: str | None = None
@@ -36,14 +36,14 @@ class Options:
     batch_size: int = 32
 
     def splits(self, task_name: str, names: list[str]) -> Splits:
-        """Read splits of a task: an NLI set from `nli_folder`, another from --data_dir, else as main.py does."""
+        """Read splits of a task: NLI sets from `nli_folder`, others from --data_dir; without it, as main.py does."""
         folder = nli_folder(self.nli_dir, self.data_dir) if task_name in NLI_NAMES else self.data_dir
         limits = {"max_train_samples": self.max_train_samples, "max_eval_samples": self.max_eval_samples}
         return load_splits(DataArguments(task_name, folder, **limits), names, self.cache_dir)
 
 
 def with_dev_set(names: Iterable[str]) -> list[str]:
-    """Return the names of tasks. Raises InputError for an unknown one and for one without a dev set."""
+    """Return the task names as a list. Raises InputError for unknown tasks and for tasks without a dev set."""
     known = [name for name, task in TASKS.items() if "validation" in task.sources]
     for name in names:
         if name not in known:
@@ -60,10 +60,10 @@ def analysed(
     compute: Callable[[dict[str, Dataset]], dict],
     options: Options,
 ) -> dict:
-    """Return the record of an analysis, computed unless it is on disk already, and write it.
+    """Return the record of an analysis: read it if it exists, otherwise compute and write it.
 
-    target: name of the set. settings: what else determines the results. compute: from tokenized
-    splits to results. Written to options.output, else to RUN_DIR/analysis/<analysis>-<target>-<id>.json.
+    target: name of the data set. settings: what else determines the results. compute: maps tokenized splits to
+    results. The record is written to options.output, else to RUN_DIR/analysis/<analysis>-<target>-<id>.json.
 
     Raises:
         EnvironmentFault: the record cannot be written.
@@ -74,7 +74,7 @@ def analysed(
     analysis_id = records.run_id(identity)
     path = options.output or run.folder / "analysis" / f"{analysis}-{target}-{analysis_id[:8]}.json"
     if path.exists():
-        logger.warning("%s is done already: nothing is computed again", path)
+        logger.warning("%s already exists: nothing is computed again", path)
         return read_record(path, "delete it and run the command again")
     started = time.perf_counter()
     results = compute(tokenize(splits, run.tokenizer, run.max_seq_length, cache_dir=options.cache_dir))

@@ -1,4 +1,4 @@
-"""Figure 4 (appendix G.1): the mean cosine between the token states of a text, layer by layer. Lower: less collapse."""
+"""Figure 4 (appendix G.1): mean cosine similarity of a text's token states in each layer. Lower means less collapse."""
 
 import torch
 from datasets import Dataset
@@ -8,12 +8,12 @@ from hype.analysis.finished import FinishedRun, require_finite
 from hype.analysis.record import Options, analysed, with_dev_set
 from hype.errors import InputError
 
-# The paper names no split. Special tokens count as tokens, padding does not.
+# The paper does not name the split. Special tokens count as tokens, padding does not.
 SETTINGS = {"split": "validation", "tokens": "all but padding"}
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
-    """Return the tasks whose texts are read: those asked for, else the run's own."""
+    """Return the tasks whose texts are used: the requested ones, else the run's own."""
     return with_dev_set(names or [run.record["task"]])
 
 
@@ -29,7 +29,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
 
 @torch.inference_mode()
 def similarity(run: FinishedRun, tokens: Dataset, batch_size: int, title: str) -> dict:
-    """Return the mean over texts of S, per layer; texts of one token have no pair and are skipped and counted."""
+    """Return the mean of S over texts, per layer; texts of one token have no pairs, so they are skipped and counted."""
     total, text_count = 0.0, 0
     for _, batch in run.batches(tokens, batch_size, title):
         mask = batch["attention_mask"].bool()
@@ -40,17 +40,17 @@ def similarity(run: FinishedRun, tokens: Dataset, batch_size: int, title: str) -
             total = total + values.sum(1)
             text_count += int(has_pairs.sum())
     if text_count == 0:
-        raise InputError(f"{title}: no text has two tokens, so no pair has a similarity")
+        raise InputError(f"{title}: no text has two tokens, so there are no pairs to compare")
     require_finite(total, run.folder)
     return {"layers": (total / text_count).tolist(), "texts": text_count, "skipped": len(tokens) - text_count}
 
 
 def mean_cosine(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return S = 2 / (n (n - 1)) sum over a < b of cos(h_a, h_b) of each text, in time n x hidden.
+    """Return S = 2 / (n (n - 1)) sum over a < b of cos(h_a, h_b) for each text, in O(n * hidden) time.
 
     With unit vectors u, |sum u|^2 = sum |u|^2 + 2 sum over pairs of u_a . u_b. Computed in float64.
 
-    states: (batch, length, hidden). mask: (batch, length), of n >= 2 real tokens each.
+    states: (batch, length, hidden). mask: (batch, length), with n >= 2 real tokens per text.
     """
     units = functional.normalize(states.double(), dim=-1) * mask[..., None]
     count = mask.sum(1)

@@ -1,4 +1,4 @@
-"""Table 7: a model fine-tuned on 5,000 of MNLI or SNLI, scored on other sets of sentence pairs."""
+"""Table 7: a model fine-tuned on 5,000 examples of MNLI or SNLI, scored on other data sets of sentence pairs."""
 
 from collections import Counter, defaultdict
 
@@ -7,7 +7,7 @@ from hype.analysis.record import Options, analysed
 from hype.data.tasks import NLI, TASKS
 from hype.errors import InputError
 
-# Set -> task and split.
+# Data set -> task and split.
 TARGETS = {
     "snli": ("snli", "validation"),
     "sick": ("sick", "validation"),
@@ -16,8 +16,8 @@ TARGETS = {
     "mnli": ("mnli", "validation"),
     "mnli-mm": ("mnli", "validation_mismatched"),
 }
-# Appendix C.2. What a predicted neutral says about QQP's questions the paper does not tell; here, as everything that
-# is not entailment, it says that they are no duplicates. The record's confusion counts allow other readings.
+# Appendix C.2. The paper does not say what a predicted neutral means for QQP; here, every label but entailment counts
+# as not_duplicate. The record's confusion counts allow other mappings.
 LABEL_MAPS = {
     "scitail": {"entailment": "entailment", "neutral": "neutral", "contradiction": "neutral"},
     "qqp": {"entailment": "duplicate", "neutral": "not_duplicate", "contradiction": "not_duplicate"},
@@ -25,7 +25,7 @@ LABEL_MAPS = {
 
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
-    """Return the sets to score. Raises InputError for unknown ones and for a run without the three NLI labels."""
+    """Return the sets to score. Raises InputError for unknown sets and for a run without the three NLI labels."""
     if set(run.label_names or ()) != set(NLI):
         raise InputError(f"{run.folder}: fine-tuned on {run.record['task']}; give a run on mnli or snli")
     unknown = [name for name in names or () if name not in TARGETS]
@@ -48,7 +48,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
 
 
 def agreement(gold: list[str], predicted: list[str], label_map: dict[str, str] | None = None) -> dict:
-    """Return accuracy, predictions renamed by `label_map`, and confusion counts, {gold: {predicted: count}}."""
+    """Return the accuracy after renaming by `label_map`, and confusion counts before it, {gold: {predicted: count}}."""
     confusion, right_count = defaultdict(Counter), 0
     for label, name in zip(gold, predicted, strict=True):
         confusion[label][name] += 1
