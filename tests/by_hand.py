@@ -2,7 +2,7 @@
 
 Each function runs embeddings, layers and head of a transformers model without padding. `at_input` is called with the
 input of every layer, `at_attention` with the state between its attention and its feed-forward part; both return the
-state to go on with.
+state to continue with.
 """
 
 import torch
@@ -21,7 +21,7 @@ def hooks_of(model) -> list:
 
 
 class Recorded:
-    """Record what HyPe adds (as its observer), then add the same noise again, draw by draw."""
+    """Record the noise that HyPe adds (as its observer), then add the same noise again, draw by draw."""
 
     def __init__(self):
         self.draws, self.states = [], []
@@ -40,7 +40,7 @@ class Recorded:
 
 
 def run_with_noise(model, ids=IDS, eps=0.5, **options):
-    """Return logits and record of one training forward, by default with large noise."""
+    """Return logits and recorded noise of one training forward, by default with large noise."""
     recorded = Recorded()
     with HyPe(model.train(), "uniform", eps, **options) as hype, torch.no_grad():
         hype.observer = recorded.observe
@@ -70,7 +70,7 @@ def deberta(model, ids, at_input, at_attention):
         a = at_attention(layer.attention(at_input(h), encoder.get_attention_mask(mask), **relative)[0])
         h = layer.output(layer.intermediate(a), a)
         if index == 0 and getattr(encoder, "conv", None) is not None:
-            h = encoder.conv(embedded, h, mask)  # version 2 and 3: beside layer 0, on its input without noise
+            h = encoder.conv(embedded, h, mask)  # versions 2 and 3: parallel to layer 0, on its input without noise
     return model.classifier(model.pooler(h))
 
 

@@ -1,4 +1,4 @@
-"""A tiny model folder and the sample GLUE folder: what whole runs are tested with."""
+"""Fixtures for tests of complete runs: a tiny model folder and the sample GLUE folder."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tests.tiny import SAMPLE
 
-# Models this small are slower on more threads, and records are equal bit for bit between as many threads alone.
+# Models this small are slower on more threads, and records are bit-equal only with the same number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -35,7 +35,7 @@ def word_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """Return a folder with a random BERT of two layers, without head, and its tokenizer."""
+    """Return a folder with a random two-layer BERT without a head, and its tokenizer."""
     folder = tmp_path_factory.mktemp("tiny_bert")
     tokenizer = word_tokenizer(SAMPLE)
     config = BertConfig(
@@ -51,7 +51,7 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def argv(tiny_folder, tmp_path, monkeypatch):
-    """Return a function that builds the command line of a short RTE run on the sample; flags override its own."""
+    """Return a function that builds the command line of a short RTE run on the sample; flags override its defaults."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def build(*switches: str, **flags) -> list[str]:

@@ -1,4 +1,4 @@
-"""A GLUE folder and an NLI set in miniature, written by the tests."""
+"""Write a miniature GLUE folder and NLI set for the tests."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ NLI_ROWS = [
 
 
 def as_bytes(extension: str, rows: list[dict]) -> bytes:
-    """Return rows of texts as the content of a file with this extension."""
+    """Encode rows of texts as the content of a file with this extension."""
     if extension == ".tsv":
         return "".join("\t".join(row) + "\n" for row in [list(rows[0]), *(r.values() for r in rows)]).encode()
     if extension == ".csv":
@@ -68,7 +68,7 @@ def write_rte(folder):
 
 
 def put_on_hub(monkeypatch, hub_id, config, split, dataset):
-    """Have the hub hold one split of one data set."""
+    """Make the hub provide one split of one data set."""
 
     class Builder:
         hash = "0"

@@ -18,12 +18,12 @@ def rows(count: int, seed: int = 0, length: int = 9) -> Dataset:
 
 @functools.cache
 def set_imports_aside() -> None:
-    """Spare every start of a training half a second: Trainer collects garbage there, over all that is imported."""
+    """Freeze imported objects: Trainer's garbage collection at each start takes half a second over all of them."""
     gc.freeze()
 
 
 def arguments(output_dir, **changes) -> TrainingArguments:
-    """Build arguments of a silent training on the CPU that saves nothing unless told."""
+    """Build arguments for a silent training run on the CPU that saves nothing by default."""
     set_imports_aside()
     options = {
         "max_steps": 4, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "lr_scheduler_type": "constant",
@@ -34,12 +34,12 @@ def arguments(output_dir, **changes) -> TrainingArguments:
 
 
 def rows_of_lengths(lengths) -> Dataset:
-    """Build a labelled row of each length."""
+    """Build one labelled row for each length."""
     return concatenate_datasets([rows(1, seed, length) for seed, length in enumerate(lengths)])
 
 
 def padded(examples: list[dict]) -> dict[str, torch.Tensor]:
-    """Collate rows of unequal length; padding is 1 without attention."""
+    """Collate rows of unequal length; the padding token is 1, with attention mask 0."""
     columns = {name: [torch.tensor(example[name]) for example in examples] for name in examples[0]}
     batch = {
         name: torch.nn.utils.rnn.pad_sequence(columns[name], batch_first=True, padding_value=padding)

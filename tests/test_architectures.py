@@ -10,21 +10,21 @@ from hype.architectures import ARCHITECTURES
 from tests.by_hand import FORWARDS, IDS, Recorded, hooks_of, run_with_noise
 from tests.tiny import CONFIGS, tiny_config, tiny_model
 
-# name -> options of HyPe, noise at the layers' input, noise after their attention
+# name -> HyPe options, noise on the layers' inputs, noise after their attention
 POSITIONS = {
     "input": ({}, True, False),
     "both": ({"hype_intermediate": True}, True, True),
     "attention": ({"hype_only_intermediate": True}, False, True),
     "attention, both flags": ({"hype_intermediate": True, "hype_only_intermediate": True}, False, True),
 }
-# Here the residual is added after the attention module, so that by hand the two sums are taken in another order.
+# Here the residual is added after the attention module, so the code by hand computes the two sums in another order.
 RESIDUAL_AFTER = ("modernbert", "gpt2", "llama", "qwen2", "qwen3")
 PERM_MASK, TARGET_MAPPING = (
     torch.zeros(4, 9, 9),
     torch.zeros(4, 2, 9),
 )  # (batch, length, length), (batch, targets, length)
 PERM_MASK[:, :, -3:] = TARGET_MAPPING[:, 0, -1] = TARGET_MAPPING[:, 1, -2] = 1
-# name -> model type, changes of its configuration, further inputs, and the draws of one forward
+# name -> model type, changes to its configuration, further inputs, and the number of draws per forward
 MODELS = {name: (name, {}, {}, 4 if name in ("albert", "t5", "mt5", "bart") else 3) for name in CONFIGS} | {
     "albert with inner layers": ("albert", {"inner_group_num": 2}, {}, 8),
     "xlnet with two streams": ("xlnet", {}, {"perm_mask": PERM_MASK, "target_mapping": TARGET_MAPPING}, 6),
@@ -32,10 +32,10 @@ MODELS = {name: (name, {}, {}, 4 if name in ("albert", "t5", "mt5", "bart") else
 
 
 def noised_indices(model, **options):
-    """Return the layer calls, counted in their order, that receive a noised state."""
+    """Return the indices of the layer calls that receive a noised state."""
     received = []
     for module in model.modules():
-        # By the name of the class, not by the path that hype.architectures follows.
+        # By class name, independently of the paths in hype.architectures.
         if type(module).__name__ in ("BertLayer", "AlbertLayer", "T5Block", "BartEncoderLayer", "BartDecoderLayer"):
             module.register_forward_hook(lambda module, args, output: received.append(args[0]))
     _, recorded = run_with_noise(model, **options)
@@ -106,7 +106,7 @@ def test_noise_enters_the_chosen_layers_alone(model_type, options, expected):
 
 @pytest.mark.parametrize("index", range(8))
 def test_albert_counts_the_calls_of_its_inner_layers(index):
-    """4 layers of 2 inner ones: 8 calls, in which the 4 weights take turns as 0 1 0 1 2 3 2 3."""
+    """4 layers of 2 inner layers each: 8 calls, which use the 4 sets of weights in the order 0 1 0 1 2 3 2 3."""
     model = tiny_model("albert", inner_group_num=2)
     assert noised_indices(model, hype_layers=[index]) == [index]
 
@@ -143,8 +143,8 @@ def test_an_encoder_or_a_decoder_alone_is_perturbed(model_type, name):
         ("bert", {"hype_layers": [0, 3]}, "layers 0 to 2"),
         ("bert", {"hype_layers": [-1]}, "layers 0 to 2"),
         ("bert", {"hype_layers": []}, "layers 0 to 2"),
-        ("bert", {"hype_layers": [0], "hype_top_layers": 1}, "hype_layers cannot be combined"),
-        ("albert", {"hype_top_layers": 5}, "the model has 4 layers"),  # as many as calls
+        ("bert", {"hype_layers": [0], "hype_top_layers": 1}, "hype_layers excludes"),
+        ("albert", {"hype_top_layers": 5}, "the model has 4 layers"),  # one per call
     ],
 )
 def test_layers_outside_of_the_model_are_refused_and_nothing_attached(model_type, options, message):

@@ -20,7 +20,7 @@ class FaultError(Exception):
 
 
 class Failing:
-    """Raise at the given call; never again after that."""
+    """Raise at the given call only."""
 
     def __init__(self, at=1, error=FaultError):
         self.left, self.error = at, error
@@ -43,7 +43,7 @@ class At(TrainerCallback):
 
 
 class ObservingCallback(TrainerCallback):
-    """Record what a HyPeCallback's noise does; `steps` lists the steps that had some."""
+    """Record the noise of a HyPeCallback; `steps` lists the steps with noise."""
 
     def __init__(self, callback):
         self.callback, self.recorded, self.steps = callback, Recorded(), []
@@ -75,7 +75,7 @@ PLACES = [function for name, function in list(globals().items()) if name.startsw
 
 
 def build(tmp_path, callbacks, **changes):
-    """Build a Trainer of two epochs of two batches."""
+    """Build a Trainer for two epochs of two batches."""
     args = arguments(tmp_path, eval_steps=1, save_steps=1, save_only_model=True, **changes)
     return Trainer(tiny_model("bert"), args, train_dataset=DATA, eval_dataset=DATA, callbacks=callbacks)
 
@@ -192,7 +192,7 @@ def test_a_callback_that_is_added_in_a_training_works_from_the_next_step(tmp_pat
 
 @pytest.mark.parametrize(("dropout", "word"), [(0.0, "off"), (0.1, "on")])
 def test_the_start_of_a_training_tells_the_noise_and_the_hidden_dropout(dropout, word, tmp_path, caplog):
-    trainer = build(tmp_path, [HyPeCallback("uniform", "5e-1", hype_top_layers=2)])  # YAML reads 5e-1 as text
+    trainer = build(tmp_path, [HyPeCallback("uniform", "5e-1", hype_top_layers=2)])  # YAML reads 5e-1 as a string
     trainer.model = tiny_model("bert", hidden_dropout_prob=dropout)
     with caplog.at_level(logging.INFO, logger="hype"):
         trainer.train()

@@ -1,4 +1,4 @@
-"""The command line: help, one line for an error, where the output goes, the released command, torchrun."""
+"""The command line: help, one-line errors, where output goes, the release's command, torchrun."""
 
 import json
 import os
@@ -97,7 +97,7 @@ def test_a_folder_in_use_by_a_live_process_is_refused_with_its_holder(argv, caps
 
 @pytest.mark.slow
 def test_torchrun_trains_in_two_processes_without_a_gpu_and_without_being_told(argv, tmp_path):
-    """Without --use_cpu, transformers 5.23 took both for a process of its own: two trainings in one folder."""
+    """Without --use_cpu, transformers 5.23 treated each as a single process: two training runs in one folder."""
     flags = argv("do_train", "do_eval", use_cpu=None, hype_type="normal", per_device_train_batch_size=4)
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "main.py"]
     command = [sys.executable, *launcher, *flags]

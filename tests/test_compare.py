@@ -1,4 +1,4 @@
-"""hype.compare: finished runs grouped by method, and compared by seed."""
+"""hype.compare: finished runs grouped by method and paired by seed."""
 
 import json
 
@@ -12,7 +12,7 @@ BASE = {"task_name": "rte", "learning_rate": 2e-5, "model": "m", "data.train": "
 
 
 def write_run(folder, label, score, seed=42, identity=(), **changes):
-    """Write a run.json with what the table shows."""
+    """Write a run.json with the fields that the table shows."""
     record = {
         "schema": 2, "status": "finished", "identity": {**BASE, "seed": seed, **dict(identity)}, "task": "rte",
         "seed": seed, "label": label, "score": score, "score_name": "accuracy", "majority_score": 0.5, "sample": None,
@@ -24,14 +24,14 @@ def write_run(folder, label, score, seed=42, identity=(), **changes):
 
 
 def write_seeds(tmp_path, label, scores, **changes):
-    """Write runs of seeds 1, 2, ..."""
+    """Write runs with seeds 1, 2, ..."""
     names = [f"{label.replace(' ', '_').replace(',', '')}-{seed}" for seed in range(1, len(scores) + 1)]
     return [write_run(tmp_path / name, label, score, seed, **changes)
             for seed, (name, score) in enumerate(zip(names, scores, strict=True), 1)]  # fmt: skip
 
 
 def row_of(text, start) -> list[str]:
-    """Return the cells of the line that begins with `start`, which two blanks part."""
+    """Return the cells, separated by two blanks, of the line that begins with `start`."""
     line = next(line for line in text.splitlines() if line.startswith(start))
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 

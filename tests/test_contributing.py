@@ -1,4 +1,4 @@
-"""Every addition that CONTRIBUTING.md describes works as it stands there, in a copy of the project."""
+"""Every addition that CONTRIBUTING.md describes works as written, in a copy of the project."""
 
 import os
 import re
@@ -14,7 +14,7 @@ BLOCK = re.compile(r"```\w+\n# (?P<path>[\w/.]+)(?:, in (?P<table>\w+))?\n(?P<te
 
 
 def additions() -> dict[str, list[tuple[Path, str | None, str]]]:
-    """Return the files of each section: path, the table that the text goes into (None: a new file), text."""
+    """Return the files of each section: path, the table to which the text is added (None for a new file), text."""
     sections = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## ")[1:]
     return {
         section.splitlines()[0]: [(Path(b["path"]), b["table"], b["text"]) for b in BLOCK.finditer(section)]

@@ -1,4 +1,4 @@
-"""No tensor is left on the CPU: a training step on the `meta` device, where a mixture of devices is refused."""
+"""No tensor is left on the CPU: a training step on the `meta` device, where mixing devices is an error."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.tiny import tiny_batch, tiny_model
 
 
 def step_on_meta(model_type, hype_type="normal", **options):
-    """Do a forward and backward on the meta device; return how many draws were made."""
+    """Run a forward and backward pass on the meta device; return the number of draws."""
     model = tiny_model(model_type).to("meta").train()
     batch = {name: value.to("meta") for name, value in tiny_batch().items() if name != "attention_mask"}
     draws = []
@@ -20,7 +20,7 @@ def step_on_meta(model_type, hype_type="normal", **options):
     return draws
 
 
-# Others read values of their input (DeBERTa looks for padding, GPT-2 for the last token), and there are none on meta.
+# Others read values of their input (DeBERTa its padding, GPT-2 its last token), which do not exist on meta.
 @pytest.mark.parametrize(
     ("model_type", "options", "count"),
     [

@@ -1,4 +1,4 @@
-"""What is measured about the noise against computations by hand, and that measuring leaves no trace."""
+"""Diagnostics of the noise equal computations by hand, and measuring has no side effects."""
 
 import math
 from contextlib import nullcontext
@@ -31,7 +31,7 @@ def recorded_draws(model, *args, ids=IDS, **options):
 
 
 def test_share_of_changed_entries_is_that_of_float32_rounding():
-    """U(-eps, eps) leaves h as it is if under half the spacing of float32 at h: with probability spacing / 2 eps."""
+    """U(-eps, eps) leaves h unchanged if under half of float32's spacing at h: with probability spacing / (2 eps)."""
     model = tiny_model("bert", **WIDE)
     result = measured(model, "uniform", 1e-5, ids=MANY_IDS)
     assert [layer["dtype"] for layer in result["layers"]] == ["float32"] * 3

@@ -1,4 +1,4 @@
-"""How a command line ends, whatever happens in it: an exit code and at most one line."""
+"""However a command ends, it gives an exit code and at most one line of error."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_extra(capsys):
 
 
 def start(body: str, **options) -> subprocess.Popen:
-    """Start a command whose main function is this expression."""
+    """Start a command whose main function evaluates this expression."""
     code = f"import sys; from hype import errors; sys.exit(errors.run_command(lambda argv: {body}, []))"
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
 

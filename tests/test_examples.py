@@ -1,4 +1,4 @@
-"""The programs of examples/ run on tiny models; those whose package is not installed are skipped."""
+"""The scripts in examples/ run on tiny models; those whose package is not installed are skipped."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""What all command lines but main.py's share: one line for each error, no abbreviations."""
+"""What all command lines except main.py share: one-line errors, no abbreviated flags."""
 
 import pytest
 

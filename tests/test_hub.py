@@ -1,4 +1,4 @@
-"""The hub is asked within seconds, and where it cannot answer one line says what to pass instead."""
+"""Hub requests take seconds, and if the hub does not answer, one line says what to pass instead."""
 
 import http.server
 import threading
@@ -15,7 +15,7 @@ from hype.errors import EnvironmentFault, InputError
 
 @pytest.fixture
 def session(monkeypatch):
-    """Let a test say what the hub answers."""
+    """Let a test set the hub's answers."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
     def answer(head):
@@ -43,7 +43,7 @@ def test_offline_mode_asks_nobody(session, monkeypatch):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Ask a server on this machine, without any proxy of the environment."""
+    """Use a local server as the hub, without any proxy from the environment."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     server.RequestHandlerClass.log_message = lambda *arguments: None
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -1,7 +1,7 @@
-"""Every model class of transformers, small and without memory: all of its layers get noise, or it is refused.
+"""Every model class of transformers, small and on the meta device: all its layers get noise, or it is refused.
 
-What attention is, and what a layer, is decided here by the names and shapes of projections, independently of
-hype.architectures. `python -m tests.test_model_sweep` prints the verdict on every class, and their numbers.
+Attention and layers are recognised by the names and shapes of projections, independently of hype.architectures.
+`python -m tests.test_model_sweep` prints the verdict on each class, and the totals.
 """
 
 import importlib
@@ -28,14 +28,14 @@ BOTH_IN_FULL = {
 LAYER_COUNTS = (
     "num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "depth", "num_blocks",
 )  # fmt: skip
-# Between stages, GroupViT assigns tokens to groups by an attention of its own, which is no layer.
+# Between stages, GroupViT assigns tokens to groups with a separate attention that is not a layer.
 NOT_ONLY_LAYERS = ("groupvit", "groupvit_vision_model")
 PACKAGES = sorted(package.name for package in pkgutil.iter_modules(transformers.models.__path__) if package.ispkg)
 SHARDS = 8
 
 
 def matrices(module: nn.Module) -> dict[str, torch.Size]:
-    """Return the shapes of the weights of at least two dimensions that are the module's own or its children's."""
+    """Return the shapes of the module's and its children's weights with at least two dimensions."""
     weights = [(name, weight) for name, weight in module.named_parameters(recurse=False)]
     weights += [(name, child._parameters.get("weight")) for name, child in module.named_children()]
     return {name: weight.shape for name, weight in weights if weight is not None and weight.dim() > 1}
@@ -54,7 +54,7 @@ def attention_of(module: nn.Module) -> set[nn.Module]:
 
 
 def is_whole_layer(module: nn.Module) -> bool:
-    """Say whether a module holds attention and more weights than those of attention: a feed-forward part."""
+    """Return whether a module contains attention and other weights, that is, a feed-forward part."""
     inner = attention_of(module) - {module}
     of_attention = {weight for part in inner for weight in part.parameters()}
     return bool(inner) and any(weight.dim() > 1 and weight not in of_attention for weight in module.parameters())
@@ -65,7 +65,7 @@ def lists(module: nn.Module) -> list[nn.Module]:
 
 
 def mistakes(model: nn.Module, layers: list[nn.Module]) -> list[str]:
-    """Name attention that stands in a list outside of `layers`, and lists of whole layers within one of `layers`."""
+    """List attention in module lists outside of `layers`, and lists of complete layers inside one of `layers`."""
     inside = {part for layer in layers for part in layer.modules()}
     listed = {part for found in lists(model) for element in found for part in attention_of(element)}
     names = {module: name for name, module in model.named_modules()}
@@ -75,7 +75,7 @@ def mistakes(model: nn.Module, layers: list[nn.Module]) -> list[str]:
 
 
 def small(config_class: type[PretrainedConfig]) -> PretrainedConfig:
-    """Build a default configuration with at most 4 layers per stack, if it can be."""
+    """Build a default configuration with at most 4 layers per stack, if possible."""
     default, changes = config_class(), {}
     for name, value in vars(default).items():
         if isinstance(value, PretrainedConfig) and type(value) is not config_class:
@@ -84,12 +84,12 @@ def small(config_class: type[PretrainedConfig]) -> PretrainedConfig:
             changes[name] = min(value, 4)
     try:
         return config_class(**changes)
-    except Exception:  # a list of its own says what each layer is
+    except Exception:  # a list in it describes each layer
         return default
 
 
 def build(model_class: type[PreTrainedModel]) -> PreTrainedModel | None:
-    """Build the model without memory; None if its configuration cannot be made up or a package is missing."""
+    """Build the model on the meta device; None if no configuration can be built or a package is missing."""
     for configure in (small, lambda config_class: config_class()):
         try:
             with torch.device("meta"):
@@ -100,7 +100,7 @@ def build(model_class: type[PreTrainedModel]) -> PreTrainedModel | None:
 
 
 def model_classes(packages: list[str]) -> Iterator[type[PreTrainedModel]]:
-    """Yield the model classes of transformers.models, abstract ones left out."""
+    """Yield the model classes of transformers.models, except abstract ones."""
     for package in (importlib.import_module(f"transformers.models.{name}") for name in packages):
         for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
             if not name.startswith("modeling_"):
@@ -117,7 +117,7 @@ def model_classes(packages: list[str]) -> Iterator[type[PreTrainedModel]]:
 
 
 def verdict(model: PreTrainedModel) -> tuple[str, list[str]]:
-    """Return whether the model is accepted or refused, and what is wrong with that."""
+    """Return whether the model is accepted or refused, and the mistakes in that."""
     try:
         layers = [layer for layer, _ in find_layers(model).layers]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The AdamW of transformers 4.7 against numbers that its wheel gave."""
+"""The AdamW of transformers 4.7 against numbers computed with its wheel."""
 
 import copy
 

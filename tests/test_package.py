@@ -1,4 +1,4 @@
-"""What `import hype` gives, and what it does not import for it."""
+"""What `import hype` exports, and what it does not import."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def test_only_what_is_used_is_imported(statement, absent):
 
 
 def test_noise_without_transformers():
-    """A model of plain torch needs no other package."""
+    """A plain PyTorch model needs no other package."""
     code = """
 import sys
 sys.modules["transformers"] = None

@@ -1,4 +1,4 @@
-"""The packaged model's place, as records name it."""
+"""The path of the packaged model, as written in records."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""HyPe attached and detached: where it acts, what it leaves as it was, what it refuses."""
+"""Attaching and removing HyPe: where it acts, what it leaves unchanged, what it refuses."""
 
 import copy
 import hashlib
@@ -157,7 +157,7 @@ def test_a_deep_copy_keeps_its_own_noise(model_type):
         logits_of(model)
         twin = copy.deepcopy(model)
         second = logits_of(twin)
-        assert torch.equal(second, logits_of(model))  # the copy's stream goes on from where it was copied
+        assert torch.equal(second, logits_of(model))  # the copy's stream continues from where it was copied
     assert torch.equal(logits_of(model), plain)
     assert hooks_of(model) == [] and len(hooks_of(twin)) > 0
     assert not torch.equal(logits_of(twin), plain)
@@ -186,7 +186,7 @@ def test_a_model_and_its_deep_copy_are_trained_apart():
 
 
 def test_gradients_are_those_of_the_noised_states():
-    """d loss / d h_1 by central differences on a float64 model with its noise repeated."""
+    """d loss / d h_1 by central differences on a float64 model with the same noise repeated."""
     model = tiny_model("bert", dropout=0.0).double().train()
     embeddings = model.bert.embeddings(IDS).detach().requires_grad_()
     direction = torch.randn(embeddings.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -242,7 +242,7 @@ def test_a_wrong_value_is_refused_when_a_hype_or_a_callback_is_made(options, err
     ],
 )  # fmt: skip
 def test_half_precision_weights_that_round_the_noise_away_are_refused_or_named(dtype, eps, warnings, caplog):
-    """warnings: how many lines are logged; None: refused."""
+    """warnings: the number of logged lines, or None if refused."""
     model, name = tiny_model("bert").to(dtype), str(dtype).removeprefix("torch.")
     if warnings is None:
         with pytest.raises(ValueError, match=rf"hype_eps {eps:g}.*{name}.*allow_vanishing_noise"):

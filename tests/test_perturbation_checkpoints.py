@@ -1,4 +1,4 @@
-"""Layers that run again in the backward pass get the noise of their forward, or the run is refused with a remedy."""
+"""Layers recomputed in the backward pass get the noise of their forward, or the run is refused with a remedy."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from hype.perturbation import in_backward
 from tests.tiny import CONFIGS, HOOKS_ARE_OUTSIDE_CHECKPOINTS, enable_checkpointing, tiny_batch, tiny_model
 
 BATCH = tiny_batch()
-# A reference pass under no_grad has no gradient, and a reentrant checkpoint says so.
+# A reference pass under no_grad has no gradient, about which a reentrant checkpoint warns.
 pytestmark = pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
 WITHOUT_CHECKPOINTING = ("xlnet", "albert", "mpnet")
 STATES = torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0))
@@ -26,7 +26,7 @@ class Layer(nn.Module):
 
 
 class CallsInCheckpoints(nn.Module):
-    """Call each layer, hooks included, inside a checkpoint, as transformers up to 5.22 does."""
+    """Call each layer, including its hooks, inside a checkpoint, as transformers up to 5.22 does."""
 
     def __init__(self, use_reentrant: bool | None):
         super().__init__()
@@ -125,7 +125,7 @@ SEVERAL_FORWARDS = [
 
 
 def gradients(model, inputs, pattern, **options):
-    """Return all gradients of one pattern of forwards and backwards."""
+    """Return all gradients after one pattern of forward and backward passes."""
     torch.manual_seed(0)
     with HyPe(model.train(), "normal", 0.5, **options) as hype:
         pattern(lambda: model(**inputs)["loss"], hype)
@@ -133,7 +133,7 @@ def gradients(model, inputs, pattern, **options):
 
 
 def own_gradients(pattern, use_reentrant, **options):
-    """Differentiate the model above; use_reentrant None: without checkpoints."""
+    """Return the gradients of the model above; without checkpoints if use_reentrant is None."""
     torch.manual_seed(0)
     model = CallsInCheckpoints(use_reentrant)
     return gradients(model, {"state": STATES}, pattern, hype_layers_path="layers", **options)
@@ -233,7 +233,7 @@ def test_transformers_offers_no_checkpointing_for_the_rest(model_type):
 
 
 def body_in_a_checkpoint(model_type, calls, is_checkpointed, **options):
-    """Differentiate by the embeddings of a model that runs `calls` times, all of it inside one checkpoint."""
+    """Return the gradient at the embeddings of a model called `calls` times, all inside one checkpoint."""
     model = tiny_model(model_type).double().train()
     width = model.config.embedding_size if model_type == "albert" else model.config.hidden_size
     embeddings = torch.randn(4, 7, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -256,7 +256,7 @@ def test_calls_that_cannot_be_told_apart_in_a_checkpoint_are_refused_and_the_rem
 
 @pytest.mark.parametrize("use_reentrant", [None, False, True])
 def test_two_pass_losses_get_equal_noise_in_both_passes_with_the_global_stream(use_reentrant):
-    """As in GradCache: embed without graph, then again with one, from the random states of the first pass."""
+    """As in GradCache: embed without a graph, then again with one, from the random states of the first pass."""
     model, draws, states = CallsInCheckpoints(use_reentrant).train(), [], []
     with HyPe(model, "normal", 0.5, hype_layers_path="layers", hype_stream="global") as hype:
         hype.observer = lambda clean, noised: draws.append((noised - clean).detach())
@@ -279,7 +279,7 @@ def assert_equal_draws(actual, expected):
 
 
 def cached_loss(tiny_folder, stream, is_checkpointed):
-    """Differentiate CachedMultipleNegativesRankingLoss, whose second pass runs in the backward pass of the first."""
+    """Return all draws of CachedMultipleNegativesRankingLoss, whose second pass runs in the first one's backward."""
     pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
@@ -300,7 +300,7 @@ def test_the_cached_loss_of_sentence_transformers_gets_equal_noise_in_both_passe
     draws = cached_loss(tiny_folder, "global", is_checkpointed)
     first = [noise for is_second, noise in draws if not is_second]
     second = [noise for is_second, noise in draws if is_second]
-    # 2 layers draw once, or twice with noise after attention; then checkpoints repeat the draws inside of them.
+    # 2 layers draw once, or twice with noise after attention; checkpoints then repeat the draws inside them.
     count = 4 if is_checkpointed else 2
     repeated = 0 if not is_checkpointed else 2 if HOOKS_ARE_OUTSIDE_CHECKPOINTS else 4
     assert len(first) == 4 * count and len(second) == 4 * (count + repeated)  # 2 columns of 2 mini-batches
@@ -315,7 +315,7 @@ def test_the_cached_loss_is_refused_with_the_own_stream(tiny_folder):
 
 
 def test_in_backward_is_true_in_the_backward_pass_alone():
-    """The one private function of torch that the noise relies on: if this fails, look for its successor."""
+    """The noise relies on this one private function of torch; if the test fails, look for its successor."""
     seen, x = [in_backward()], torch.ones(1, requires_grad=True)
     y = x * 2
     y.register_hook(lambda grad: seen.append(in_backward()))

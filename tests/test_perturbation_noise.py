@@ -27,7 +27,7 @@ KINDS = {
 
 
 class Zero(nn.Module):
-    """A layer that returns zeros, so that the state which enters the next one is its noise alone."""
+    """A layer that returns zeros, so that the next layer's input is only its noise."""
 
     def forward(self, state):
         return torch.zeros_like(state)
@@ -45,7 +45,7 @@ class ZeroModel(nn.Module):
 
 
 def draw(shape=SAMPLE_SHAPE, layer_count=1, forward_count=1, step=0, **options) -> list[torch.Tensor]:
-    """Return the noise of every draw of `forward_count` forwards of one step."""
+    """Return the noise of every draw in `forward_count` forwards of one step."""
     recorded, model = Recorded(), ZeroModel(layer_count).train()
     with HyPe(model, **{"hype_eps": EPS, "hype_layers_path": "layers", **options}) as hype:
         hype.observer = recorded.observe
@@ -147,7 +147,7 @@ def test_the_global_stream_is_that_of_torch():
 def test_a_noised_state_is_the_rounded_sum_in_float32_or_float64(dtype, autocast):
     state = torch.randn(50, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
     wide, draws = torch.promote_types(dtype, torch.float32), []
-    for entering in (torch.zeros_like(state, dtype=wide), state):  # of one key
+    for entering in (torch.zeros_like(state, dtype=wide), state):  # with the same key
         model = ZeroModel(1).train()
         with HyPe(model, "normal", EPS, hype_layers_path="layers") as hype, torch.autocast("cpu", enabled=autocast):
             hype.observer = lambda clean, noised: draws.append(noised)

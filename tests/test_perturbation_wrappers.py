@@ -1,4 +1,4 @@
-"""HyPe in torch.compile, PEFT and DistributedDataParallel."""
+"""HyPe with torch.compile, PEFT and DistributedDataParallel."""
 
 from shutil import which
 
@@ -42,7 +42,7 @@ def test_a_compiled_model_has_fresh_noise_in_training_and_none_in_evaluation(bac
 
 @pytest.mark.slow
 def test_a_model_that_is_compiled_already_takes_the_noise_and_gives_it_back():
-    """torch.compile keeps the code of a model without hooks, and that of another model of its class, until told."""
+    """torch.compile reuses code compiled without hooks, or for another model of the class, until it is reset."""
     torch.compiler.reset()
     vanilla, model = (tiny_model("bert", dropout=0.0, num_hidden_layers=1).train() for _ in range(2))
     compiled, other = (torch.compile(m, backend="aot_eager") for m in (model, vanilla))
@@ -67,9 +67,9 @@ def test_a_compiled_model_gets_the_noise_of_the_uncompiled_one(is_given_compiled
 
 
 def gradient(model_type, is_compiled, use_reentrant=None):
-    """Return the gradient of one training forward, compiled or not; use_reentrant None: without checkpointing."""
+    """Return the gradient of one training forward, compiled or not; no checkpointing if use_reentrant is None."""
     torch.compiler.reset()
-    # With checkpointing, transformers logs that it switches a cache off, and a logger cannot be compiled.
+    # With checkpointing, transformers logs that it disables the cache, and logging cannot be compiled.
     model = tiny_model(model_type, dropout=0.0, use_cache=False).train()
     if use_reentrant is not None:
         enable_checkpointing(model, use_reentrant)
@@ -105,7 +105,7 @@ def test_a_model_outside_of_the_table_is_compiled_into_one_graph_too():
     torch.testing.assert_close(clean, model(IDS).logits, rtol=0, atol=1e-6)
 
 
-# PEFT asks transformers by a name that is deprecated there.
+# PEFT uses a name that transformers has deprecated.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("model_type", ["bert", "albert"])
 def test_a_model_with_lora_gets_noise_and_saves_plain_adapters(model_type, tmp_path):

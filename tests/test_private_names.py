@@ -1,4 +1,4 @@
-"""Private names of torch, transformers and accelerate: few, each with a reason, and still there."""
+"""Private names of torch, transformers and accelerate: few, each with a reason, and still existing."""
 
 import ast
 import importlib
@@ -38,7 +38,7 @@ def is_private(name: str) -> bool:
 
 
 def names_of_ours(tree: ast.AST) -> set[str]:
-    """Collect what a module itself defines or assigns."""
+    """Collect the names that a module itself defines or assigns."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -49,7 +49,7 @@ def names_of_ours(tree: ast.AST) -> set[str]:
 
 
 def foreign_names(source: str) -> set[str]:
-    """Collect the private names that a module reads, calls or imports and does not itself define."""
+    """Collect the private names that a module uses or imports but does not define itself."""
     tree, found = ast.parse(source), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
@@ -66,7 +66,7 @@ def is_foreign(kind: type) -> bool:
 
 
 def overridden_names() -> set[str]:
-    """Collect the private methods of the packages' classes that classes of the project override."""
+    """Collect the private methods of the packages' classes that the project's classes override."""
     modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(hype.__path__, "hype.")]
     kinds = {k for m in modules for k in vars(m).values() if isinstance(k, type) and k.__module__.startswith("hype")}
     return {

@@ -1,4 +1,4 @@
-"""README.md and docs/ say what the code and the records say."""
+"""README.md and docs/ agree with the code and the records."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def test_the_numbers_of_the_verdict_are_those_of_the_study():
 
 @pytest.mark.slow
 def test_its_commands_for_a_task_and_own_files_run(tiny_folder, tmp_path):
-    """In a folder with the project's files, where the names of models and data lead to tiny ones."""
+    """In a copy of the project where the names of models and data point to tiny ones."""
     for path in ROOT.iterdir():
         if path.name not in ("outputs", ".venv"):
             (tmp_path / path.name).symlink_to(path)

@@ -1,4 +1,4 @@
-"""The sample folder is what its generator writes, has the layout of the GLUE download and copies nothing from GLUE."""
+"""The sample folder equals its generator's output, is laid out like the GLUE download and copies nothing from GLUE."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ MNLI_TEST = (
 )
 STSB_TEST = "index genre filename year old_index source1 source2 sentence1 sentence2"
 MRPC_TEXTS = "#1_ID #2_ID #1_String #2_String"
-# The columns of the download by file; CoLA's train and dev have no header. "_" stands for the blank in MRPC's names.
+# Columns of each file of the download; CoLA's train and dev have no header. "_" stands for the blank in MRPC's names.
 COLUMNS = {
     "CoLA/train": "source label mark sentence",
     "CoLA/dev": "source label mark sentence",
@@ -66,13 +66,13 @@ def lines_of(name: str) -> list[list[str]]:
 
 
 def splits_of(folder: str):
-    """Read a task by the folder's name as runs do, which refuses rows of another width and unknown labels."""
+    """Read a task by its folder name as runs do, which refuses rows of the wrong width and unknown labels."""
     name = {"diagnostic": "ax"}.get(folder, folder.lower().replace("-", ""))
     return load(SAMPLE, TASKS[name].sources, name)
 
 
 def texts_of(folder: str) -> list[tuple[str, ...]]:
-    """Return the texts of each row of a task, without the blanks around them."""
+    """Return the texts of each row of a task, stripped of surrounding blanks."""
     columns = [
         [data[name][:] for name in SENTENCES if name in data.features] for data in splits_of(folder).splits.values()
     ]

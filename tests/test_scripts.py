@@ -1,4 +1,4 @@
-"""The shell commands: what reaches main.py, which Python runs it, and what a first set-up does."""
+"""The shell scripts: what reaches main.py, which Python runs it, and what the first set-up does."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ from hype.training.arguments import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [ROOT / "run_glue.sh", ROOT / "run_tests.sh", ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("*.sh"))]
-# The command of the released README, with its defaults and without the flags that a user adds.
+# The command in the release's README, with its defaults and without the flags that a user adds.
 README_COMMAND = (
     "--adam_epsilon 1e-6 --max_seq_length 128 --eval_accumulation_steps 20 --do_eval --do_train --warmup_ratio 0.1"
     " --weight_decay 0.01 --save_total_limit 1 --save_steps 30000 --model_name_or_path {MODEL} --task_name {TASK}"
@@ -36,7 +36,7 @@ from pathlib import Path
 variables = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "GLUE_DIR")}
 print(json.dumps({"argv": sys.argv[1:], **variables}))
 """
-# A Python whose venvs are copies of itself, and whose pip notes what it installs and fails on $PIP_FAILS.
+# A Python whose venvs are copies of itself, and whose pip logs what it installs and fails on $PIP_FAILS.
 STUB_PYTHON = """#!/usr/bin/env bash
 prefix=$(dirname "$(dirname "$0")")
 case "$*" in
@@ -51,7 +51,7 @@ esac
 
 @pytest.fixture
 def project(tmp_path):
-    """Copy the shell part of the project to a path with a blank, main.py replaced by one that prints its arguments."""
+    """Copy the shell part of the project to a path with a blank; its main.py only prints its arguments."""
     folder = tmp_path / "a project"
     shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("run_glue.sh", *(path.name for path in ROOT.glob("requirements*.txt"))):
@@ -62,12 +62,12 @@ def project(tmp_path):
 
 @pytest.fixture
 def active(tmp_path):
-    """Return an environment in which this very Python is `python`, and no variable of run_glue.sh is set."""
+    """Return an environment whose `python` is the current one, with no variable of run_glue.sh set."""
     return environment(tmp_path / "active", python=f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
 
 
 def environment(folder, path=os.environ["PATH"], **programs):
-    """Return an environment with these programs first on PATH, in which pip finds nothing."""
+    """Return an environment with these programs first on PATH, where pip finds no packages."""
     folder.mkdir()
     for name, text in programs.items():
         (folder / name).write_text(text)
@@ -76,7 +76,7 @@ def environment(folder, path=os.environ["PATH"], **programs):
 
 
 def run(script, *arguments, env, cwd=None, timeout=60, **variables):
-    """Run a script; no terminal, no standard input."""
+    """Run a script without a terminal or standard input."""
     return subprocess.run(
         [str(script), *arguments], env={**env, **variables}, cwd=cwd, capture_output=True, text=True, timeout=timeout,
         stdin=subprocess.DEVNULL,
@@ -84,7 +84,7 @@ def run(script, *arguments, env, cwd=None, timeout=60, **variables):
 
 
 def received(script, *arguments, env, **variables):
-    """Return what the stub of main.py received."""
+    """Return the arguments that the stub of main.py received."""
     result = run(script, *arguments, env=env, **variables)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
@@ -281,7 +281,7 @@ def test_requirements_are_compared_with_what_is_installed(lines, lacks, tmp_path
 
 
 def satisfies(python, requirements, **variables):
-    """Ask whether a Python satisfies a file of requirements."""
+    """Return whether a Python satisfies a requirements file."""
     command = [python, ROOT / "scripts" / "satisfies.py", requirements]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **variables})
 
@@ -369,7 +369,7 @@ def test_no_argument_compares_hype_with_vanilla_with_and_without_dropout(active,
 
 
 def test_a_vocabulary_published_as_a_sentencepiece_model_alone_loads(tmp_path):
-    """DeBERTa-v3's is; reading it takes protobuf, which transformers does not require."""
+    """DeBERTa-v3's is; reading it needs protobuf, which transformers does not require."""
     (tmp_path / "corpus.txt").write_text("a quick brown fox jumps over the lazy dog\n" * 9)
     sentencepiece.SentencePieceTrainer.train(
         input=tmp_path / "corpus.txt", model_prefix=tmp_path / "spm", vocab_size=35, minloglevel=2,

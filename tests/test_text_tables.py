@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Text tables."""
 
 from hype.text_tables import aligned, markdown_table
 

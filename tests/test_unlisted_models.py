@@ -1,4 +1,4 @@
-"""Models that are not in the table: the generic rule, an explicit path, and what is refused."""
+"""Models missing from the table: the generic rule, an explicit path, and what is refused."""
 
 import re
 
@@ -20,7 +20,7 @@ SMALL = {
 GPT = {
     "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40, "rotary_dim": 4, "bos_token_id": 0, "eos_token_id": 2,
 }  # fmt: skip
-# model type -> the class of its layers, and what its configuration needs beside SMALL
+# model type -> the class of its layers, and what its configuration needs besides SMALL
 BY_THE_RULE = {
     "roformer": ("RoFormerLayer", {}),
     "rembert": ("RemBertLayer", {"input_embedding_size": 16}),
@@ -66,7 +66,7 @@ def unlisted_model(model_type, **changes):
 
 
 def add_by_hand(layer, recorded):
-    """Have a layer add the recorded noise to its state itself."""
+    """Make a layer add the recorded noise to its state itself."""
     forward = layer.forward
 
     def noised_forward(*args, **kwargs):
@@ -107,10 +107,10 @@ def test_noise_after_attention_needs_the_table():
     assert hooks_of(model) == []
 
 
-# model type -> class, configuration, the path that its refusal prints, and its number of layers
+# model type -> class, configuration, the path suggested by its error, and its number of layers
 PATHS = {
     "mbart": (AutoModel, SEQ2SEQ, "encoder.layers,decoder.layers", 4),
-    "umt5": (AutoModel, UMT5, "encoder.block,decoder.block", 4),  # whose blocks hold lists of their own parts
+    "umt5": (AutoModel, UMT5, "encoder.block,decoder.block", 4),  # its blocks contain module lists themselves
     "ibert": (AutoModel, SMALL, "encoder.layer", 3),
     "openai-gpt": (AutoModel, GPT, "h", 3),
     "swin": (AutoModelForImageClassification, SWIN, "swin.encoder.layers.0.blocks,swin.encoder.layers.1.blocks", 4),
@@ -153,11 +153,11 @@ class Layer(nn.Module):
 
 
 class Attention(Layer):
-    """A layer that the search takes for one with attention, by its name."""
+    """A layer that the search recognises as attention by its name."""
 
 
 class OwnModel(nn.Module):
-    """A model without configuration: `layers` run once, `again` twice, `never` not at all."""
+    """A model without a configuration: `layers` run once, `again` twice, `never` not at all."""
 
     def __init__(self):
         super().__init__()
@@ -170,7 +170,7 @@ class OwnModel(nn.Module):
 
 
 def run_own(path, **layers):
-    """Run a model of one's own with noise, its lists of layers replaced by those given."""
+    """Run an `OwnModel` with noise, with its layer lists replaced by the given ones."""
     model, recorded, x = OwnModel().train(), Recorded(), torch.randn(2, 6)
     for name, stack in layers.items():
         setattr(model, name, nn.ModuleList(stack))
@@ -217,7 +217,7 @@ def test_layers_that_run_twice_in_a_forward_get_noise_of_their_own_each_time():
 
 
 def test_layers_may_be_left_out_of_a_forward_once_the_list_is_known_to_be_right():
-    """LayerDrop, frozen layers in evaluation mode, generation from states that the encoder gave before."""
+    """LayerDrop, frozen layers in evaluation mode, generation from precomputed encoder states."""
     model, x = OwnModel().train(), torch.randn(2, 6)
     with HyPe(model, "normal", 0.5, hype_layers_path="layers") as hype:
         model.layers[0].eval()
@@ -228,7 +228,7 @@ def test_layers_may_be_left_out_of_a_forward_once_the_list_is_known_to_be_right(
 
 
 class Calling(Layer):
-    """Call a layer in another way than layers are called."""
+    """Call a layer in an unusual way."""
 
     def __init__(self, call):
         super().__init__()

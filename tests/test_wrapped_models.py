@@ -1,4 +1,4 @@
-"""Models inside other modules: sentence encoders, modules of one's own, two towers, objects that hold modules."""
+"""Models inside other modules: sentence encoders, custom modules, two towers, objects that contain modules."""
 
 import re
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ def draws_of(model, forward=None, **options):
 
 
 class Wrapper(nn.Module):
-    """A module of one's own that keeps the configuration of the model inside it."""
+    """A custom module that keeps the configuration of the model inside it."""
 
     def __init__(self, body):
         super().__init__()
@@ -50,7 +50,7 @@ class Wrapper(nn.Module):
 
 
 class PreTrainedWrapper(PreTrainedModel):
-    """A model class of one's own that does not say where its body is (base_model_prefix)."""
+    """A custom model class that does not define where its body is (base_model_prefix)."""
 
     _supports_sdpa = True
 
@@ -134,7 +134,7 @@ def test_an_encoder_and_a_decoder_of_two_types_are_refused_with_the_path_to_both
 
 
 def test_an_object_that_is_no_module_but_holds_some_is_searched(tmp_path):
-    """SetFit's model is such an object, and its Trainer shows it to the callbacks."""
+    """SetFit's model is such an object, and its Trainer passes it to the callbacks."""
     body = body_of_type("bert").train()
     model = SimpleNamespace(model_body=nn.Sequential(body), model_head=object(), labels=["no", "yes"])
     assert len(draws_of(model, body)) == 3
@@ -185,6 +185,6 @@ def test_a_trainer_of_sentence_transformers_trains_with_noise(kind, model_type, 
         loss=losses.BinaryCrossEntropyLoss(model) if is_pair else losses.MultipleNegativesRankingLoss(model),
         callbacks=[callback],
     ).train()
-    HyPe(model).remove()  # which would refuse a model that has HyPe still
+    HyPe(model).remove()  # raises if the model still has HyPe
     passes = 1 if is_pair else 2  # both columns pass through a sentence encoder
     assert callback.counts == (passes * layers, passes * layers)

@@ -1,4 +1,4 @@
-"""What tests run on: tiny random models of every architecture, 2 to 4 layers, hidden size 16; the sample folder."""
+"""Tiny random models of every architecture (2 to 4 layers, hidden size 16) and the sample folder, for all tests."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ BERT = {
 }  # fmt: skip
 SEQ2SEQ_EOS = {"eos_token_id": 2, "bos_token_id": 0, "decoder_start_token_id": 2}
 LLAMA = {**BERT, "num_key_value_heads": 2}
-# model type -> configuration; dropouts are the defaults of the model.
+# model type -> configuration; dropout rates are the model's defaults.
 CONFIGS = {
     "bert": BERT,
     "roberta": BERT,
@@ -48,7 +48,7 @@ CONFIGS = {
 }  # fmt: skip
 
 
-# Before transformers 5.23 a layer's hooks run inside its checkpoint, and checkpointing may have its old name.
+# Before transformers 5.23, a layer's hooks run inside its checkpoint, and the checkpointing flag may have its old name.
 HOOKS_ARE_OUTSIDE_CHECKPOINTS = Version(transformers.__version__) >= Version("5.23")
 HAS_NEW_NAME = hasattr(PreTrainedModel, "activation_checkpointing_enable")
 CHECKPOINTING = "activation_checkpointing" if HAS_NEW_NAME else "gradient_checkpointing"
@@ -60,17 +60,17 @@ def enable_checkpointing(model, use_reentrant: bool = False) -> None:
 
 
 def tiny_config(model_type: str, dropout: float | None = None, **changes):
-    """Build the tiny configuration of a model type; `dropout`: the rate of all its dropouts, None: its defaults."""
+    """Build the tiny configuration of a model type; `dropout`: the rate of every dropout (default: the model's)."""
     config = AutoConfig.for_model(model_type, **{**COMMON, **CONFIGS[model_type], **changes})
     for name, value in config.to_dict().items():
-        # BART's layerdrop skips whole layers: that is no dropout.
+        # BART's layerdrop skips complete layers, so it is no dropout.
         if dropout is not None and "drop" in name and "layerdrop" not in name and isinstance(value, float | int):
             setattr(config, name, dropout)
     return config
 
 
 def tiny_model(model_type: str, seed: int = 0, dropout: float | None = None, **changes):
-    """Build a tiny random classification model; the global generator is left as it was."""
+    """Build a tiny random classification model without changing the global generator."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(tiny_config(model_type, dropout, **changes))

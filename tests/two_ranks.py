@@ -1,4 +1,4 @@
-"""Run under torchrun with a folder: train in two processes; every rank writes what test_distributed.py compares."""
+"""Run under torchrun with a folder: train in two processes, each of which writes what test_distributed.py compares."""
 
 import sys
 from pathlib import Path

@@ -9,7 +9,7 @@ from tests.analysis.finished_runs import write_run
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Keep tokenized data and GLUE_DIR of this machine out of the tests."""
+    """Isolate the tests from this machine's tokenized data and GLUE_DIR."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GLUE_DIR", raising=False)
 

@@ -1,4 +1,4 @@
-"""Finished runs in miniature: a random model of two or three layers, a word tokenizer, and a run.json by hand."""
+"""Miniature finished runs: a random model of two or three layers, a word tokenizer and a handwritten run.json."""
 
 import json
 
@@ -10,7 +10,7 @@ from hype.data.tasks import TASKS
 from tests.tiny import tiny_config
 
 WORDS = ["<cls>", "<pad>", "</s>", "<unk>", "<sep>", *"abcdefghijklmnopqrstuvwxyz"]
-# Single and pair template, and the special tokens that the family's tokenizer names, of each way to mark a text.
+# For each style of special tokens: templates for single texts and pairs, the tokens, and the padding side.
 BERT_LIKE = ("<cls> $A <sep>", "<cls> $A <sep> $B <sep>", {"cls_token": "<cls>", "sep_token": "<sep>"}, "right")
 FAMILIES = {
     "bert": BERT_LIKE,
@@ -39,7 +39,7 @@ def tokenizer_of(model_type):
 
 
 def write_run(folder, task="mnli", model_type="bert", label_names=None, seed=0, change=lambda model: None, **record):
-    """Write a finished run on `task` whose head numbers the labels as `label_names` do."""
+    """Write a finished run on `task` whose head has its labels in the order of `label_names`."""
     label_names = list(label_names or TASKS[task].label_names)
     settings = {"num_labels": len(label_names), "label2id": {name: i for i, name in enumerate(label_names)}}
     settings["id2label"] = dict(enumerate(label_names))

@@ -1,4 +1,4 @@
-"""AdvGLUE: its counts, and labels that are understood by name in file, hub and model."""
+"""AdvGLUE: its counts, and labels matched by name between file, hub and model."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from tests.glue_files import put_on_hub
 
 REAL = Path(__file__).parents[2] / "../shared/adv_glue"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no ../shared/adv_glue")
-# The README beside the real file: rows, and labels by name.
+# From the README of the real file: numbers of rows and of each label.
 REAL_COUNTS = {
     "sst2": (148, {"negative": 72, "positive": 76}),
     "qqp": (78, {"not_duplicate": 46, "duplicate": 32}),
@@ -30,7 +30,7 @@ REAL_COUNTS = {
 @needs_real
 @pytest.mark.parametrize("file", ["dev.json", "dev_ann.json"])
 def test_the_738_real_rows_have_their_readmes_labels(file):
-    """dev_ann.json has columns that differ from row to row, beside the same texts."""
+    """dev_ann.json has the same texts, with further columns that differ from row to row."""
     for target, (rows, labels) in REAL_COUNTS.items():
         splits, gold = read(target, Options(adv_file=str(REAL / file)))
         assert (splits.row_counts, Counter(gold)) == ({"validation": rows}, labels)
@@ -63,7 +63,7 @@ def test_accuracy_does_not_depend_on_the_order_of_the_models_labels(task, is_rev
 
 
 def test_the_hubs_labels_are_understood_by_its_names(monkeypatch):
-    """The stand-in for the hub numbers the labels of RTE the other way round."""
+    """The stand-in for the hub has RTE's labels in reverse order."""
     columns = {"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "label": [0, 1, 1], "idx": [0, 1, 2]}
     names = datasets.ClassLabel(names=["not_entailment", "entailment"])
     dataset = datasets.Dataset.from_dict(columns).cast_column("label", names)

@@ -1,4 +1,4 @@
-"""The command line: records, what is not computed twice, exit codes."""
+"""The command line: records, reuse of existing results, exit codes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Heads trained together against heads trained one by one; states against single forwards."""
+"""Heads trained together equal heads trained one by one; batched states equal those of single forwards."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ TEXTS = ["a b c d e f", "g h", "i j k l m n o p q", "r s t"]
 
 
 def one_by_one(states, labels, task, seed):
-    """Train an nn.Linear for each layer in a loop, as appendix C.2 says."""
+    """Train an nn.Linear for each layer in a loop, as described in appendix C.2."""
     torch.manual_seed(seed)
     heads = [torch.nn.Linear(states.shape[2], task.label_count) for _ in states]
     loss = torch.nn.MSELoss() if task.is_regression else torch.nn.CrossEntropyLoss()
@@ -103,7 +103,7 @@ def test_every_layer_of_a_frozen_model_gets_a_score(task, make_run):
     assert len(result["layers"]) == 4
     assert not run.model.training
     assert all(torch.equal(values, before[name]) for name, values in run.model.state_dict().items())
-    # BERT's [CLS] enters the first layer equal in every text: a head on it predicts a constant.
+    # BERT's [CLS] embedding is the same in every text, so a head on layer 0 predicts a constant.
     if task == "stsb":
         assert result["layers"][0] is None
         assert "constant" in result["remarks"][0]["pearson"]

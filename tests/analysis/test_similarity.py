@@ -1,4 +1,4 @@
-"""The mean cosine of token pairs against the formula of appendix G.1 as a double loop."""
+"""The mean cosine of token pairs equals the formula of appendix G.1, computed in a double loop."""
 
 import math
 
@@ -13,7 +13,7 @@ TEXTS = ["a b c d e f", "g h", "i j k l m n o p q", "r"]
 
 
 def double_loop(states):
-    """Return S of one text, from its real tokens' states alone."""
+    """Return S of one text, computed only from the states of its real tokens."""
     rows = states.double().tolist()
     total = 0.0
     for a in range(len(rows)):
@@ -45,6 +45,6 @@ def test_every_layer_of_a_model_is_the_mean_over_texts(model_type, make_run):
         expected.append([double_loop(layer[0]) for layer in layers])
     means = [sum(column) / len(expected) for column in zip(*expected, strict=True)]
     assert result["layers"] == pytest.approx(means, abs=1e-5)
-    # GPT-2's tokenizer adds nothing to a text of one word, which then has no pair.
+    # GPT-2's tokenizer adds no special tokens, so a text of one word has no pair.
     skipped = 1 if model_type == "gpt2" else 0
     assert (result["texts"], result["skipped"]) == (4 - skipped, skipped)

@@ -1,4 +1,4 @@
-"""Scores of models whose predictions are known, on sets whose labels have other names."""
+"""Scores of models with known predictions, on data sets whose labels have other names."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ LETTERS = {"entailment": "E", "neutral": "N"}
 
 
 def nli_folder(folder):
-    """Write the four pairs in every set; SciTail's and QQP's labels are what the map makes of GOLD."""
+    """Write the four pairs in every set; SciTail's and QQP's labels are GOLD renamed by the map."""
     header = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
     sick = "".join(f"1\t{a}\t{b}\t3\t{gold.upper()}\n" for (a, b), gold in zip(PAIRS, GOLD, strict=True))
     rows = [{"sentence1": a, "sentence2": b} for a, b in PAIRS]
@@ -57,7 +57,7 @@ def test_without_a_folder_of_their_own_the_three_sets_are_the_glue_folders_or_th
 
 
 def always(label, names):
-    """Return a change that has the head of a model predict one label whatever it reads."""
+    """Return a function that changes a model's head to predict one label for any input."""
 
     def change(model):
         model.classifier.weight.zero_()

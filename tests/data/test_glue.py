@@ -1,4 +1,4 @@
-"""GLUE folders, NLI sets and the hub's cache become the same examples; what is unfit is refused with its place."""
+"""GLUE folders, NLI sets and the hub's cache give the same examples; bad data is refused with its place."""
 
 import json
 from collections import Counter
@@ -158,7 +158,7 @@ def test_a_bad_file_is_refused_with_its_place(name, tmp_path):
 
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
-    """The cache of `datasets` as a download of nyu-mll/glue leaves it, and no hub."""
+    """The cache of `datasets` as after a download of nyu-mll/glue, with the hub unreachable."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     cache = tmp_path / "cache"
     names = list(TASKS["rte"].label_names)
@@ -259,7 +259,7 @@ def test_the_hubs_words_ids_and_missing_labels_are_understood(monkeypatch, task,
 
 
 def test_the_variables_folder_is_passed_over_for_a_set_that_is_not_glues(tmp_path, monkeypatch):
-    """GLUE_DIR is the folder of GLUE; one that is named by --data_dir is meant."""
+    """GLUE_DIR need not contain the NLI sets, but a folder passed as --data_dir must."""
     asked = []
     monkeypatch.setattr("hype.data.splits.read_hub", lambda task, *_: asked.append(task.name) or ({}, "hub"))
     monkeypatch.setenv("GLUE_DIR", str(tmp_path))
@@ -273,7 +273,7 @@ def test_the_variables_folder_is_passed_over_for_a_set_that_is_not_glues(tmp_pat
         load_splits(DataArguments(task_name="sick"), ["validation"])
 
 
-# Label counts of the README beside the files: entailment, neutral, contradiction.
+# Label counts from the README of the files: entailment, neutral, contradiction.
 REAL_COUNTS = {
     ("snli", "train"): (2981, 2994, 3024),
     ("snli", "validation"): (3329, 3235, 3278),

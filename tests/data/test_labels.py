@@ -1,4 +1,4 @@
-"""Labels are words, classes or scores as the file says, and keep their meaning in every order."""
+"""Labels are read as the file spells them, classes or scores, and keep their meaning in any order."""
 
 import numpy as np
 import pandas

@@ -1,4 +1,4 @@
-"""Splits are cut, fingerprinted and noted the same way, whatever they were read from."""
+"""Subsets, fingerprints and notes of splits are the same for every source of the data."""
 
 import hashlib
 import json
@@ -125,7 +125,7 @@ COUNTS = {
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real GLUE files in ../shared/glue_data")
 class TestRealFiles:
-    """Against the README of the files: counts, byte order marks, missing last newlines, quotes."""
+    """Checks against the README of the files: counts, byte order marks, missing final newlines, quotes."""
 
     @pytest.mark.parametrize("task", COUNTS)
     def test_counts_agree_and_no_byte_of_a_text_is_lost(self, task):

@@ -1,4 +1,4 @@
-"""Files that the GLUE server takes: names, header, words, row counts."""
+"""Files for the GLUE server: names, header, label words, row counts."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hype.data.tasks import TASKS, own_task
 
 NLI = ["entailment", "neutral", "contradiction"]
 ENTAILMENT = ["entailment", "not_entailment"]
-# Task and split -> the server's file, how many rows it takes, and the words of the label ids.
+# Task and split -> the server's file name, its number of rows, and the words for the label ids.
 SUBMISSIONS = {
     ("cola", "test"): ("CoLA.tsv", 1063, ["0", "1"]),
     ("sst2", "test"): ("SST-2.tsv", 1821, ["0", "1"]),

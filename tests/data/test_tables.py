@@ -1,4 +1,4 @@
-"""Tables come out as they were written, or are refused with the place and the remedy."""
+"""Tables are read exactly as written, or refused with the place and the remedy."""
 
 import re
 
@@ -36,7 +36,7 @@ def columns_of(table):
 @FAST
 @given(rows=ROWS)
 def test_every_text_survives(tmp_path, extension, rows):
-    if extension == ".tsv":  # where no text can hold what separates
+    if extension == ".tsv":  # where texts cannot contain separators
         rows = [tuple(text.translate(dict.fromkeys(map(ord, "\t\n\r"))) for text in row) for row in rows]
     path = tmp_path / f"data{extension}"
     path.write_bytes(as_bytes(extension, [{"a": a, "b": b} for a, b in rows]))

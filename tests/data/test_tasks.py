@@ -1,11 +1,11 @@
-"""GLUE as published: label orders and row counts of nyu-mll/glue, score rules of the paper's table 10."""
+"""GLUE as published: label orders and row counts of nyu-mll/glue, and the scores of the paper's table 10."""
 
 import pytest
 
 from hype.data.tasks import TASKS, own_task
 
 NLI, ENTAILMENT = ("entailment", "neutral", "contradiction"), ("entailment", "not_entailment")
-# Labels in the order of their ids, rows of each split.
+# Labels in the order of their ids, and the number of rows in each split.
 GLUE = {
     "cola": (("unacceptable", "acceptable"), [8551, 1043, 1063]),
     "sst2": (("negative", "positive"), [67349, 872, 1821]),

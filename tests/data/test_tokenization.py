@@ -1,4 +1,4 @@
-"""Texts are tokenized once, as the tokenizer itself would, and a cache that fails costs only time."""
+"""Texts are tokenized once, exactly as by the tokenizer itself, and a failing cache costs only time."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ def splits_of(columns, task="rte"):
 
 @pytest.fixture
 def call_count(monkeypatch):
-    """Count how often texts are really tokenized."""
+    """Return a function that counts how often texts were actually tokenized."""
     calls = []
     encode = BertTokenizer.__call__
 
@@ -67,7 +67,7 @@ def test_inputs_that_are_cut_are_counted_in_every_run(tmp_path, pad):
 def test_the_same_texts_tokenizer_and_settings_are_tokenized_once(tmp_path, call_count):
     first = tokenize(splits_of(PAIRS), tokenizer_of(), 7, cache_dir=str(tmp_path))["train"]
     tokenizer = tokenizer_of()
-    tokenizer("a b c", truncation=True, max_length=3, padding="max_length")  # leaves its mark in the tokenizer
+    tokenizer("a b c", truncation=True, max_length=3, padding="max_length")  # changes the tokenizer's state
     second = tokenize(splits_of(PAIRS), tokenizer, 7, cache_dir=str(tmp_path))["train"]
     assert call_count() == 1
     assert second[:] == first[:]

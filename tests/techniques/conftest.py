@@ -1,4 +1,4 @@
-"""The published numbers that the techniques are held against."""
+"""The published numbers with which the techniques are compared."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,6 @@ def tensor(values) -> torch.Tensor:
 
 
 def assert_near(actual, expected, rtol=1e-6, atol=1e-9):
-    """Compare as the file of numbers asks for: rtol 1e-6, atol 1e-9."""
+    """Compare with the tolerances that the file of numbers prescribes: rtol 1e-6, atol 1e-9."""
     actual = torch.as_tensor(actual, dtype=torch.float64)
     torch.testing.assert_close(actual, tensor(expected), rtol=rtol, atol=atol)

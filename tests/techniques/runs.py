@@ -1,4 +1,4 @@
-"""Short trainings of tiny models, for the tests of techniques."""
+"""Short training runs of tiny models, for the tests of techniques."""
 
 import itertools
 from contextlib import ExitStack, contextmanager
@@ -11,7 +11,7 @@ from hype.training.trainer import HyPeTrainer
 from tests.small_training import arguments
 from tests.tiny import tiny_batch, tiny_model
 
-# Each technique with settings that visibly act within four steps.
+# Each technique with settings that have a visible effect within four steps.
 FLAGS = {
     "Top-K Tuning": {"top_k_layers": 1},
     "Child-Tuning F": {"mode": "ChildTuning-F", "reserve_p": 0.3},
@@ -28,7 +28,7 @@ HYPE = {"hype_type": "normal", "hype_eps": 1e-2}
 
 
 def examples(count: int, is_regression: bool) -> list[dict]:
-    """Make examples of random tokens, every other one padded, with three classes or scores."""
+    """Build examples of random tokens, every other one padded, with three classes or scores."""
     batch = tiny_batch(count, length=7, seed=3)
     batch["attention_mask"][::2, 5:] = 0
     batch["input_ids"][::2, 5:] = 1
@@ -38,7 +38,7 @@ def examples(count: int, is_regression: bool) -> list[dict]:
 
 
 def trainer_of(folder, flags, model_type="bert", hype=None, is_regression=False, model=None, count=8, **options):
-    """Build a trainer of a tiny model: four steps of two examples, a checkpoint after two."""
+    """Build a trainer for a tiny model: four steps of two examples each, a checkpoint every two steps."""
     options = {
         "per_device_train_batch_size": 2, "lr_scheduler_type": "linear", "weight_decay": 0.1, "seed": 11,
         "save_strategy": "steps", "save_steps": 2, **options,
@@ -56,7 +56,7 @@ def trainer_of(folder, flags, model_type="bert", hype=None, is_regression=False,
 
 @contextmanager
 def fixed_differences(model, flags):
-    """Have two forwards of R-Drop, R3F and LNSR differ by what is the same for every example, in whatever batch."""
+    """Make the two forwards of R-Drop, R3F and LNSR differ by the same amount for every example in any batch."""
     calls = itertools.count()
 
     def ramp(like):

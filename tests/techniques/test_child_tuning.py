@@ -1,4 +1,4 @@
-"""Child-Tuning's masks against the reference's numbers, and where they act."""
+"""Child-Tuning's masks match the reference's numbers, and act where they should."""
 
 from types import SimpleNamespace
 
@@ -115,7 +115,7 @@ def test_the_fisher_pass_neither_moves_the_random_streams_and_the_mode_nor_depen
 def test_the_fisher_information_of_half_precision_weights_is_float32(dtype):
     information = information_of(tiny_model("bert").to(dtype), [tiny_batch()], 1e-3)
     assert {tensor.dtype for tensor in information.values()} == {torch.float32}
-    # A tensor's entries are 1e-5 or less: squares that float16 would call 0.
+    # A tensor's entries are 1e-5 or less: squares that float16 would round to 0.
     assert all((tensor > 0).float().mean() > 0.5 for name, tensor in information.items() if name.endswith("weight"))
     assert any(masks_of_largest(information, 0.3))
 

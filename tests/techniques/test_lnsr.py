@@ -1,4 +1,4 @@
-"""LNSR's regulariser against numbers made by hand and a second implementation."""
+"""LNSR's regulariser matches numbers computed by hand and a second implementation."""
 
 from types import SimpleNamespace
 
@@ -50,7 +50,7 @@ def loss_of(model, hype=None):
 @pytest.mark.parametrize("model_type", FAMILIES)
 @pytest.mark.parametrize("with_hype", [False, True])
 def test_without_noise_at_its_layer_both_forwards_are_equal(model_type, with_hype, monkeypatch):
-    """Dropout and HyPe's noise are on and the same in both, so the response is exactly nothing."""
+    """Dropout and HyPe's noise are active and the same in both, so the response is exactly zero."""
     model = tiny_model(model_type).train()
     hype = HyPe(model, "normal", 0.1) if with_hype else None
     monkeypatch.setattr(lnsr, "NOISE_RATIO", 0.0)
@@ -60,7 +60,7 @@ def test_without_noise_at_its_layer_both_forwards_are_equal(model_type, with_hyp
 
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_response_equals_a_run_from_the_noised_layer_on(model_type, monkeypatch):
-    """Second implementation: the noised output of layer 2 is recorded, and the distances are taken by hand."""
+    """Second implementation: the noised output of layer 2 is recorded, and the distances are computed by hand."""
     monkeypatch.setattr(lnsr, "LAYER", 2)
     model, seen = tiny_model(model_type, num_labels=3).train(), {1: [], 2: []}
     layers = model.base_model.layer if model_type == "xlnet" else model.base_model.encoder.layer

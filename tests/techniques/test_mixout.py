@@ -1,4 +1,4 @@
-"""Mixout's mixing against the reference's numbers, and its place in a model."""
+"""Mixout's mixing matches the reference's numbers, and is in the right places in a model."""
 
 from types import SimpleNamespace
 
@@ -51,7 +51,7 @@ def attach(model, p=0.9):
 
 
 def maps_of_layers(model) -> set[str]:
-    """Name the weights of the linear maps in the layers; XLNet's biases have two axes, too."""
+    """Return the names of the linear maps' weights in the layers; XLNet's biases have two axes, too."""
     biases = ("r_s_bias", "r_r_bias", "r_w_bias", "seg_embed")
     weights = {name for name, parameter in model.named_parameters() if ".layer." in name and parameter.ndim > 1}
     return {name for name in weights if not name.endswith(biases)}
@@ -84,7 +84,7 @@ def test_all_columns_from_the_target_give_the_pretrained_forward_and_a_plain_mod
 
 
 def test_xlnet_s_attention_masks_input_axes(monkeypatch):
-    """Its maps are (in, heads, head), but o, of which heads and head are the input."""
+    """Its maps are (in, heads, head), except o, whose input axes are heads and head."""
     model, shapes, draw = tiny_model("xlnet").train(), [], mixout.keep_mask
     attach(model)
     monkeypatch.setattr(

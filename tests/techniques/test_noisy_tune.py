@@ -1,4 +1,4 @@
-"""NoisyTune against the numbers of the HyPe release's implementation."""
+"""NoisyTune matches the numbers of the HyPe release's implementation."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ def test_parameters_move_as_in_the_release(vectors, monkeypatch):
     model = nn.Module()
     for name, values in vector["before"].items():
         model.register_parameter(name, nn.Parameter(tensor(values)))
-    # The draws come in the order of the parameters; those that are skipped draw none.
+    # The draws are in the order of the parameters; skipped parameters draw nothing.
     draws = iter(vector["uniform01_draws"].values())
     monkeypatch.setattr(noisy_tune.torch, "rand", lambda shape, **options: tensor(next(draws)))
     apply(model, vector["lambda"])

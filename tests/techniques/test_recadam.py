@@ -1,4 +1,4 @@
-"""RecAdam's steps against the reference's numbers, and what it penalises."""
+"""RecAdam's steps match the reference's numbers, and only the right weights are penalised."""
 
 from types import SimpleNamespace
 
@@ -12,12 +12,12 @@ from tests.techniques.runs import FLAGS, trainer_of
 from tests.tiny import tiny_model
 
 
-@pytest.mark.parametrize("number", [0, 1, 4])  # the others are the reference's other schedules
+@pytest.mark.parametrize("number", [0, 1, 4])  # the others use the reference's other schedules
 def test_steps_equal_the_reference(vectors, number):
     inputs, case = vectors["recadam"]["inputs"], vectors["recadam"]["cases"][number]
     hyper = case["hyper"]
     parameter = torch.nn.Parameter(tensor(inputs["theta0"]))
-    # The reference's weight 0 is a group without penalty: here, a parameter without an anchor.
+    # The reference's weight 0 means a group without penalty: here, a parameter without an anchor.
     anchors = {parameter: tensor(inputs["theta_pretrained"])} if hyper["anneal_w"] > 0 else {}
     options = {name: hyper[name] for name in ("gamma", "betas", "eps", "weight_decay")}
     optimizer = RecallingAdamW([parameter], anchors, schedule={"k": hyper["k"], "t0": hyper["t0"]}, **options)
@@ -39,7 +39,7 @@ def test_the_schedule_equals_the_reference_and_does_not_overflow_long_before_its
 
 
 def begun(model, optim="adamw_torch_fused", **flags):
-    """Return RecAdam as it is when training begins."""
+    """Return RecAdam in its state at the start of training."""
     trainer = SimpleNamespace(model=model, args=SimpleNamespace(optim=optim, seed=0))
     techniques = selected(TechniqueArguments(recadam=True, **flags), hype_is_on=False)
     for technique in techniques:

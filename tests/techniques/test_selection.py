@@ -1,4 +1,4 @@
-"""The flags of the techniques: what is refused, and what is chosen in which order."""
+"""The flags of the techniques: what is refused, and which are selected in what order."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_the_released_flags_are_parsed():
 
 
 def switched_on(flag):
-    """Return the flags of a technique that `flag` is an option of; none if it is none."""
+    """Return the flags that switch on the technique of which `flag` is an option, if any."""
     switches = {switch.name for switch in switches_of(flag)}
     return next((flags for flags in FLAGS.values() if switches & set(flags)), {})
 

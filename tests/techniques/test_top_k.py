@@ -1,4 +1,4 @@
-"""What Top-K Tuning trains, against names written down by hand."""
+"""The parameters that Top-K Tuning trains equal a list written by hand."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ from hype.techniques import TechniqueArguments
 from hype.techniques.top_k import TopKTuning
 from tests.tiny import tiny_model
 
-# Model type, layers, K, and the names that are trained or, in the file of numbers, their place.
+# Model type, layers, K, and the trained names, or their key in the file of numbers.
 TRAINED = [
     ("bert", 12, 0, "bert_12_layers_K_0_trainable_prefixes"),
     ("bert", 12, 3, "bert_12_layers_K_3_trainable_prefixes"),

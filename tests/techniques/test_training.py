@@ -1,4 +1,4 @@
-"""Techniques inside a training: they resume exactly, leave alone what is not theirs, and combine."""
+"""Techniques in training runs: they resume exactly, change only their own part, and combine."""
 
 import itertools
 import json
@@ -158,7 +158,7 @@ def test_activation_checkpointing_changes_nothing(tmp_path, name, hype):
 @pytest.mark.parametrize("name", ["Top-K Tuning", "Child-Tuning F", "RecAdam", "NoisyTune", "R-Drop", "R3F", "LNSR"])
 @both_tasks
 def test_accumulated_batches_give_the_update_of_one_big_batch(tmp_path, name, is_regression):
-    """Without draws per batch both ways must agree, regularisers included; epsilon 1 calms Adam's signs."""
+    """Without draws per batch both must agree, including regularisers; epsilon 1 keeps Adam from acting on signs."""
     flags, found, regularisers = {**FLAGS[name], **({"r3f_eps": 0.0} if name == "R3F" else {})}, [], []
     for size, accumulation in ((4, 1), (1, 4)):
         model = tiny_model("bert", dropout=0.0, num_labels=1 if is_regression else 3)
@@ -177,7 +177,7 @@ def test_accumulated_batches_give_the_update_of_one_big_batch(tmp_path, name, is
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [pair for pair in itertools.combinations(FLAGS, 2) if pair != ("Child-Tuning F", "Child-Tuning D")],  # one flag
+    [pair for pair in itertools.combinations(FLAGS, 2) if pair != ("Child-Tuning F", "Child-Tuning D")],  # share a flag
 )
 def test_every_pair_trains_and_resumes_or_is_refused(tmp_path, first, second):
     flags = {**FLAGS[first], **FLAGS[second]}
@@ -206,7 +206,7 @@ def test_a_numerically_empty_regulariser_is_said_once_and_recorded(tmp_path, nam
 @pytest.mark.parametrize("name", TWO_FORWARDS)
 def test_a_resumed_run_records_the_regulariser_of_all_its_steps(tmp_path, name):
     straight = trained(tmp_path, FLAGS[name], save_strategy="steps")
-    for step in (2, 4):  # after the last checkpoint there is no step left
+    for step in (2, 4):  # no step is left after the last checkpoint
         assert resumed(tmp_path, FLAGS[name], step).techniques[0].facts() == straight.techniques[0].facts()
 
 

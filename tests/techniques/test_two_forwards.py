@@ -1,4 +1,4 @@
-"""R-Drop's and R3F's losses against the numbers of their published versions, and R3F's noise."""
+"""R-Drop's and R3F's losses match the numbers of their published versions; R3F's noise is as documented."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from tests.tiny import tiny_batch, tiny_model
 
 
 class GivenLogits(nn.Module):
-    """Return the given logits, one after the other, with the mean loss that transformers' models return."""
+    """Return the given logits, one after another, with the mean loss that transformers models return."""
 
     def __init__(self, *logits):
         super().__init__()
@@ -36,7 +36,7 @@ class GivenLogits(nn.Module):
 
 
 def loss_of(technique_class, first, second, labels, **flags):
-    """Run a technique's loss on two given forwards; return the loss and the gradients of both logits."""
+    """Run a technique's loss on the logits of two forwards; return the loss and the gradients of both."""
     model = GivenLogits(first, second)
     technique = technique_class(TechniqueArguments(**flags))
     trainer = SimpleNamespace(model=model, hype=None)
@@ -71,7 +71,7 @@ def test_r_drop_with_ce_factor_1_and_sum_is_the_repository_for_bert(vectors, is_
 
 
 def test_r_drop_s_divergence_is_that_of_the_repository_for_roberta(vectors):
-    """The repository's loss there, by mistake 0.5 CE_1 + 0.7 KL / 2, is not offered; its divergence is ours."""
+    """The repository's loss there, 0.5 CE_1 + 0.7 KL / 2, is a mistake and not offered; its divergence is ours."""
     vector, expected = vectors["r_drop"], vectors["r_drop"]["ref_roberta_kl_0.5CE1_only_plus_0.7_times_half_sum"]
     first, second = (tensor(vector["inputs"][name]).requires_grad_() for name in ("logits1", "logits2"))
     divergence = symmetric_kl(first, second, "sum")
@@ -98,7 +98,7 @@ def test_r3f_equals_the_reference(vectors, weight):
     given = [vector[name] for name in ("clean_logits", "noised_logits", "labels")]
     loss, gradients = loss_of(R3F, *given, r3f_lambda=weight)
     expected = vector["cases"][f"lambda{weight}"]
-    # The reference softmaxes in float32; fairseq divides loss and gradient by the batch size.
+    # The reference computes the softmax in float32; fairseq divides loss and gradient by the batch size.
     assert_near(loss, expected["loss_divided_by_sample_size"], atol=1e-6)
     for gradient, reference in zip(gradients, ("grad_clean_logits", "grad_noised_logits"), strict=True):
         assert_near(gradient, expected[reference], atol=1e-6)
@@ -107,7 +107,7 @@ def test_r3f_equals_the_reference(vectors, weight):
 
 
 def r3f(hype=None, seed=0, model=None, **flags):
-    """Take R3F's loss on a model without dropout; return it with the word embeddings of both forwards."""
+    """Compute R3F's loss on a model without dropout; return it, the outputs and both forwards' embeddings."""
     model, seen = model or tiny_model("bert", dropout=0.0, hidden_size=64).train(), []
     layer = model.bert.embeddings.LayerNorm  # reads the sum of all embeddings
     with layer.register_forward_pre_hook(lambda module, args: seen.append(args[0])):

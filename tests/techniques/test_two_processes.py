@@ -1,4 +1,4 @@
-"""Techniques in two processes: the ranks agree, and with the single process where nothing is drawn per rank."""
+"""Techniques in two processes: the ranks agree, and equal a single process if nothing is drawn per rank."""
 
 import os
 import subprocess
@@ -13,21 +13,21 @@ from tests.small_training import weights
 from tests.techniques.runs import FLAGS, HYPE, fixed_differences, trainer_of
 from tests.tiny import tiny_model
 
-# Without dropout and with fixed_differences these draw nothing, or the same on all ranks: two processes must equal one.
+# Without dropout and with fixed_differences these draw nothing, or the same on all ranks: two processes equal one.
 COMPARED = {
     "vanilla": {},
     **{name: FLAGS[name] for name in ("Top-K Tuning", "Child-Tuning F", "RecAdam", "NoisyTune", "R-Drop")},
     "R3F": {"r3f_lambda": 0.5, "r3f_eps": 0.0},
     "LNSR": {"lnsr_lambda": 0.5},
 }
-# The Fisher information is one of batches, so that one process needs batches of the same size. Without decay the
-# entries that move are those that the mask keeps.
+# The Fisher information is computed per batch, so one process needs batches of the same size. Without decay, only
+# entries that the mask keeps change.
 MASKED = {"Child-Tuning D": FLAGS["Child-Tuning D"]}
 DRAWING = {f"{name}, drawing": FLAGS[name] for name in ("Child-Tuning D", "Mixout", "R-Drop", "R3F", "LNSR")}
 
 
 def run(folder, flags, is_drawing, batch_size):
-    """Train; without draws, epsilon 1 keeps Adam from blowing up differences in rounding."""
+    """Train; without draws, epsilon 1 keeps Adam from amplifying rounding differences."""
     is_masked = flags == MASKED["Child-Tuning D"]
     model = tiny_model("bert", dropout=None if is_drawing else 0.0)
     trainer = trainer_of(

@@ -1,4 +1,4 @@
-"""The flags of main.py: what is taken, what is taken as something else, what is refused, and how it is said."""
+"""The flags of main.py: which are accepted, translated or refused, and the messages."""
 
 import json
 import os
@@ -157,7 +157,7 @@ NOISE = [
 
 @pytest.mark.parametrize("flags", NOISE)
 def test_a_flag_of_the_noise_without_noise_is_refused_unless_none_was_asked_for(flags, caplog):
-    """Whatever its value: --hype_eps 1e-5, the default, trained vanilla without a word."""
+    """Whatever its value: --hype_eps 1e-5, the default, used to train vanilla silently."""
     name, value = flags.split()
     with pytest.raises(InputError, match=f"{name} has no effect here: .* --hype_type .*uniform"):
         parse_with(name, value)
@@ -219,7 +219,7 @@ def test_a_reporter_that_is_not_there_is_named_with_what_to_do(monkeypatch, name
 
 @pytest.mark.parametrize("flags", ["--torch_compile", "--torch_compile_backend eager"])
 def test_the_compiler_does_not_round_products_unless_told(flags):
-    """transformers switches TF32 on with it."""
+    """transformers enables TF32 together with torch.compile."""
     assert parse_with(*flags.split()).training.tf32 is False
     assert parse(REQUIRED).training.tf32 is None
 

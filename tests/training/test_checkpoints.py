@@ -1,4 +1,4 @@
-"""Whole checkpoints are told from half-written and damaged ones."""
+"""Complete checkpoints are distinguished from half-written and damaged ones."""
 
 import json
 import shutil
@@ -97,7 +97,7 @@ def test_a_training_goes_on_from_the_newest_whole_checkpoint_to_the_same_weights
 
 
 def failing_at_4(function, checkpoint_of):
-    """Wrap a function so that it finds the disk full at checkpoint 4."""
+    """Wrap a function so that it fails with a full disk at checkpoint 4."""
 
     def call(*args):
         if checkpoint_of(args).endswith("checkpoint-4"):

@@ -1,4 +1,4 @@
-"""What a run does with the folder that it finds, and with a checkpoint that is named to it."""
+"""What a run does with an existing folder, and with a checkpoint that it is given."""
 
 import errno
 import json
@@ -21,14 +21,14 @@ ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1
 
 
 def record_of(identity, device="cpu", world_size=1, revision=None, **fields):
-    """Make the part of a record that the decision reads."""
+    """Build the part of a record that the decision reads."""
     machine = {"device": {"type": device}, "world_size": world_size}
     fixed = {"schema": 2, "identity": identity, "machine": machine, "model": {"revision": revision}}
     return {**fixed, "changed": None, "resumed_from": None, **fields}
 
 
 def folder_of(path, identity=None, steps=(), marked=None, status="failed", **fields):
-    """Make a folder with whole checkpoints (of the run `marked`) and, given an identity, the record of a run."""
+    """Create a folder with complete checkpoints (of the run `marked`) and, given an identity, the record of a run."""
     path.mkdir()
     for step in steps:
         checkpoint = path / f"checkpoint-{step}"
@@ -56,8 +56,8 @@ ALLOWED, FOREIGN = {"allow_changed": True}, {"resume": "other/checkpoint-6"}
 REFUSED = r"holds another run \(seed: 2 -> 1\): .*--overwrite_output_dir .*--allow_changed to resume"
 REFUSED_FINISHED = r"holds another run \(seed: 2 -> 1\), which is finished: .*--overwrite_output_dir"
 NOT_WHOLE = "--resume_from_checkpoint .*: no whole checkpoint"
-# What the folder `run` holds, what is asked for, and the refusal (a pattern) or fields of the decision. Another folder,
-# `other`, holds checkpoint 6 of run ONE.
+# What the folder `run` contains, what is requested, and the refusal (a pattern) or fields of the decision. Another
+# folder, `other`, contains checkpoint 6 of run ONE.
 TABLE = {
     "an empty folder": ({}, {}, {"checkpoint": None, "finished": None}),
     "this run, failed early": (FAILED, {}, {"checkpoint": None}),
@@ -99,7 +99,7 @@ TABLE = {
 
 @pytest.mark.parametrize(("held", "asked", "outcome"), TABLE.values(), ids=TABLE)
 def test_the_folder_and_the_command_decide(tmp_path, monkeypatch, held, asked, outcome):
-    """Weights of another run became this one's; a finished run was recorded under settings that it never had."""
+    """Once, a run took over another run's weights, and a finished run was recorded under settings it never had."""
     monkeypatch.chdir(tmp_path)
     folder_of(Path("other"), steps=[6], marked=ONE)
     folder = folder_of(Path("run"), **held)
@@ -115,7 +115,7 @@ def test_the_folder_and_the_command_decide(tmp_path, monkeypatch, held, asked, o
 
 @pytest.mark.parametrize("record", [None, "", '{"schema": 2, "sta'], ids=["missing", "empty", "cut"])
 def test_whole_checkpoints_make_up_for_a_lost_record(tmp_path, caplog, record):
-    """The way out was a chain of three refusals."""
+    """The user used to be sent through three refusals."""
     folder = folder_of(tmp_path / "run", steps=[3, 6], marked=ONE)
     if record is not None:
         (folder / "run.json").write_text(record)
@@ -145,7 +145,7 @@ def test_a_damaged_record_without_checkpoints_names_the_flag_that_works(tmp_path
 
 @pytest.mark.parametrize("kind", ["empty", "cut", "flip"])
 def test_a_finished_run_whose_weights_are_others_is_not_called_finished(argv, tmp_path, capsys, kind):
-    """It was "finished already", with exit code 0."""
+    """It used to be reported as "finished already", with exit code 0."""
     weights = tmp_path / "run" / "model.safetensors"
     assert main.main(argv("do_train", max_steps=1)) == 0
     content = weights.read_bytes()

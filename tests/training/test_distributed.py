@@ -1,4 +1,4 @@
-"""Two processes on one machine (gloo): noise and dropout of their own, the update of one process, exact resuming."""
+"""Two processes on one machine (gloo): separate noise and dropout, the same update as one process, exact resuming."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.slow
 NOISE = {"hype_type": "normal", "hype_eps": 0.1}
-# name -> Trainer, options of HyPe, dropout, further arguments
+# name -> Trainer, HyPe options, dropout, further arguments
 TRAININGS = {
     "noised": (HyPeTrainer, NOISE, 0.1, {}),
     "callback": (Trainer, NOISE, 0.1, {}),
@@ -30,7 +30,7 @@ LENGTHS = (4, 9, 3, 12, 7, 7, 5, 10, 3, 6, 8, 11, 4)
 
 
 def build(name, folder, batch_size, *callbacks):
-    """Build the trainer of a training and a function that returns its HyPe once it trains."""
+    """Build the trainer of an entry in TRAININGS and a function that returns its HyPe once it trains."""
     trainer_class, noise, dropout, changes = TRAININGS[name]
     args = arguments(
         folder, max_steps=6, per_device_train_batch_size=batch_size, save_strategy="steps", save_steps=3, **changes
@@ -45,7 +45,7 @@ def build(name, folder, batch_size, *callbacks):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Run all trainings in two processes; return the folder with what each rank wrote."""
+    """Run all of TRAININGS in two processes; return the folder with the files of each rank."""
     folder = tmp_path_factory.mktemp("two_ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite ends the training of HyPeTrainer at its step."""
+"""HyPeTrainer stops at the step of the first loss or gradient that is not finite."""
 
 import math
 
@@ -15,7 +15,7 @@ VALUES = [math.nan, math.inf, -math.inf]
 
 
 class DivergingTrainer(HyPeTrainer):
-    """Multiply the loss of one forward, counted from 1."""
+    """Multiply the loss of a single forward, counted from 1."""
 
     def __init__(self, *args, at=0, factor=1.0, **kwargs):
         super().__init__(*args, hype_options={"hype_type": "normal", "hype_eps": 0.1}, **kwargs)

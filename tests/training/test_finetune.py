@@ -1,4 +1,4 @@
-"""Whole runs in one process: what they leave behind, what they repeat, and what they refuse."""
+"""Complete runs in one process: what they write, what they reproduce, and what they refuse."""
 
 import gc
 import json
@@ -118,7 +118,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypa
     assert resumed["steps"] == 12
     saved = sorted(int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "run").glob("checkpoint-*"))
     assert saved == {1: [*range(1, 13)], 5: [*range(3, 13)], 8: [3, *range(6, 13)]}[interrupted_at]
-    # Its times are of the steps after the checkpoint.
+    # Its timings cover the steps after the checkpoint.
     assert resumed["timings"].get("first_step") == {1: None, 5: 3, 8: 6}[interrupted_at]
     assert_equal_weights(weights(tmp_path / "run"), weights(tmp_path / "straight"))
 
@@ -204,9 +204,9 @@ def test_the_released_optimiser_trains_differently_from_torchs(argv, tmp_path):
 
 
 def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
-    """Where it lives on, its threads do too, and abort some processes while the interpreter shuts down."""
+    """If it stays alive, so do its threads, which abort some processes while the interpreter shuts down."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    gc.disable()  # as main.py may have it at any moment
+    gc.disable()  # as main.py does while it imports
     try:
         cycle = {"group": torch.distributed.group.WORLD}
         cycle["self"] = cycle
@@ -216,7 +216,7 @@ def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
         assert group() is None and not torch.distributed.is_initialized()
     finally:
         gc.enable()
-    leave_process_group()  # where there is none, nothing happens
+    leave_process_group()  # without a group, nothing happens
 
 
 def test_test_data_that_has_labels_is_scored(argv, tmp_path):

@@ -1,4 +1,4 @@
-"""Trainings that must give the same weights: resumed, evaluated, accumulated or not; eps 0 or vanilla."""
+"""Training runs that must give the same weights: resumed, evaluated, accumulated or not; eps 0 or vanilla."""
 
 import itertools
 import random
@@ -49,7 +49,7 @@ def test_a_training_resumed_within_an_epoch_equals_an_uninterrupted_one(build, s
         torch.manual_seed(step)
         np.random.seed(step)
         random.seed(step)
-        other = tiny_model("bert", seed=step)  # weights come from the checkpoint alone
+        other = tiny_model("bert", seed=step)  # all weights must come from the checkpoint
         resumed, again = trained(build, tmp_path, noise, other, str(tmp_path / f"checkpoint-{step}"), **saving)
         assert_equal_weights(resumed, straight)
         assert again == losses
@@ -81,7 +81,7 @@ def test_the_same_training_twice_gives_the_same_weights(build, tmp_path):
 
 
 def spied(build, folder, noise, monkeypatch):
-    """Return inputs, dropout masks and random states of a training, in order."""
+    """Return inputs, dropout masks and random states of a training run, in order."""
     inputs, masks, states = [], [], []
     model, dropout = tiny_model("bert", attn_implementation="eager"), torch.nn.functional.dropout
     model.register_forward_pre_hook(lambda module, args, kwargs: inputs.append(kwargs), with_kwargs=True)
@@ -138,7 +138,7 @@ def test_without_noise_there_is_nothing_to_measure(noise, tmp_path):
 
 
 def sgd_by_hand(model, data, batch_size, learning_rate):
-    """Train one epoch in the order of the rows; return weights and losses."""
+    """Train for one epoch in the order of the rows; return weights and losses."""
     model, losses = model.train(), []
     for start in range(0, len(data), batch_size):
         batch = {name: torch.tensor(values) for name, values in data[start : start + batch_size].items()}
@@ -186,7 +186,7 @@ def test_every_accumulated_batch_gets_noise_of_its_own(tmp_path):
 
 
 def batches_seen(folder, noise, dropout, resume=None) -> list[int]:
-    """Train two epochs grouped by length; return the sum of each batch's tokens."""
+    """Train for two epochs grouped by length; return the sum of each batch's token ids."""
     seen = []
 
     def collate(examples):
@@ -203,7 +203,7 @@ def batches_seen(folder, noise, dropout, resume=None) -> list[int]:
 
 
 def test_batches_grouped_by_length_are_those_of_the_seed_and_the_epoch(tmp_path):
-    """transformers draws them from the stream of dropout, and at resuming before that is restored."""
+    """transformers draws them from dropout's generator, and on resuming does so before restoring it."""
     straight = batches_seen(tmp_path, None, 0.1)
     assert len(straight) == 10 and straight[:5] != straight[5:]
     assert batches_seen(tmp_path / "noised", NOISE, 0.0) == straight

@@ -1,4 +1,4 @@
-"""Evaluation batches examples of like length; what comes out is in the order of the data."""
+"""Evaluation batches examples of similar length; its outputs are in the order of the data."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a record says of the machine."""
+"""What a record says about the machine."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from hype.training import machine
 
 
 def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeypatch):
-    """Every record but the first of a sweep used to call the code changed."""
+    """Every record of a sweep except the first used to report changed code."""
     (tmp_path / "hype" / "training").mkdir(parents=True)
     (tmp_path / "hype" / "training" / "machine.py").write_text("")
     identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
@@ -26,7 +26,7 @@ def test_new_records_are_no_change_of_the_code_but_new_code_is(tmp_path, monkeyp
 
 
 def test_peak_memory_is_that_of_the_process_not_of_the_one_that_started_it():
-    """getrusage gave the parent's peak to a child that needs less."""
+    """getrusage reported the parent's peak for a child that needs less."""
     ballast = torch.ones(2**28)  # 1 GiB
     code = "import torch\nfrom hype.training import machine\nprint(machine.peak_memory_bytes(torch.device('cpu')))"
     child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)

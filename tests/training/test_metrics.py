@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and scipy called here, and against values worked out by hand."""
+"""Metrics equal direct calls of scikit-learn and scipy, and values computed by hand."""
 
 import math
 import warnings
@@ -18,7 +18,7 @@ PREDICTIONS = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
 
 @pytest.fixture(autouse=True)
 def no_warnings():
-    """An undefined metric must be met before scikit-learn or scipy warns."""
+    """Undefined metrics must be handled before scikit-learn or scipy warns."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -88,6 +88,6 @@ def test_a_metric_that_is_undefined_or_so_by_convention_says_why(task, predictio
 def test_the_majority_class_has_its_score():
     assert majority_score(TASKS["rte"], [0, 0, 0, 1]) == 0.75
     assert majority_score(TASKS["cola"], [1, 1, 1, 0]) == 0.0
-    # Predicting 1 throughout, 3 of 4 right: precision 3/4, recall 1.
+    # Always predicting 1, with 3 of 4 right: precision 3/4, recall 1.
     assert majority_score(TASKS["mrpc"], [1, 1, 1, 0]) == pytest.approx(6 / 7)
     assert majority_score(TASKS["stsb"], [1.0, 1.0, 2.0]) is None

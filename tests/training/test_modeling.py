@@ -1,4 +1,4 @@
-"""Which models and tokenizers are loaded and how; which are refused, and what the message says to do."""
+"""Which models and tokenizers are loaded and how, which are refused, and the remedy in the message."""
 
 import json
 import shutil
@@ -32,13 +32,13 @@ def model(tiny_folder, tmp_path):
 
 
 def configure(model, **changes) -> None:
-    """Change a model's config.json; None: without the field."""
+    """Change fields of a model's config.json; None removes a field."""
     config = {**json.loads((model / "config.json").read_text()), **changes}
     (model / "config.json").write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
 
 
 def save_head(folder, tiny_folder, order, label):
-    """Save a model whose head numbers the labels in `order` and always answers `label`."""
+    """Save a model whose head has the labels in `order` and always predicts `label`."""
     names = {"label2id": {name: i for i, name in enumerate(order)}, "id2label": dict(enumerate(order))}
     model = AutoModelForSequenceClassification.from_pretrained(tiny_folder, num_labels=len(order), **names)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def save_head(folder, tiny_folder, order, label):
 
 
 def test_the_head_of_checkpoint_dir_numbers_its_labels_itself(argv, tiny_folder, tmp_path):
-    """Its outputs used to be read in the order of the model's configuration."""
+    """Its outputs used to be interpreted in the order of the model's configuration."""
     orders = {"one": ["entailment", "neutral", "contradiction"], "other": ["contradiction", "neutral", "entailment"]}
     labels = []
     for name, order in orders.items():
@@ -86,7 +86,7 @@ def test_a_missing_folder_is_named_with_its_flag(argv, flag, name):
 
 
 def test_a_model_without_tokenizer_is_refused(argv, tiny_folder, tmp_path):
-    """transformers makes one of special tokens alone: every word was unknown."""
+    """transformers builds one from special tokens alone, to which every word is unknown."""
     (tmp_path / "bare").mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copy(tiny_folder / name, tmp_path / "bare")
@@ -120,13 +120,13 @@ HEAD_ORDER = ["contradiction", "neutral", "entailment"]
 
 
 def share_of(label: str) -> float:
-    """Return the accuracy of answering `label` for the rows that are evaluated."""
+    """Return the accuracy of always predicting `label` on the evaluated rows."""
     lines = (SAMPLE / "MNLI" / "dev_matched.tsv").read_text(encoding="utf-8").splitlines()[1:25]
     return sum(line.split("\t")[-1] == label for line in lines) / 24
 
 
 def test_a_head_numbers_the_labels_that_it_names_itself(argv, model, tiny_folder, tmp_path, caplog):
-    """With id2label alone, and in another case."""
+    """With only id2label, and in another case."""
     save_head(model, tiny_folder, ["contradiction", "NEUTRAL", "Entailment"], "NEUTRAL")
     configure(model, label2id=None)
     record = finetune(parse(argv("do_eval", task_name="mnli", model_name_or_path=model)))
@@ -139,7 +139,7 @@ def test_a_head_numbers_the_labels_that_it_names_itself(argv, model, tiny_folder
 def test_a_head_that_does_not_name_the_tasks_labels_is_not_scored_without_a_word(
     argv, model, tiny_folder, tmp_path, caplog, names
 ):
-    """It was scored as if in GLUE's order: 0.00 instead of 1.00, exit 0."""
+    """It used to be scored as if in GLUE's order: 0.00 instead of 1.00, with exit code 0."""
     save_head(model, tiny_folder, names, names[HEAD_ORDER.index("entailment")])
     flags = {"task_name": "mnli", "model_name_or_path": model}
     silent = finetune(parse(argv("do_eval", **flags)))
@@ -183,7 +183,7 @@ class Vocabulary(list):
 
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_a_pretrained_checkpoint_of_any_kind_lacks_nothing_of_the_body(tmp_path, model_type):
-    """Base models, language models, with or without pooler."""
+    """Base models and language models, with or without a pooler."""
     config = tiny_config(model_type)
     heads = (*LANGUAGE_MODELS, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
     kinds = [AutoModel, *(kind for kind in heads if type(config) in kind._model_mapping)]

@@ -1,4 +1,4 @@
-"""What a record says of its run, and of the code that made it."""
+"""What a record says about its run, and about the code that wrote it."""
 
 import pytest
 
@@ -26,7 +26,7 @@ EVALUATIONS = [{"eval_steps": 6}, {"eval_strategy": "epoch"}, {"eval_delay": 4}]
     ids=str,
 )
 def test_evaluations_that_steer_a_training_or_choose_its_model_are_part_of_the_identity(argv, guided, change):
-    """The same run id stood for other weights; otherwise evaluations change nothing."""
+    """One run id used to stand for different weights; other evaluations change nothing."""
     assert identity(argv, **{**EVERY_STEP, **guided}) != identity(argv, **{**EVERY_STEP, **guided, **change})
     assert identity(argv, **EVERY_STEP) == identity(argv, **{**EVERY_STEP, **change})
 
@@ -58,7 +58,7 @@ def test_the_identity_holds_the_settings_that_differ_and_no_place_device_or_proc
 
 
 def test_noise_flags_are_no_part_of_the_identity_of_a_run_without_noise(argv):
-    """A loop over kinds of noise gives the same flags to all of them, none too."""
+    """A loop over noise types passes the same flags to all of them, including none."""
     assert identity(argv, hype_type="none", hype_eps=1e-3, hype_top_layers=1) == identity(argv)
 
 
@@ -84,7 +84,7 @@ def test_settings_are_the_flags_that_repeat_the_run(argv, tmp_path):
 
 
 def test_the_identity_can_be_made_without_the_run(argv):
-    """The reproduction names a folder by it before anything is trained."""
+    """The reproduction uses it to name a folder before anything is trained."""
     record = finetune(parse(argv("do_train", "do_eval", max_steps=1, save_strategy="no")))
     fingerprints = {
         "model": record["model"]["fingerprint"],
@@ -104,7 +104,7 @@ def test_every_record_has_every_field_in_one_order(argv, tmp_path):
 
 
 def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
-    """With transformers 5.23 it was null."""
+    """With transformers 5.23 it used to be null."""
     cached = tmp_path / "cache" / "models--someone--bert"
     (cached / "snapshots" / "abc123").mkdir(parents=True)
     (cached / "snapshots" / "abc123" / "config.json").write_text("{}")

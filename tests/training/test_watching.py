@@ -1,4 +1,4 @@
-"""What a run says while it goes on: its first line, its curve, its reporters, its bars."""
+"""What a run shows during training: its first line, loss curve, reporters and progress bars."""
 
 import json
 import re
