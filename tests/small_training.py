@@ -1,4 +1,4 @@
-"""Short trainings of tiny models on rows of random tokens."""
+"""Short training runs of tiny models on rows of random tokens."""
 
 import functools
 import gc

@@ -113,7 +113,7 @@ def _refuse_rarer(path, texts, is_first, first, second, remedy) -> None:
 
 
 def checkpoint_order(task_labels: Sequence[str], label2id: Mapping[str, int]) -> list[str] | None:
-    """Return the task's labels in a checkpoint's order, or None if it names other labels (case is ignored).
+    """Return the task's labels in a checkpoint's order, or None unless it names exactly these (ignoring case).
 
     label2id: the checkpoint's `config.label2id`. Its default names, LABEL_0 and so on, tell nothing about the order
     unless the labels are the numbers 0, 1, ... themselves.

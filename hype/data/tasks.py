@@ -47,7 +47,7 @@ class Task:
         sources: Split -> where it is published.
         file_columns: Column names in the header of the files, the label column last.
         file_header: Column names of files without a header row; those of unlabelled splits have one.
-        is_json: Whether the files hold JSON objects rather than unquoted tab-separated values.
+        is_json: Whether the files contain JSON objects rather than unquoted tab-separated values.
         malformed_limit: Up to this many rows with the wrong number of columns, as in the published files, are skipped.
         unlabelled_word: Label of rows without a gold label in the files (-1 on the hub); such rows are skipped.
         label_range: Smallest and largest score of a regression; submissions are clipped to this range.

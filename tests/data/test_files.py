@@ -61,7 +61,7 @@ def test_own_files_keep_texts_as_they_stand(read, name):
         ("text\tlabel\na\t0\nb\t1\n", {"delimiter": "tab"}, {"sentence1": ["a", "b"]}),
         ("sep=;\r\ntext;label\r\na, b;0\r\nc;1\r\n", {}, {"sentence1": ["a, b", "c"]}),
         ("valid,label\na,1\nb,0\n", {}, {"sentence1": ["a", "b"]}),
-        # Columns that number or identify the rows are no texts.
+        # Columns that number or identify the rows are not texts.
         ("Unnamed: 0,text,label\n0,a,1\n1,b,0\n", {}, {"sentence1": ["a", "b"]}),
         (",text,label\n0,a,1\n1,b,0\n", {}, {"sentence1": ["a", "b"]}),
         ("ID,text,label\nx1,a,1\nx2,b,0\n", {}, {"sentence1": ["a", "b"]}),
