@@ -1,4 +1,4 @@
-"""Every flag of `main.py`, as dataclasses, and their parser. The help texts here are the only description of them."""
+"""The flags of `main.py` as dataclasses, and their parser. docs/options.md is generated from the help texts."""
 
 import argparse
 import difflib
@@ -23,50 +23,50 @@ from hype.training.old_flags import REMOVED_FLAGS, current_flags
 
 @dataclass
 class ModelArguments:
-    """Which pre-trained model to fine-tune, and how it is loaded."""
+    """Which pre-trained model to fine-tune, and how to load it."""
 
-    model_name_or_path: str = flag("", "A local model folder, or a name on the Hugging Face hub (roberta-large).")
+    model_name_or_path: str = flag("", "Local model folder, or name on the Hugging Face hub, such as roberta-large.")
     config_name: str | None = flag(None, "Configuration to load instead of the model's own (folder or hub name).")
     tokenizer_name: str | None = flag(None, "Tokenizer to load instead of the model's own (folder or hub name).")
     cache_dir: str | None = flag(None, "Where models and data from the hub are cached.")
     model_revision: str = flag("main", "Branch, tag or commit of a model on the hub.")
     token: str | None = flag(None, "Access token for private models on the hub; never recorded.")
-    trust_remote_code: bool = flag(False, "Run code that comes with the model. Off: such a model is refused.")
+    trust_remote_code: bool = flag(False, "Run code that comes with the model. If false, such models are refused.")
     allow_pickle_weights: bool = flag(
-        False, "Load pytorch_model.bin where there is no safetensors file. Pickle files can execute arbitrary code."
+        False, "Load pytorch_model.bin if there is no safetensors file. Pickle files can execute arbitrary code."
     )
     ignore_mismatched_sizes: bool = flag(
-        False, "Initialise at random what the checkpoint lacks or has in another size, such as its head."
+        False, "Randomly initialise parameters that the checkpoint lacks or has in another shape, such as the head's."
     )
-    checkpoint_dir: str | None = flag(None, "Load the weights from this folder instead of the model's.")
+    checkpoint_dir: str | None = flag(None, "Load the weights from this folder instead of model_name_or_path.")
     label_order: str | None = flag(
         None,
-        "Order of the labels in the checkpoint's head if it does not name them, such as "
-        "contradiction,entailment,neutral. Unset: the order of the task.",
+        "Order of the labels in the checkpoint's head, such as contradiction,entailment,neutral, if its configuration "
+        "does not name them. Default: the task's order.",
     )
     dropout_rate: float | None = flag(
         None,
-        "Hidden dropout as in the release: hidden_dropout_prob or the model's field of that kind (for XLNet and T5 it "
-        "includes attention dropout). Unset: the checkpoint's.",
+        "Hidden dropout rate, as in the release: hidden_dropout_prob or the model's equivalent (for XLNet and T5 this "
+        "includes attention dropout). Default: the checkpoint's rate.",
     )
-    all_dropout_rate: float | None = flag(None, "Every dropout of the model: hidden, attention, pooler and head.")
+    all_dropout_rate: float | None = flag(None, "Rate of every dropout: hidden, attention, pooler and head.")
     dtype: str = flag(
         "float32",
-        "Load the weights as float32, bfloat16, float16, or auto (as in the checkpoint).",
+        "Dtype to load the weights in: float32, bfloat16, float16, or auto (the checkpoint's).",
         choices=("float32", "bfloat16", "float16", "auto"),
     )
     attn_implementation: str | None = flag(
         None,
-        "How attention is computed: eager, sdpa, flash_attention_2, flash_attention_3, flex_attention. "
-        "flash_attention needs --bf16. Unset: transformers' choice, mostly sdpa.",
-        # transformers takes the name of a kernel on the hub, too, and runs its code.
+        "Attention implementation: eager, sdpa, flash_attention_2, flash_attention_3 or flex_attention. "
+        "flash_attention needs half precision, such as --bf16. Default: transformers' choice, usually sdpa.",
+        # transformers would also accept the name of a kernel on the hub, and run its code.
         choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"),
     )
 
 
 @dataclass
 class HyPeArguments:
-    """Hidden representation perturbation. The names are those of `hype.HyPe`'s arguments."""
+    """Hidden representation perturbation, with the names of `hype.HyPe`'s arguments."""
 
     hype_type: str = flag(
         "none", "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U) or none.", choices=(*HYPE_TYPES, "none")
@@ -77,47 +77,49 @@ class HyPeArguments:
         "Uniform noise: symmetric U(-eps, eps) as in the paper, or positive U(0, eps) as in the release.",
         choices=("symmetric", "positive"),
     )
-    hype_top_layers: int | None = flag(None, "Noise in the k layers nearest the head only. Unset or 0: in all layers.")
-    hype_low_layers: int | None = flag(None, "Noise in the k layers nearest the input only; with top layers: in both.")
-    hype_intermediate: bool = flag(False, "Noise also after self-attention (appendix G).")
-    hype_only_intermediate: bool = flag(False, "Noise after self-attention only.")
-    hype_layers_path: str | None = flag(None, "Attribute path of the layer list, for a model that is not recognised.")
+    hype_top_layers: int | None = flag(None, "Noise only in the k layers nearest the head. Default or 0: all layers.")
+    hype_low_layers: int | None = flag(
+        None, "Noise only in the k layers nearest the input; with hype_top_layers, in both groups."
+    )
+    hype_intermediate: bool = flag(False, "Noise also after self-attention (the paper's appendix G).")
+    hype_only_intermediate: bool = flag(False, "Noise only after self-attention.")
+    hype_layers_path: str | None = flag(None, "Attribute path of the list of layers, if the model is not recognised.")
     hype_stream: str = flag(
         "own",
-        "Random numbers of the noise: own (a function of seed, rank and step) or global (torch's generator).",
+        "Random stream of the noise: own (a function of seed, rank and step) or global (torch's generator).",
         choices=("own", "global"),
     )
-    allow_vanishing_noise: bool = flag(False, "Train although a half-precision dtype rounds most of the noise away.")
+    allow_vanishing_noise: bool = flag(False, "Train even if half precision rounds most of the noise away.")
 
 
 @dataclass
 class RunArguments(TrainingArguments):
-    """transformers' TrainingArguments and what its fifth version dropped or lacks."""
+    """transformers' TrainingArguments, plus flags that version 5 dropped or lacks."""
 
-    output_dir: str | None = flag(None, "Folder of the run: model, run.json, metrics, predictions.")
-    per_device_eval_batch_size: int = flag(32, "Batch size of evaluation and prediction on each device.")
-    warmup_ratio: float | None = flag(None, "Share of all steps that warm up, below 1.")
-    overwrite_output_dir: bool = flag(False, "Delete the run that output_dir holds and start from scratch.")
+    output_dir: str | None = flag(None, "Folder for the outputs of the run: model, run.json, metrics and predictions.")
+    per_device_eval_batch_size: int = flag(32, "Batch size per device for evaluation and prediction.")
+    warmup_ratio: float | None = flag(None, "Share of all steps used for warmup, below 1.")
+    overwrite_output_dir: bool = flag(False, "Delete the run in output_dir and start from scratch.")
     group_by_length: bool = flag(False, "Batch examples of similar length.")
-    logging_dir: str | None = flag(None, "Folder of TensorBoard logs.")
+    logging_dir: str | None = flag(None, "Folder for TensorBoard logs.")
     logging_steps: float | None = flag(
-        None, "Steps between two logs of the loss, or (below 1) their share of all steps. Unset: 50 logs in all."
+        None, "Steps between two logs of the loss, or, below 1, their share of all steps. Default: 50 logs in total."
     )
     optimizer_semantics: str = flag(
-        "torch", "AdamW as in torch, or release: as in transformers 4.7.", choices=("torch", "release")
+        "torch", "AdamW implementation: torch, or release (as in transformers 4.7).", choices=("torch", "release")
     )
     save_model: bool = flag(True, "Save the fine-tuned model in output_dir.")
-    allow_changed: bool = flag(False, "Resume although settings changed; the record lists the changes.")
-    logging_nan_inf_filter: bool = flag(False, "Refused if true: it logs a loss of NaN as 0.")
+    allow_changed: bool = flag(False, "Resume even if settings have changed; the record lists the changes.")
+    logging_nan_inf_filter: bool = flag(False, "Must be false: true would hide NaN losses in the logs.")
 
-    reported = None  # no flag: settings of other groups that reporters (TensorBoard ...) show, too
+    reported = None  # not a flag: settings of other groups, for reporters such as TensorBoard
 
     def to_dict(self) -> dict:
-        """Return the flags as reporters show them."""
+        """Return the flags, with `reported` for reporters such as TensorBoard."""
         return {**super().to_dict(), **(self.reported or {})}
 
     def __getstate__(self):
-        # Trainer pickles its arguments into training_args.bin, beside the weights.
+        # Trainer pickles its arguments into training_args.bin, where no token belongs.
         return {**self.__dict__, "hub_token": None}
 
     def __post_init__(self):
@@ -126,17 +128,17 @@ class RunArguments(TrainingArguments):
         if self.group_by_length:
             self.train_sampling_strategy = "group_by_length"
         if self.logging_steps is None:
-            self.logging_steps = 0.02  # a curve of 50 points, however short the training
+            self.logging_steps = 0.02  # 50 points in the loss curve, however short the training
             if self.eval_strategy == "steps":
-                self.eval_steps = self.eval_steps or 500  # else it would be that of the logs
+                self.eval_steps = self.eval_steps or 500  # otherwise it would follow logging_steps
         if self.logging_dir is not None:
-            os.environ["TENSORBOARD_LOGGING_DIR"] = self.logging_dir  # all that transformers 5 reads
+            os.environ["TENSORBOARD_LOGGING_DIR"] = self.logging_dir  # the only place where transformers 5 looks
         if not torch.accelerator.is_available():
-            # Set explicitly: without it transformers ignores torchrun's processes on a machine without a GPU.
+            # Otherwise transformers ignores torchrun's processes on a machine without a GPU.
             self.use_cpu = True
             self.dataloader_pin_memory = False
         if self.tf32 is None and (self.torch_compile or self.torch_compile_backend or self.torch_compile_mode):
-            self.tf32 = False  # transformers would switch it on with the compiler; it is a choice of its own
+            self.tf32 = False  # transformers would enable it with torch.compile; it should be a separate choice
         super().__post_init__()
 
 
@@ -151,11 +153,11 @@ class Arguments:
     training: RunArguments
 
     def hype_options(self) -> dict | None:
-        """Return the keyword arguments of `HyPe` that the flags ask for; None: no noise."""
+        """Return the keyword arguments for `HyPe`, or None without noise."""
         return None if self.hype.hype_type == "none" else asdict(self.hype)
 
 
-# Title in --help and docs/options.md -> its flags, in the order in which they are shown.
+# Heading in --help and docs/options.md -> its flags, in the order shown.
 GROUPS = {
     "HyPe": HyPeArguments,
     "Model": ModelArguments,
@@ -163,7 +165,7 @@ GROUPS = {
     "Compared techniques": TechniqueArguments,
     "Training": RunArguments,
 }
-# What argparse calls by the name of its Python type.
+# Python type in an error of argparse -> what to give.
 KINDS_OF_VALUES = {"int": "a whole number", "float": "a number", "dict": "a JSON object"}
 
 
@@ -182,7 +184,7 @@ def described_flags() -> dict[str, list[tuple[str, str, str]]]:
 
 class _Parser(LineParser, HfArgumentParser):
     def error(self, message):
-        # argparse names each flag with its other spelling: argument --hype_eps/--hype-eps.
+        # argparse prints both spellings of a flag: argument --hype_eps/--hype-eps.
         message = re.sub(r"^argument (--\w+)\S*:", r"\1:", message)
         message = re.sub(r"Truthy value expected: got (.*) but expected .*", r"'\1': give true or false", message)
         if unfit := re.search(r"invalid (\w+) value: (.*)", message):
@@ -199,16 +201,16 @@ def parser() -> HfArgumentParser:
 def parse(argv: list[str]) -> Arguments:
     """Parse and check a command line.
 
-    A first argument that ends in .json names a file with one object of flags; flags after it override the file's.
+    If the first argument ends in .json, flags are read from that file (one JSON object); later flags override them.
 
     Raises:
-        InputError: an unknown, removed or malformed flag, a value out of range, an unreadable file.
+        InputError: a flag is unknown, removed or malformed, a value is out of range, or a file cannot be read.
     """
     if argv and argv[0].endswith(".json"):
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
-        raise InputError(f"{unfit[0]!a}: not UTF-8, so that no record could hold it; rename it")
-    at_home = re.compile(r"^(--\w+=)?~/")  # a shell expands it neither in --data_dir=~/glue nor in a JSON file
+        raise InputError(f"{unfit[0]!a}: not UTF-8, so it cannot be recorded; rename it")
+    at_home = re.compile(r"^(--\w+=)?~/")  # which the shell does not expand in --data_dir=~/glue or in a JSON file
     argv = current_flags([at_home.sub(lambda m: f"{m[1] or ''}{Path.home()}/", part) for part in argv])
     flags, unknown = parser().parse_known_args(argv)
     if unknown:
@@ -228,45 +230,45 @@ def parse(argv: list[str]) -> Arguments:
         raise InputError(" ".join(str(error).split())) from error
 
 
-# What a flag must be, as a text and as a test, and which flags. transformers takes most of them unchecked.
+# Valid values in words, their check, and the flags. transformers does not check most of them.
 RANGES = (
     ("a number above 0", lambda x: 0 < x < math.inf, "num_train_epochs save_steps logging_steps eval_steps"),
     ("a finite number of at least 0", lambda x: 0 <= x < math.inf,
      "hype_eps learning_rate weight_decay adam_epsilon max_grad_norm dataloader_num_workers neftune_noise_alpha"),
-    ("a number from 0 to below 1", lambda x: 0 <= x < 1,
+    ("a number of at least 0 and below 1", lambda x: 0 <= x < 1,
      "dropout_rate all_dropout_rate adam_beta1 adam_beta2 label_smoothing_factor warmup_ratio"),
     ("a whole number of at least 1", lambda x: x >= 1,
      "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps save_total_limit "
      "eval_accumulation_steps"),
-    ("a whole number of at least 1, or -1 for none", lambda x: x == -1 or x >= 1, "max_steps"),
+    ("a whole number of at least 1, or -1 for no limit", lambda x: x == -1 or x >= 1, "max_steps"),
     ("a whole number of steps, or a share of all steps below 1",
      lambda x: x >= 0 and (x < 1 or float(x).is_integer()), "warmup_steps"),
-    ("a whole number from 0 to below 2 ** 32", lambda x: 0 <= x < 2**32, "seed data_seed"),  # numpy's limit
+    ("a whole number from 0 to 2 ** 32 - 1", lambda x: 0 <= x < 2**32, "seed data_seed"),  # numpy's limit
 )  # fmt: skip
 EXCLUSIVE = (
     ("warmup_ratio", "warmup_steps"),
     ("dropout_rate", "all_dropout_rate"),
     ("overwrite_output_dir", "resume_from_checkpoint"),
 )
-# Flags of transformers that cannot be other than their default here, and why.
+# Flags of transformers that must keep their defaults here -> why.
 REFUSED_FLAGS = {
     "logging_nan_inf_filter": "it hides divergence",
-    "prediction_loss_only": "scores are made from the predictions",
-    "eval_do_concat_batches": "scores are of the whole set",
-    "batch_eval_metrics": "scores are of the whole set",
-    "enable_jit_checkpoint": "runs save a checkpoint on a signal by themselves",
-    "label_names": "the model has one output to learn; --label_column names the column of an own file",
+    "prediction_loss_only": "scores are computed from the predictions",
+    "eval_do_concat_batches": "scores are computed on the whole set",
+    "batch_eval_metrics": "scores are computed on the whole set",
+    "enable_jit_checkpoint": "runs already save a checkpoint on a signal",
+    "label_names": "an example has one label; --label_column names its column in your own files",
 }
 
 
 def _check(flags: argparse.Namespace, given: set[str]) -> None:
-    """Refuse flags that are missing, out of range, at odds with each other, or without effect.
+    """Refuse flags that are missing, out of range, contradictory or without effect.
 
     Args:
         given: the names of the flags on the command line.
     """
     require(flags.model_name_or_path, "--model_name_or_path is missing: give a model folder or a hub name")
-    require(flags.output_dir, "--output_dir is missing: say where the run goes")
+    require(flags.output_dir, "--output_dir is missing: give a folder for the run")
     for what, is_fit, names in RANGES:
         for name in names.split():
             value = getattr(flags, name)
@@ -293,14 +295,14 @@ def _check(flags: argparse.Namespace, given: set[str]) -> None:
         known = get_available_reporting_integrations()
         require(
             flags.report_to in known,
-            f"--report_to {flags.report_to}: not known, or not installed; install its package, or give "
+            f"--report_to {flags.report_to}: unknown or not installed; install its package, or give "
             f"{', '.join(['none', *known])}",
         )
     if flags.dtype == "float32" and not (flags.bf16 or flags.fp16):
         attention = str(flags.attn_implementation)
-        require("flash" not in attention, f"--attn_implementation {attention} needs half precision: pass --bf16, too")
+        require("flash" not in attention, f"--attn_implementation {attention} needs half precision: also pass --bf16")
     if "hype_type" in given and flags.hype_type == "none":
-        return  # a loop over kinds of noise gives the same flags to all of them
+        return  # so that a loop over noise types can pass the same flags to each
     for name in sorted(name for name in given if name.startswith("hype_") and name != "hype_type"):
         kinds = ("uniform",) if name == "hype_uniform_support" else HYPE_TYPES
         is_used = flags.hype_type in kinds
@@ -308,7 +310,7 @@ def _check(flags: argparse.Namespace, given: set[str]) -> None:
 
 
 def _check_launcher() -> None:
-    """Refuse what is left in the environment of torchrun: the run would fail or wait for processes that never come."""
+    """Refuse incomplete torchrun variables: the run would fail or wait for processes that never start."""
     names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     given = [name for name in names if name in os.environ]
     is_distributed = os.environ.get("LOCAL_RANK", "-1") != "-1" or os.environ.get("WORLD_SIZE", "1") != "1"
@@ -324,7 +326,7 @@ def _argv_of_file(path: Path) -> list[str]:
     try:
         flags = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(flags, dict):
-            raise ValueError("no object")
+            raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or f"not JSON ({error})"
         raise InputError(f'{path}: {reason}; give one JSON object of flags, such as {{"task_name": "rte"}}') from None

@@ -1,4 +1,4 @@
-"""The model card of a run: README.md beside the weights."""
+"""The model card of a run: README.md next to the weights."""
 
 from pathlib import Path
 
@@ -16,17 +16,15 @@ Fine-tuned from {name} ({model[model_type]}, {model[parameter_count]:,} paramete
 
 {result}
 {notes}
-The folder loads with `AutoModelForSequenceClassification.from_pretrained`. run.json holds every setting and version.
+Load this folder with `AutoModelForSequenceClassification.from_pretrained`. run.json lists all settings and versions.
 {method}"""
-METHOD = (
-    "The method is HyPe (Yuan et al., ACL 2023, 2023.acl-long.182): noise on the inputs of the layers in training.\n"
-)
+METHOD = "The method is HyPe (Yuan et al., ACL 2023, 2023.acl-long.182): noise on the layer inputs during training.\n"
 
 
 def write_card(folder: Path, record: dict) -> None:
-    """Write the card of a finished run, whose model is saved, into its folder."""
+    """Write the model card into the folder of a run whose model is saved."""
     name, rows = record["model"]["name"], record["data"]["rows"]
-    result = "It was not evaluated."
+    result = "The model was not evaluated."
     if record["score"] is not None:
         score = f"{record['score_name']} x 100 on {rows['validation']} validation examples: {100 * record['score']:.2f}"
         result = f"{score} (one seed)."

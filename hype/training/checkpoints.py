@@ -1,7 +1,7 @@
-"""Whole checkpoints, told from half-written ones, and whether a run's folder is to be resumed, started or left alone.
+"""Recognise complete checkpoints, and decide whether to start a run, resume it or leave it alone.
 
-A checkpoint is whole once its marker, which is written last, names all of its files with their hashes. The marker also
-says which run the checkpoint is of, so that a lost or damaged run.json costs nothing.
+A checkpoint is complete once it has its marker, a file that is written last and lists all others with their hashes. The
+marker also identifies the run, so that a lost or damaged run.json costs nothing.
 """
 
 import json
@@ -29,7 +29,7 @@ from hype.training.record import RECORD, DamagedRecordError, environment, proven
 logger = logging.getLogger(__name__)
 MARKER = "complete.json"
 LOCK = ".lock"
-# What a run leaves beside checkpoints and tokenizer. Next to another run's record it would pass for that run's.
+# Files of a run besides checkpoints and tokenizer. Next to another run's record they would be taken for that run's.
 OWN_FILES = (
     RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
     "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
@@ -39,10 +39,10 @@ OWN_FILES = (
 
 
 def mark_complete(checkpoint: Path, run: dict) -> None:
-    """Mark a checkpoint as whole, with size and hash of every file, and on the disk.
+    """Flush a checkpoint to disk and mark it as complete, with the size and hash of every file.
 
     Args:
-        run: which run it is of, see `hype.training.record.provenance`.
+        run: identifies the run, see `hype.training.record.provenance`.
     """
     sync(checkpoint)
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARKER)
@@ -51,7 +51,7 @@ def mark_complete(checkpoint: Path, run: dict) -> None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Say whether a checkpoint has its marker and every file that the marker names, unchanged."""
+    """Return whether a checkpoint has its marker and, unchanged, every file that the marker lists."""
     try:
         sums = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
         return bool(sums) and all(
@@ -63,25 +63,25 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def last_complete(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint of a run; half-written or damaged newer ones are named in a warning."""
+    """Return the newest complete checkpoint of a run; warn about newer ones that are incomplete or damaged."""
     numbered = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
     for step in sorted(numbered, reverse=True):
         if is_complete(numbered[step]):
             return numbered[step]
-        logger.warning("%s is half-written or damaged and is ignored", numbered[step])
+        logger.warning("%s is incomplete or damaged and is ignored", numbered[step])
     return None
 
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK):
-    """Create the run's folder if necessary and lock it; what killed writes have left in it is removed.
+    """Create the run's folder if necessary, lock it, and remove temporary files of interrupted writes.
 
     Args:
-        name: of the lock's file.
+        name: file name of the lock.
 
     Raises:
-        LockedError: another live process holds it. The lock of a dead one is free again.
-        EnvironmentFault: the folder cannot be created or written.
+        LockedError: another process holds the lock, which is released when that process ends.
+        EnvironmentFault: the folder cannot be created or written to.
     """
     lock, signature = FileLock(folder / name), folder / f"{name}.json"
     try:
@@ -93,9 +93,9 @@ def locked(folder: Path, name: str = LOCK):
         try:
             holder = "process {pid} on {host} since {start}".format(**json.loads(signature.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError):
-            holder = "its holder is not known"
+            holder = "process unknown"
         raise LockedError(
-            f"--output_dir {folder}: another run is in it ({holder}); wait for it or choose another folder"
+            f"--output_dir {folder}: in use by another run ({holder}); wait for it to end, or choose another folder"
         ) from None
     except OSError as error:
         lock.release()
@@ -111,22 +111,22 @@ def locked(folder: Path, name: str = LOCK):
 
 
 class Decision(NamedTuple):
-    """What to do in a run's folder."""
+    """What to do with a run's folder."""
 
-    finished: dict | None = None  # the record of the run, which is finished: nothing is left to do
-    checkpoint: Path | None = None  # what to resume from; None: start
-    changed: dict | None = None  # setting -> [old, new value], of all resumptions so far
-    resumed_from: str | None = None  # the checkpoint of another folder that the run began from
+    finished: dict | None = None  # record of the finished run: nothing is left to do
+    checkpoint: Path | None = None  # checkpoint to resume from; None: start from scratch
+    changed: dict | None = None  # setting -> [old, new value], over all resumptions so far
+    resumed_from: str | None = None  # checkpoint in another folder that the run started from
 
 
 def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
-    """Decide between start, resumption and nothing from what a run's folder holds.
+    """Decide from the contents of a run's folder whether to start, resume or do nothing.
 
     Args:
-        record: of the run that is asked for, see `hype.training.record.new_record`.
+        record: of the requested run, see `hype.training.record.new_record`.
 
     Raises:
-        InputError: the folder holds another run or foreign files, or the named checkpoint is not whole.
+        InputError: the folder contains another run or foreign files, or the given checkpoint is incomplete.
     """
     training, resume = arguments.training, arguments.training.resume_from_checkpoint
     if training.overwrite_output_dir:
@@ -135,17 +135,17 @@ def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
 
     newest = last_complete(folder)
     held = _record_in(folder, newest)
-    run = provenance(held) if held else _marked_run(newest) if newest else None  # what is in the folder
+    run = provenance(held) if held else _marked_run(newest) if newest else None  # the run in the folder
     is_finished = held is not None and held["status"] == "finished"
     if is_finished and run["identity"] == record["identity"]:
         require_weights(folder, held)
         return Decision(finished=held)
     changed = _differences(run, record) if run else {}
-    ways_out = "choose another folder, pass --overwrite_output_dir to start again, or "
+    ways_out = "choose another folder, pass --overwrite_output_dir to start over, or "
     if is_finished and not resume:
-        ways_out += "resume one of its checkpoints by --resume_from_checkpoint and --allow_changed"
+        ways_out += "resume one of its checkpoints with --resume_from_checkpoint and --allow_changed"
         raise InputError(f"--output_dir {folder} holds another run ({_shown(changed)}), which is finished: {ways_out}")
-    # A run that ended before its first checkpoint (a flag was wrong) leaves nothing that could be mixed up.
+    # A run that ended before its first checkpoint (say, on a wrong flag) left nothing that could be mixed up.
     if changed and (newest or is_finished) and not training.allow_changed:
         ways_out += "--allow_changed to resume with the new settings"
         raise InputError(f"--output_dir {folder} holds another run ({_shown(changed)}): {ways_out}")
@@ -156,9 +156,9 @@ def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
         checkpoint = named if is_complete(named) else None
     if checkpoint is None:
         if resume:
-            raise InputError(f"--resume_from_checkpoint {resume}: no whole checkpoint; name another or leave it out")
+            raise InputError(f"--resume_from_checkpoint {resume}: no complete checkpoint; give another or leave it out")
         if held is None:
-            remedy = "choose an empty folder, or pass --overwrite_output_dir to write beside them"
+            remedy = "choose an empty folder, or pass --overwrite_output_dir to write next to them"
             _refuse_files(folder, ["[!.]*"], remedy)
         return Decision()
 
@@ -169,7 +169,7 @@ def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
         changed = _differences(run, record)
         if changed and not training.allow_changed:
             raise InputError(
-                f"{checkpoint} is of another run ({_shown(changed)}): name one of this run by "
+                f"{checkpoint} belongs to another run ({_shown(changed)}): give a checkpoint of this run as "
                 "--resume_from_checkpoint, or pass --allow_changed to resume with the new settings"
             )
     return Decision(
@@ -180,7 +180,7 @@ def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
 
 
 def on_first_process(training: RunArguments, decide: Callable[[], Decision]) -> Decision:
-    """Decide on the first process, for all of them; its errors are raised on all of them, too."""
+    """Decide on the first process, and return its decision or raise its error on all processes."""
     outcome = [None]
     if training.process_index == 0:
         try:
@@ -195,7 +195,7 @@ def on_first_process(training: RunArguments, decide: Callable[[], Decision]) -> 
 
 
 def _record_in(folder: Path, newest: Path | None) -> dict | None:
-    """Read the folder's record; None if there is none, or a damaged one that whole checkpoints make up for."""
+    """Read the folder's record; None if it is missing, or damaged while a complete checkpoint can replace it."""
     path = folder / RECORD
     try:
         if path.exists():
@@ -204,7 +204,7 @@ def _record_in(folder: Path, newest: Path | None) -> dict | None:
         if newest is None:
             raise
     if newest is not None:
-        logger.warning("%s is missing or damaged; what it held is taken from %s", path, newest.name)
+        logger.warning("%s is missing or damaged; the run is identified from %s instead", path, newest.name)
     return None
 
 
@@ -213,7 +213,7 @@ def _marked_run(checkpoint: Path) -> dict:
 
 
 def _differences(run: dict, record: dict) -> dict[str, list]:
-    """Compare a run with the one that is asked for: setting -> [old, new value]."""
+    """Compare a run with the requested one: setting -> [old, new value]."""
     old, new = {**run["identity"], **run["environment"]}, {**record["identity"], **environment(record)}
     return {
         key: [old.get(key), new.get(key)] for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
@@ -221,7 +221,7 @@ def _differences(run: dict, record: dict) -> dict[str, list]:
 
 
 def _shown(changed: dict[str, list]) -> str:
-    """Describe changed settings; a changed hash tells nothing but that the content changed."""
+    """Describe changed settings; of changed hashes, say only that the content changed."""
     is_hash = re.compile(r"[0-9a-f]{64}").fullmatch
     texts = []
     for key, values in list(changed.items())[:5]:
@@ -231,13 +231,13 @@ def _shown(changed: dict[str, list]) -> str:
 
 
 def _require_clearable(arguments: Arguments, folder: Path) -> None:
-    """Refuse to clear a folder of other files, or one that the run would read from."""
+    """Refuse to clear a folder that contains foreign files or that the run would read from."""
     _require_own(folder)
     for name in ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"):
         path = getattr(arguments.model, name)
         if path and Path(path).resolve().is_relative_to(folder.resolve()):
             raise InputError(
-                f"--{name} {path} lies in --output_dir {folder}, which --overwrite_output_dir clears: choose another "
+                f"--{name} {path} is inside --output_dir {folder}, which --overwrite_output_dir clears: choose another "
                 "folder"
             )
 
@@ -245,41 +245,41 @@ def _require_clearable(arguments: Arguments, folder: Path) -> None:
 def _require_own(folder: Path) -> None:
     """Refuse a folder in which a run would overwrite or, by --save_total_limit, remove files of another program."""
     if not (folder / RECORD).exists() and not any(folder.glob(f"checkpoint-*/{MARKER}")):
-        _refuse_files(folder, ["checkpoint-*", *OWN_FILES], "move them away or choose another folder")
+        _refuse_files(folder, ["checkpoint-*", *OWN_FILES], "move them away, or choose another folder")
 
 
 def _refuse_files(folder: Path, patterns: list[str], remedy: str) -> None:
     found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
     if found:
-        raise InputError(f"--output_dir {folder} holds {', '.join(found[:3])} of another program: {remedy}")
+        raise InputError(f"--output_dir {folder} contains files of another program ({', '.join(found[:3])}): {remedy}")
 
 
 def require_weights(folder: Path, record: dict) -> None:
-    """Check that the weights in a finished run's folder are those that it finished with.
+    """Check that the weights in a finished run's folder are unchanged.
 
-    A run whose model was not saved, or has been deleted, passes.
+    Passes if the model was not saved or has been deleted.
 
     Raises:
-        InputError: they are empty, cut or altered.
+        InputError: they are empty, truncated or modified.
     """
     expected, found = record["model"].get("weights_sha256"), weights_sha256(folder)
     if expected and found and found != expected:
         raise InputError(
-            f"{folder}: its weights are not those that the run finished with (damaged or altered); restore them, or "
+            f"{folder}: the weights have changed since the run finished (damaged or modified); restore them, or "
             "pass --overwrite_output_dir to train again"
         )
 
 
 def has_weights(folder: Path) -> bool:
-    """Return whether a run's model is in its folder."""
+    """Return whether the folder contains the run's model."""
     return any(folder.glob("model*.safetensors"))
 
 
 def require_space(folder: Path, model: nn.Module, training: RunArguments, has_checkpoint: bool) -> None:
-    """Refuse a training that the disk cannot hold: the new checkpoint and the one that it replaces, and the model.
+    """Refuse to train without disk space for the model, the new checkpoint and the one that it replaces.
 
     Raises:
-        EnvironmentFault: too few bytes are free.
+        EnvironmentFault: there is too little free space.
     """
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     checkpoint = weights * (3 if "adam" in training.optim and not training.save_only_model else 1)
@@ -293,10 +293,10 @@ def require_space(folder: Path, model: nn.Module, training: RunArguments, has_ch
 
 
 def clear(folder: Path) -> None:
-    """Remove a run from its folder; files of others stay."""
+    """Remove a run from its folder; other files stay."""
     for path in folder.glob("checkpoint-*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-    # The record goes last: what is left if this is killed is still known to be a run.
+    # The record goes last: if this is killed, the rest is still recognised as a run.
     for path in sorted({p for pattern in OWN_FILES for p in folder.glob(pattern)}, key=lambda p: p.name == RECORD):
         path.unlink()

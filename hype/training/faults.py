@@ -1,4 +1,4 @@
-"""Errors of libraries that the user can do something about, as errors that say what."""
+"""Turn library errors that the user can fix into one-line errors."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from hype.files import write_failure
 
 @contextmanager
 def as_run_errors(folder: Path):
-    """Raise errors of libraries that the user can do something about as errors that say what."""
+    """Turn library errors that the user can fix into `RunError`s that name the remedy."""
     try:
         yield
     except RunError:
@@ -26,11 +26,11 @@ def as_run_errors(folder: Path):
             raise
         raise InputError(f"--metric_for_best_model: {error.args[0]}") from error
     except UnpicklingError as error:
-        raise InputError(f"{folder}: a checkpoint contains code and is not of this project; remove it") from error
+        raise InputError(f"{folder}: a checkpoint contains code, so it is not of this project; remove it") from error
     except (OSError, SafetensorError, RuntimeError) as error:
         if reason := write_failure(error):
             raise EnvironmentFault(
                 f"cannot write {getattr(error, 'filename', None) or folder} ({reason}): make room or choose another "
-                "folder; the same command resumes from the newest whole checkpoint"
+                "folder; the same command resumes from the newest complete checkpoint"
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""One run: arguments in, record out. Loads data and model, trains, evaluates, predicts, and writes what came out."""
+"""One run, from arguments to record: load data and model, train, evaluate, predict, and write the results."""
 
 import logging
 import time
@@ -45,9 +45,9 @@ SPLITS_OF = {
 
 
 def finetune(arguments: Arguments) -> dict | None:
-    """Do one run and return its record, which is also written to `output_dir`/run.json.
+    """Execute one run and return its record, which is also written to `output_dir`/run.json.
 
-    A finished run of the same identity is not repeated; an interrupted one is resumed from its newest whole checkpoint.
+    A finished run of the same identity is not repeated; an interrupted one resumes from its newest complete checkpoint.
     Processes other than the first return None.
 
     Raises:
@@ -65,7 +65,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     training = arguments.training
     started = time.perf_counter()
     machine.reset_peak_memory(training.device)
-    if training.disable_tqdm:  # which hides Trainer's bars alone
+    if training.disable_tqdm:  # which by itself hides only Trainer's bars
         transformers.utils.logging.disable_progress_bar()
         datasets.disable_progress_bars()
 
@@ -79,13 +79,13 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     # Start, resume, or leave a finished run alone
     decision = on_first_process(training, lambda: decide_resume(arguments, folder, record))
     if decision.finished is not None:
-        logger.warning("%s is finished already: nothing is run again", folder)
+        logger.warning("%s: the run is already finished and is not repeated", folder)
         if training.do_train and training.save_model and not has_weights(folder):
-            logger.warning("%s: its model is not there; --overwrite_output_dir trains it again", folder)
+            logger.warning("%s: the model is missing; pass --overwrite_output_dir to train it again", folder)
         return decision.finished if is_first else None
     record.update(changed=decision.changed, resumed_from=decision.resumed_from)
 
-    # Tokens, model and Trainer; the folder stays as it is until they are there
+    # Tokens, model and Trainer; the folder is left unchanged until they exist
     trainer, tokens, new_parameters = build_trainer(arguments, splits, config, label_names, techniques)
     trainer.provenance = records.provenance(record)
     trainer.add_callback(stop)
@@ -101,7 +101,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     if is_first:
         if training.overwrite_output_dir:
             clear(folder)
-        (folder / "all_results.json").unlink(missing_ok=True)  # Trainer would add to that of an earlier attempt
+        (folder / "all_results.json").unlink(missing_ok=True)  # Trainer would add to the file of an earlier attempt
 
     with recorded(record, folder if is_first else None):
         if training.do_train:
@@ -118,31 +118,31 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
 
 
 def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str] | None]:
-    """Read what the flags ask for.
+    """Load the data and the model configuration that the flags select.
 
     Returns:
         The splits, the model's configuration with the task's labels, and the labels in the order of the model's head
-        (None: regression).
+        (None for regression).
     """
     model, training = arguments.model, arguments.training
     if training.n_gpu > 1:  # Trainer would spread each batch over them
-        raise InputError("several GPUs are visible to one process: start torchrun, or set CUDA_VISIBLE_DEVICES to one")
+        raise InputError("several GPUs are visible to one process: use torchrun, or set CUDA_VISIBLE_DEVICES to one")
     wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
     if not wanted:
         raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
     config = modeling.load_config(model)
-    # Own test files without training data take their labels from a checkpoint that is fine-tuned already.
+    # Without training data, the labels of the user's test files come from an already fine-tuned checkpoint.
     known_labels = () if config.num_labels == 1 else checkpoint_labels(config.label2id)
     with training.main_process_first(desc="reading data"):
         splits = load_splits(arguments.data, wanted, model.cache_dir, known_labels)
     task = splits.task
     label_names, order_note = modeling.head_labels(model, config, task)
-    if order_note and not training.do_train:  # a head that is trained learns its order
+    if order_note and not training.do_train:  # training teaches the head the order
         splits.notes.append(order_note)
     if training.label_smoothing_factor and label_names is None:
         raise InputError(
-            f"--label_smoothing_factor {training.label_smoothing_factor:g}: {task.name} has scores, no classes to "
-            "smooth; leave the flag out"
+            f"--label_smoothing_factor {training.label_smoothing_factor:g}: {task.name} has scores, not classes; "
+            "leave the flag out"
         )
     config.finetuning_task = task.name
     modeling.set_labels(config, label_names)
@@ -152,11 +152,11 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
 def build_trainer(
     arguments: Arguments, splits: Splits, config, label_names: list[str] | None, techniques: list[Technique]
 ) -> tuple[HyPeTrainer, dict[str, Dataset], list[str]]:
-    """Tokenize the data, load the model and build its Trainer.
+    """Tokenize the data, load the model and build the Trainer.
 
     Returns:
-        The Trainer, the tokenized splits (labels numbered as the model's head), and the names of the parameters that
-        the checkpoint does not have.
+        The Trainer, the tokenized splits (labels numbered as in the model's head), and the names of the parameters that
+        the checkpoint lacks.
     """
     data, training = arguments.data, arguments.training
     tokenizer = modeling.load_tokenizer(arguments.model, config)
@@ -168,19 +168,19 @@ def build_trainer(
     batch_size = training.train_batch_size * training.world_size
     if training.do_train and training.dataloader_drop_last and len(tokens["train"]) < batch_size:
         raise InputError(
-            f"--dataloader_drop_last leaves nothing of {len(tokens['train'])} training examples in batches of "
-            f"{batch_size}: lower --per_device_train_batch_size"
+            f"--dataloader_drop_last drops all {len(tokens['train'])} training examples, fewer than the batch size "
+            f"of {batch_size}: lower --per_device_train_batch_size"
         )
     if training.push_to_hub and not hub_is_reachable():
         raise EnvironmentFault("--push_to_hub: the hub cannot be reached; leave the flag out and upload later")
     tokens = {name: _in_model_order(rows, splits.task, label_names) for name, rows in tokens.items()}
     validation, order = longest_first(tokens["validation"]) if "validation" in tokens else (None, None)
-    # Seeded here, so that the head of a run does not depend on what was done before.
+    # Seed here, so that the initialisation of the head does not depend on what ran before.
     set_seed(training.seed)
     model, new_parameters = modeling.load_model(arguments.model, config, tokenizer, is_trained=training.do_train)
     betas = training.adam_beta1, training.adam_beta2
     released_adamw = LegacyAdamW, {"lr": training.learning_rate, "betas": betas, "eps": training.adam_epsilon}
-    with as_input_error("the flags of training"):
+    with as_input_error("the training arguments"):
         trainer = HyPeTrainer(
             model=model,
             args=training,
@@ -198,7 +198,7 @@ def build_trainer(
 
 
 def _in_model_order(rows: Dataset, task: Task, label_names: list[str] | None) -> Dataset:
-    """Number the labels as the model's head does."""
+    """Renumber the labels in the order of the model's head."""
     if "label" not in rows.column_names or label_names is None or list(label_names) == list(task.label_names):
         return rows
     ids = convert_label_ids(rows["label"][:], task.label_names, label_names)
@@ -211,7 +211,7 @@ def _train(trainer: HyPeTrainer, checkpoint: Path | None, splits: Splits, record
     require_space(folder, trainer.model, training, has_checkpoint=checkpoint is not None)
     if splits.low_resource_indices is not None and trainer.is_world_process_zero():
         write_json(folder / "low_resource_indices.json", splits.low_resource_indices)
-    if checkpoint is not None:  # which rotation may remove meanwhile
+    if checkpoint is not None:  # read now: rotation may delete the checkpoint during training
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         record["timings"]["first_step"] = state.global_step
     result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
@@ -253,7 +253,7 @@ def _evaluate(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, 
 
 
 def _predict(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, label_names, record: dict) -> None:
-    """Predict the test sets, into the files that the GLUE server takes; test data that has labels is scored, too."""
+    """Predict the test sets and write submission files; also score test data that has labels."""
     record["submissions"] = []
     for split in [split for split in SPLITS_OF["do_predict"] if split in tokens]:
         rows, order = longest_first(tokens[split])

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: in training, a checkpoint at the end of the step and then the end; elsewhere the end at once."""
+"""Handle SIGTERM and Ctrl-C: in training, save a checkpoint after the current step, then exit; else exit at once."""
 
 import logging
 import signal
@@ -18,10 +18,10 @@ def _end(number: int):
 
 
 class StopCallback(TrainerCallback):
-    """Hold a signal that comes in training until the end of the step.
+    """Defer a signal that arrives in training until the end of the step.
 
     Args:
-        keeps_checkpoint: whether the training writes checkpoints that it can be resumed from.
+        keeps_checkpoint: whether training writes checkpoints that it can resume from.
     """
 
     def __init__(self, keeps_checkpoint: bool):
@@ -29,12 +29,12 @@ class StopCallback(TrainerCallback):
 
     def handle(self, number, frame):
         if self.number is not None or not self.is_training:
-            if number == signal.SIGTERM:  # of Ctrl-C, the end of the command tells
-                logger.warning("SIGTERM: the run ends here; the same command completes it")
+            if number == signal.SIGTERM:  # for Ctrl-C, the command reports it when it exits
+                logger.warning("SIGTERM: the run stops now; the same command completes it")
             _end(number)
-        outcome = "the same command resumes from it" if self.keeps_checkpoint else "no checkpoint is kept"
+        outcome = "the same command resumes it" if self.keeps_checkpoint else "no checkpoint is saved"
         name = signal.Signals(number).name
-        logger.warning("%s: the run ends after this step or checkpoint; %s", name, outcome)
+        logger.warning("%s: the run stops after this step or checkpoint; %s", name, outcome)
         self.number = number
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -52,7 +52,7 @@ class StopCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         self.is_training = False
-        if self.number is not None:  # it came after the last step
+        if self.number is not None:  # the signal arrived after the last step
             _end(self.number)
 
 
@@ -60,7 +60,7 @@ class StopCallback(TrainerCallback):
 def stopping_on_signals(callback: StopCallback, world_size: int = 1):
     """Let `callback` end the block on SIGTERM (exit code 143) or SIGINT (130).
 
-    Does nothing with several processes, which would end at different steps, and outside of the main thread.
+    Does nothing with several processes, which would stop at different steps, or outside the main thread.
     """
     if world_size > 1 or threading.current_thread() is not threading.main_thread():
         yield

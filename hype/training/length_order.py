@@ -1,4 +1,4 @@
-"""Lengths of tokenized examples, and evaluation in their order: batches of like length hold little padding."""
+"""Evaluation in order of length: batches of examples of similar length need little padding."""
 
 import numpy as np
 import pyarrow.compute
@@ -12,17 +12,17 @@ def lengths_of(dataset: Dataset) -> np.ndarray:
 
 
 def longest_first(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
-    """Sort a tokenized data set, the longest first, so that too little memory shows at once.
+    """Sort a tokenized data set, longest first, so that a lack of memory shows in the first batch.
 
     Returns:
-        The sorted rows and their order: row i was row order[i].
+        The sorted rows and their order: row i of the result is row order[i] of the data set.
     """
     order = np.argsort(-lengths_of(dataset), kind="stable")
     return dataset.select(order), order
 
 
 def in_given_order(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Undo `longest_first` for values of the sorted rows."""
+    """Put values of the sorted rows back into the order before `longest_first`."""
     restored = np.empty_like(values)
     restored[order] = values
     return restored

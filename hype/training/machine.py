@@ -1,4 +1,4 @@
-"""The machine that a run is done on: its device, versions, commit and memory."""
+"""The machine of a run: its device, package versions, commit and memory."""
 
 import contextlib
 import functools
@@ -17,12 +17,12 @@ PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "sc
 
 
 def current_device() -> torch.device:
-    """Return the accelerator that a run takes where there is one, else the CPU."""
+    """Return the accelerator if one is available, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def describe_machine(device: torch.device, world_size: int = 1) -> dict:
-    """Describe versions, commit, device and the number of processes, as a record holds them."""
+    """Return the versions, commit, device and number of processes, as recorded in run.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
@@ -33,7 +33,7 @@ def describe_machine(device: torch.device, world_size: int = 1) -> dict:
 
 
 def _cpu_name() -> str:
-    """Name the CPU and the instruction set that torch uses: others round differently, which long trainings show."""
+    """Return the CPU's name and torch's instruction set, which affects rounding and thus long trainings."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)", info.read_text(), re.MULTILINE) if info.exists() else None
     return f"{found[1] if found else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
@@ -46,7 +46,7 @@ def _git_state() -> dict | None:
     git = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=10)
     try:
         commit = git(["git", "rev-parse", "HEAD"]).stdout.strip()
-        # Published results do not change the code that makes them.
+        # A change in results/ is not a change in the code.
         changed = git(["git", "status", "--porcelain", "--", ".", ":(exclude)results"]).stdout.strip()
         return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
@@ -54,30 +54,30 @@ def _git_state() -> dict | None:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Forget the peak so far, where the system allows it: one process may do many runs."""
+    """Reset the peak, where the system allows it: one process may execute many runs."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif (resets := Path("/proc/self/clear_refs")).exists():
-        with contextlib.suppress(OSError):  # not every container lets a process write it
+        with contextlib.suppress(OSError):  # not every container allows writing to it
             resets.write_text("5")
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Return the largest memory since `reset_peak_memory`: the CUDA allocator's, else the process's resident set."""
+    """Return the peak memory since `reset_peak_memory`: the CUDA allocator's, else the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
-    if status.exists():  # Linux's ru_maxrss begins with the peak of the process that started this one
+    if status.exists():  # on Linux, ru_maxrss starts at the parent process's peak
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def leave_process_group() -> None:
-    """Leave the process group of torchrun once a finished run is written; without one do nothing.
+    """Destroy the process group of torchrun, if there is one, after the run is written.
 
-    The Trainer's cycles hold the group, and with it gloo's threads, beyond its end: a thread that lets go of its last
-    tensor while the interpreter shuts down aborts the process, and a finished run ends in SIGABRT.
+    Reference cycles in Trainer keep the group and gloo's threads alive: a thread that frees its last tensor while the
+    interpreter shuts down aborts the process, so that a finished run would end in SIGABRT.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         gc.collect()

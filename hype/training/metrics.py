@@ -1,4 +1,4 @@
-"""GLUE's metrics by scikit-learn and scipy, and the paper's single score (table 10). All are fractions, not x 100."""
+"""GLUE's metrics, from scikit-learn and scipy, and the paper's single score (table 10), as fractions (not x 100)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from hype.training.length_order import in_given_order
 
 METRICS: dict[str, Callable] = {
     "accuracy": sklearn_metrics.accuracy_score,
-    # 0/0, which only happens without any 1, is caught before.
+    # 0/0 only occurs without any label 1, which `_value` handles first.
     "f1": partial(sklearn_metrics.f1_score, zero_division=0.0),
     "matthews_correlation": sklearn_metrics.matthews_corrcoef,
     "pearson": lambda labels, predictions: stats.pearsonr(labels, predictions).statistic,
@@ -25,14 +25,14 @@ METRICS: dict[str, Callable] = {
 
 
 def compute(task: Task, predictions: Sequence, labels: Sequence) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the task's metrics, and remarks on them.
+    """Compute the task's metrics, with remarks on them.
 
     Args:
         predictions, labels: label ids, or scores for regression.
 
     Returns:
-        The metrics under the names of `evaluate`; combined_score, their mean, where there are several; None: undefined.
-        For each metric whose value needs it, why it is undefined or what it is by convention.
+        The metrics by their names in `evaluate`, their mean as combined_score if there are several; None: undefined.
+        Remarks by metric: why its value is undefined, or set by convention.
     """
     dtype = np.float64 if task.is_regression else np.int64  # scipy would compute float32 in float32
     predictions, labels = np.asarray(predictions, dtype), np.asarray(labels, dtype)
@@ -49,14 +49,14 @@ def score(task: Task, values: dict[str, float | None]) -> float | None:
 
 
 def majority_score(task: Task, labels: Sequence) -> float | None:
-    """Return the score of predicting the most frequent label throughout; None where that is undefined (regression)."""
+    """Return the score of always predicting the most frequent label; None if that is undefined (regression)."""
     classes, counts = np.unique(np.asarray(labels), return_counts=True)
     predictions = np.full(len(labels), classes[counts.argmax()])
     return score(task, compute(task, predictions, labels)[0])
 
 
 def require_finite(scores: dict) -> None:
-    """Raise DivergedError if an evaluation's loss or score is not finite; in `scores` it becomes None."""
+    """Raise DivergedError if an evaluation's loss or score is not finite, and set it to None in `scores`."""
     bad = [name for name, value in scores.items() if isinstance(value, float) and not math.isfinite(value)]
     if bad:
         message = f"the evaluation's {bad[0]} is {scores[bad[0]]}: the model has diverged"
@@ -65,10 +65,10 @@ def require_finite(scores: dict) -> None:
 
 
 class Scorer:
-    """Compute a task's metrics from the model's outputs, and keep predictions and remarks of the last call.
+    """Compute a task's metrics from the model's outputs, and keep the predictions and remarks of the last call.
 
     Args:
-        order: the outputs' row i is example order[i] of the data.
+        order: row i of the outputs belongs to example order[i].
     """
 
     def __init__(self, task: Task, label_names: list[str] | None, order: np.ndarray | None):
@@ -81,7 +81,7 @@ class Scorer:
         predictions = predicted_labels(outputs, self.task, self.label_names)
         if self.label_names is not None:
             labels = convert_label_ids(labels, self.label_names, self.task.label_names)
-            # Two runs can be compared example by example; scores need no comparing.
+            # Kept to compare two runs example by example, which regression does not need.
             self.predictions = one_digit_each(predictions, len(self.label_names))
         values, self.remarks = compute(self.task, predictions, labels)
         return values
@@ -91,7 +91,7 @@ def predicted_labels(outputs: np.ndarray, task: Task, label_names: list[str] | N
     """Turn the model's outputs into the task's label ids, or scores.
 
     Args:
-        outputs: (examples, labels), the labels in the order of `label_names`; None: (examples, 1), regression.
+        outputs: (examples, labels) in the order of `label_names`, or (examples, 1) if that is None (regression).
     """
     if label_names is None:
         return outputs.squeeze(-1)

@@ -1,4 +1,4 @@
-"""Model and tokenizer: loading, labels, dropout. Weights are float32 unless asked otherwise."""
+"""Load the model and tokenizer, and set labels and dropout. Weights are float32 unless requested otherwise."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from hype.hub import from_hub
 from hype.training.arguments import ModelArguments
 
 logger = logging.getLogger(__name__)
-# model type -> positions that no token takes: these number theirs from the padding token on.
+# model type -> positions that no token takes: these models number positions from the padding index + 1.
 RESERVED_POSITIONS = dict.fromkeys(
     ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "roberta-prelayernorm", "xmod",
      "data2vec-text", "ibert"),
@@ -28,7 +28,7 @@ PICKLE_REMEDY = (
     "only safetensors are loaded, because pickle files (pytorch_model.bin) can execute arbitrary code; convert them, "
     "or pass --allow_pickle_weights if you trust their author"
 )
-# What a message of transformers holds -> what to do.
+# Pattern in an error message of transformers -> what to do.
 REMEDIES = {
     "no file named model.safetensors": PICKLE_REMEDY,
     "Flash ?Attention|attention implementation": "pass another --attn_implementation, or none",
@@ -38,34 +38,34 @@ REMEDIES = {
 
 
 def load_config(model: ModelArguments):
-    """Load the configuration with the dropouts asked for; its labels are those of the checkpoint's head.
+    """Load the configuration, with the requested dropout rates and the labels of the checkpoint's head.
 
     Raises:
-        InputError: no such model, or not a Transformer configuration.
-        EnvironmentFault: a hub model while the hub is out of reach.
+        InputError: the model does not exist, or is not a Transformer.
+        EnvironmentFault: the hub cannot be reached, and the model is not in the cache.
     """
     config = _load(AutoConfig, model.config_name or model.model_name_or_path, model)
     weights = model.checkpoint_dir and Path(model.checkpoint_dir).expanduser()
-    if weights and ((weights / "config.json").exists() or not weights.is_dir()):  # it may hold weights alone
+    if weights and ((weights / "config.json").exists() or not weights.is_dir()):  # it may contain only weights
         of_weights = _load(AutoConfig, model.checkpoint_dir, model)
         config.id2label, config.label2id = of_weights.id2label, of_weights.label2id
-    if config.label2id is None:  # a config.json with id2label alone
+    if config.label2id is None:  # config.json has only id2label
         config.label2id = {label: int(index) for index, label in config.id2label.items()}
     set_dropout(config, model.dropout_rate, model.all_dropout_rate)
     return config
 
 
 def head_labels(model: ModelArguments, config, task: Task) -> tuple[list[str] | None, str | None]:
-    """Return a task's labels in the order of the model's head, and a note if the checkpoint does not say that order.
+    """Return a task's labels in the order of the model's head, and a note if the checkpoint does not specify it.
 
-    The labels are None for regression, the note is None where the order is known.
+    The labels are None for regression, the note is None if the order is known.
 
     Raises:
         InputError: --label_order does not fit the task.
     """
     if task.label_names is None:
         if model.label_order is not None:
-            raise InputError(f"--label_order {model.label_order}: {task.name} has scores, no classes; leave it out")
+            raise InputError(f"--label_order {model.label_order}: {task.name} has scores, not classes; leave it out")
         return None, None
     if model.label_order is not None:
         return stated_order(task.label_names, model.label_order), None
@@ -82,7 +82,7 @@ def head_labels(model: ModelArguments, config, task: Task) -> tuple[list[str] | 
 
 
 def set_labels(config, label_names: list[str] | None) -> None:
-    """Name the outputs of the head; None: one number, regression."""
+    """Set the labels of the head's outputs; None for regression, with a single output."""
     config.problem_type = "single_label_classification" if label_names else "regression"
     if label_names is None:
         config.num_labels = 1
@@ -92,7 +92,7 @@ def set_labels(config, label_names: list[str] | None) -> None:
 
 
 def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | None) -> None:
-    """Set the configuration's hidden dropouts, or all of its dropouts, to a rate; None leaves them.
+    """Set the configuration's hidden dropout rates, or all of its dropout rates; None keeps them.
 
     Raises:
         InputError: the architecture's dropout fields are not known, or it has no hidden dropout to set.
@@ -104,8 +104,8 @@ def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | No
     architecture = ARCHITECTURES.get(config.model_type)
     if architecture is None:
         raise InputError(
-            f"{flag} {rate}: the dropouts of model type {config.model_type} are not known; set them in its "
-            "config.json and pass no rate"
+            f"{flag} {rate}: the dropout fields of model type {config.model_type} are not known; set them in its "
+            "config.json and leave the flag out"
         )
     names = architecture.hidden_dropouts + (architecture.other_dropouts if all_dropout_rate is not None else ())
     if not names and rate > 0:
@@ -115,9 +115,9 @@ def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | No
 
 
 def load_tokenizer(model: ModelArguments, config):
-    """Load the tokenizer; one without padding token (GPT-2, Llama) pads with its end-of-text token.
+    """Load the tokenizer; without a padding token (GPT-2, Llama), it pads with its end-of-text token.
 
-    One that names no longest input takes that of the model's positions.
+    If it has no maximum length, it gets the model's number of positions.
 
     Raises:
         InputError, EnvironmentFault: as `load_config`.
@@ -126,12 +126,12 @@ def load_tokenizer(model: ModelArguments, config):
     tokenizer = _load(AutoTokenizer, name, model)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise InputError(f"the tokenizer of {name} has no token to pad with; pass --tokenizer_name")
+            raise InputError(f"the tokenizer of {name} has no padding token; pass --tokenizer_name")
         tokenizer.pad_token = tokenizer.eos_token
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        # What transformers makes of a folder without one: every word would be unknown.
+        # For a folder without one, transformers builds a tokenizer to which every word is unknown.
         raise InputError(f"{name} has no tokenizer: add its files (tokenizer.json ...), or pass --tokenizer_name")
-    # -1: XLNet, which has none. DeBERTa's published models have a table of distances alone.
+    # XLNet has none (-1); DeBERTa's published models have only relative positions.
     positions = getattr(config, "max_position_embeddings", None) or 0
     is_bound = positions > 0 and getattr(config, "position_biased_input", True)
     if is_bound and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
@@ -140,13 +140,13 @@ def load_tokenizer(model: ModelArguments, config):
 
 
 def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True):
-    """Load the weights under a classification head, which is new where the checkpoint has none.
+    """Load the model with a classification head, which is new if the checkpoint has none.
 
-    What is new is initialised from torch's global generator. Returns the model and the sorted names of its new
+    New parameters are initialised with torch's global generator. Returns the model and the sorted names of its new
     parameters.
 
     Args:
-        is_trained: whether training follows. Without it a head of another size is refused rather than replaced.
+        is_trained: whether training follows. If not, a head of another size is refused rather than replaced.
 
     Raises:
         InputError: damaged or missing weights, a head of another size, a vocabulary larger than the embeddings, layers
@@ -156,7 +156,7 @@ def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True
     named = getattr(config, "transformers_weights", None)
     if named and ".safetensors" not in Path(named).suffixes and not model.allow_pickle_weights:
         raise InputError(f"the configuration names weights {named!r}: {PICKLE_REMEDY}")
-    # transformers prints tables of new and unused parameters; what matters of them is checked below and recorded.
+    # transformers logs tables of new and unused parameters; what matters in them is checked below and recorded.
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
@@ -195,7 +195,7 @@ def _require_fitting_weights(model, loaded, info, is_trained):
         )
         if not model.ignore_mismatched_sizes:
             raise InputError(f"{problem}; give weights that fit config.json, or pass --ignore_mismatched_sizes")
-        logger.warning("%s; they are random", problem)
+        logger.warning("%s; they are initialised at random", problem)
     head = [sizes for name, sizes in other_sizes.items() if name not in body]
     if head and not (model.ignore_mismatched_sizes and is_trained):
         found, wanted = head[-1]
@@ -206,12 +206,12 @@ def _require_fitting_weights(model, loaded, info, is_trained):
 
 
 def _is_of_body(name: str, loaded) -> bool:
-    # Poolers come and go with the head that a checkpoint was trained with.
+    # Whether a checkpoint has a pooler depends on the head that it was trained with.
     return name.startswith(f"{loaded.base_model_prefix}.") and "pooler" not in name
 
 
 def _load(auto_class, name: str, model: ModelArguments, **options):
-    """Call `from_pretrained` on a folder without touching the network, or on a hub name."""
+    """Call `from_pretrained` on a local folder, without network access, or on a hub name."""
     options |= {
         "cache_dir": model.cache_dir,
         "revision": model.model_revision,
@@ -224,7 +224,7 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
     is_path = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
     if is_path and not folder.is_dir():
         raise InputError(f"--{flag} {name}: no such folder; {REMEDIES['']}")
-    # With peft installed, transformers would load the adapter's base model from wherever that is.
+    # With peft installed, transformers would load the adapter's base model, wherever it comes from.
     if (folder / "adapter_config.json").exists() and flag != "tokenizer_name":
         raise InputError(
             f"--{flag} {name}: a PEFT adapter (LoRA ...) without its base model; merge the two with merge_and_unload() "
@@ -235,12 +235,12 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
             return auto_class.from_pretrained(str(folder), local_files_only=True, **options)
         return from_hub(
             f"the model {name}",
-            f"--{flag} with the folder of a model on this disk",
+            f"--{flag} with a local model folder",
             lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
         )
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of many kinds: for what is no usable model, every library raises its own
+    except Exception as error:  # each library raises its own kinds for an unusable model
         message = str(error.__cause__ if isinstance(error, RunError) else error).strip()
         remedy = _other_content(folder) or next(text for part, text in REMEDIES.items() if re.search(part, message))
         if isinstance(error, RunError) and remedy == REMEDIES[""]:
@@ -250,13 +250,13 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
 
 
 def _other_content(folder: Path) -> str | None:
-    """Say of a folder that holds something else than a whole model what it is and what to do."""
+    """Explain what a folder without a complete model contains, and what to do."""
     for path in sorted(folder.glob("*")):
         is_small = path.is_file() and path.stat().st_size < 1024  # a pointer has about 130 bytes
         if is_small and os.access(path, os.R_OK) and path.read_bytes().startswith(b"version https://git-lfs"):
             return f"{path.name} is a Git LFS pointer, not the file itself; run git lfs pull there"
     nested = [path.parent for path in folder.glob("*/config.json")]
     if nested and not (folder / "config.json").exists():
-        # The newest checkpoint (10 comes after 9), or what sentence-transformers calls 0_Transformer.
-        return f"its model is in a folder inside; give {max(nested, key=lambda path: (len(path.name), path.name))}"
+        # The newest checkpoint (10 comes after 9), or 0_Transformer of sentence-transformers.
+        return f"its model is in a subfolder; give {max(nested, key=lambda path: (len(path.name), path.name))}"
     return None

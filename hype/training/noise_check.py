@@ -1,4 +1,4 @@
-"""What the noise does to a batch before training: said, recorded, and refused where a dtype rounds it away."""
+"""Measure the noise on a batch before training: log it, record it, and refuse noise that the dtype rounds away."""
 
 import logging
 import math
@@ -8,12 +8,12 @@ from hype.training.arguments import HyPeArguments
 from hype.training.trainer import HyPeTrainer
 
 logger = logging.getLogger(__name__)
-# Below these shares of changed entries the noise is called weak, and in half precision refused.
+# Below these shares of changed entries, the noise causes a warning and, in half precision, an error.
 WEAK_SHARE, REFUSED_SHARE = 0.9, 0.5
 
 
 def check_noise(trainer: HyPeTrainer, hype: HyPeArguments) -> dict | None:
-    """Measure the noise before training; None without noise.
+    """Return the noise measured before training; None without noise.
 
     Raises:
         InputError: the dtype rounds most of it away, or it makes the model's outputs overflow.
@@ -33,7 +33,7 @@ def check_noise(trainer: HyPeTrainer, hype: HyPeArguments) -> dict | None:
     snr = "infinite" if weakest["snr_db"] is None else f"{weakest['snr_db']:.0f} dB"
     effect = (
         f"{hype.hype_type} noise of eps {hype.hype_eps:g} changes {weakest['changed']:.1%} of the entries of "
-        f"{weakest['dtype']} hidden states (signal to noise {snr}) and a logit by {noise['logit_change']:.1e}"
+        f"{weakest['dtype']} hidden states (signal to noise {snr}) and logits by up to {noise['logit_change']:.1e}"
     )
     is_half = weakest["dtype"] in ("float16", "bfloat16")
     if is_half and weakest["changed"] < REFUSED_SHARE and not hype.allow_vanishing_noise:

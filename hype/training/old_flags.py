@@ -1,4 +1,4 @@
-"""Flags that main.py no longer has: which are taken as others, which are left out, which are refused and why."""
+"""Flags that main.py no longer has: which are renamed, which are ignored, and which are refused and why."""
 
 import functools
 import logging
@@ -7,7 +7,7 @@ from hype.flags import LineParser
 
 logger = logging.getLogger(__name__)
 
-# Flags of older transformers and what they are taken as, with a warning. A successor with a value replaces a switch.
+# Flag of older transformers -> successor, used with a warning. A successor with a value replaces a switch.
 RENAMED_FLAGS = {
     "evaluation_strategy": "--eval_strategy",
     "no_cuda": "--use_cpu",
@@ -21,25 +21,25 @@ RENAMED_FLAGS = {
     "torchdynamo": "--torch_compile_backend",
     "torch_dtype": "--dtype",
 }
-# Flags of older transformers that make no difference any more: left out, with a warning that says why.
+# Flag of older transformers that is ignored -> why, for the warning.
 IGNORED_FLAGS = {
     "use_auth_token": "the token of `hf auth login` is always used",
     "use_fast_tokenizer": "transformers 5 has one kind of tokenizer",
     "do_lower_case": "the tokenizer's own configuration decides",
     "save_safetensors": "weights are always saved as safetensors",
-    "use_mps_device": "MPS is used where it is found",
+    "use_mps_device": "MPS is used if available",
     "fp16_backend": "--fp16 always uses torch's autocast",
     "half_precision_backend": "--fp16 always uses torch's autocast",
     "use_legacy_prediction_loop": "there is one prediction loop",
     "include_inputs_for_metrics": "scores are computed from the predictions",
     "include_tokens_per_second": "--include_num_input_tokens_seen counts tokens",
-    "use_ipex": "torch has its optimisations built in",
+    "use_ipex": "torch includes its optimisations",
     "jit_mode_eval": "use --torch_compile for speed",
     "tpu_metrics_debug": "use --debug",
 }
-# Flags that are refused by name, and what to do: of older transformers, of its example scripts, of our own past.
+# Removed flag of older transformers, their example scripts or this project -> what to do.
 REMOVED_FLAGS = {
-    "fp16_opt_level": "a level of apex, which transformers 5 dropped; pass --fp16 or --bf16 alone",
+    "fp16_opt_level": "transformers 5 dropped apex and its levels; pass only --fp16 or --bf16",
     "past_index": "sequence classification keeps no past states; leave it out",
     "sharded_ddp": "transformers 5 dropped it; use --fsdp",
     "mp_parameters": "SageMaker's model parallelism is not supported; leave it out",
@@ -48,12 +48,12 @@ REMOVED_FLAGS = {
     "dispatch_batches": "use --accelerator_config '{\"dispatch_batches\": true}'",
     "split_batches": "use --accelerator_config '{\"split_batches\": true}'",
     "push_to_hub_organization": "use --hub_model_id ORGANIZATION/NAME",
-    "dataset_name": "GLUE comes from the hub by --task_name; pass other data as --train_file and --validation_file",
-    "dataset_config_name": "GLUE comes from the hub by --task_name; pass other data as --train_file",
+    "dataset_name": "--task_name loads GLUE from the hub; pass other data as --train_file and --validation_file",
+    "dataset_config_name": "--task_name loads GLUE from the hub; pass other data as --train_file",
     "text_column_name": "use --text_columns",
     "text_column_names": "use --text_columns",
     "label_column_name": "use --label_column",
-    "metric_name": "every metric of the task is computed; --metric_for_best_model picks the best checkpoint",
+    "metric_name": "every metric of the task is computed; --metric_for_best_model selects the best checkpoint",
     "early_stopping_patience": "there is no early stopping; --load_best_model_at_end keeps the best checkpoint",
     "early_stopping_threshold": "there is no early stopping; --load_best_model_at_end keeps the best checkpoint",
     "model": "use --model_name_or_path",
@@ -62,16 +62,16 @@ REMOVED_FLAGS = {
     "epochs": "use --num_train_epochs",
     "batch_size": "use --per_device_train_batch_size",
     "dropout": "use --dropout_rate or --all_dropout_rate",
-    "mixout_modules": "leave it out; the linear maps of the layers and of the body's pooler are mixed",
-    "mixout_exact_grad": "leave it out; the gradient is the reference's",
+    "mixout_modules": "leave it out; Mixout mixes the linear modules of the layers and of the body's pooler",
+    "mixout_exact_grad": "leave it out; the gradient is that of the reference implementation",
     "recadam_anneal_fun": "leave it out; the schedule is a sigmoid; see --recadam_anneal_k and --recadam_anneal_t0",
     "recadam_anneal_weight": "leave it out; the schedule ends at 1",
-    "lnsr_layer": "leave it out; the noise enters the output of layer 1",
-    "lnsr_noise_ratio": "leave it out; the noise has 0.05 of the norm of the hidden state",
-    "lnsr_reduction": "leave it out; distances are means over tokens and dimensions",
+    "lnsr_layer": "leave it out; the noise is added to the output of layer 1",
+    "lnsr_noise_ratio": "leave it out; the norm of the noise is 0.05 times that of the hidden state",
+    "lnsr_reduction": "leave it out; distances are averaged over tokens and dimensions",
     "hype_layers": "use --hype_top_layers and --hype_low_layers, or hype.HyPe(model, hype_layers=[...]) in Python",
     "allow_new_layers": "use --ignore_mismatched_sizes",
-    "debug_traceback": "leave it out; bugs show their traceback without it",
+    "debug_traceback": "leave it out; bugs always show their traceback",
 }
 
 
@@ -84,7 +84,7 @@ def _parser() -> LineParser:
 
 
 def current_flags(argv: list[str]) -> list[str]:
-    """Replace the flags of older transformers by their successors, with a warning for each."""
+    """Replace flags of older transformers with their successors, with a warning for each."""
     old, current = _parser().parse_known_args(argv)
     for name, value in vars(old).items():
         if value is None:
@@ -97,6 +97,6 @@ def current_flags(argv: list[str]) -> list[str]:
             successor.append(value)
         elif value.lower() not in ("true", "1", "yes"):
             successor = []
-        logger.warning("--%s is a flag of older transformers, taken as %s", name, " ".join(successor) or "left out")
+        logger.warning("--%s is a flag of older transformers, replaced with %s", name, " ".join(successor) or "nothing")
         current += successor
     return current

@@ -1,4 +1,4 @@
-"""run.json, the record of a run: what determines its result, and what came out. The only source of every table."""
+"""run.json, the record of a run: what determines its result, and the result. The only source of all tables."""
 
 import hashlib
 import json
@@ -17,13 +17,13 @@ from hype.training.arguments import Arguments, ModelArguments, RunArguments
 from hype.training.machine import describe_machine
 
 RECORD = "run.json"
-SCHEMA = 2  # another number, another meaning of the fields
+SCHEMA = 2  # increased when the meaning of a field changes
 # A record's status is running, interrupted, finished, failed or diverged.
 
-# Spellings of one setting: the released flag, and the flag of transformers that it is turned into.
+# Flag of the release -> flag of transformers for the same setting, which it sets.
 ALIASES = {"warmup_ratio": "warmup_steps", "group_by_length": "train_sampling_strategy"}
-# Flags that cannot change a result: where things are read, written, logged and shown, and in what portions. Models,
-# tokenizers and data files count by their content.
+# Flags that cannot change a result: where things are read, written, logged and shown, and in what batches. Models,
+# tokenizers and data files are identified by their content instead.
 NEUTRAL = {
     # models and data
     "allow_pickle_weights", "cache_dir", "checkpoint_dir", "config_name", "data_dir", "delimiter", "encoding",
@@ -44,7 +44,7 @@ NEUTRAL = {
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
 SECRETS = ("token", "hub_token")
-# What is hashed of a model's folder, and of its tokenizer, whichever kind that is.
+# Files to hash in a model's folder, and for its tokenizer, of whatever kind.
 MODEL_FILES = ("config.json", "*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model",
@@ -63,7 +63,7 @@ def _defaults(group: type) -> dict:
 
 
 def settings(arguments: Arguments) -> dict:
-    """Return every flag that differs from its default, but no secret."""
+    """Return every flag that differs from its default, without secrets."""
     found = {}
     for group in vars(arguments).values():
         defaults = _defaults(type(group))
@@ -77,14 +77,14 @@ def settings(arguments: Arguments) -> dict:
 def identity(arguments: Arguments, fingerprints: dict[str, str]) -> dict:
     """Collect what determines the result of a run: settings that differ from their defaults, and content hashes.
 
-    Device, number of processes and paths are no part of it (see `environment`).
+    Device, number of processes and paths are not part of it (see `environment`).
 
     Args:
-        fingerprints: hashes of the contents: "model", "tokenizer" (see `model_fingerprints`), "data.train" and so on
+        fingerprints: content hashes: "model" and "tokenizer" (see `model_fingerprints`), and "data.train" and so on
             for each split that is read.
     """
     training, kept = arguments.training, set()
-    # Evaluations may choose the weights that are kept, or the learning rate.
+    # Evaluation may decide which weights are kept, or the learning rate.
     if training.load_best_model_at_end or training.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
         kept |= {"eval_delay", "eval_steps", "eval_strategy"}
     if training.load_best_model_at_end:
@@ -99,12 +99,12 @@ def identity(arguments: Arguments, fingerprints: dict[str, str]) -> dict:
 
 
 def run_id(identity: dict) -> str:
-    """Name a run by the hash of its identity (16 hexadecimal digits)."""
+    """Return the id of a run: the first 16 hexadecimal digits of the hash of its identity."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def environment(record: dict) -> dict:
-    """Return what a run must share with the one that it resumes, although neither is named by it."""
+    """Return what must not change when a run is resumed, although it is not part of the identity."""
     return {
         "device": record["machine"]["device"]["type"],
         "world_size": record["machine"]["world_size"],
@@ -113,7 +113,7 @@ def environment(record: dict) -> dict:
 
 
 def model_fingerprint(name: str, files: tuple[str, ...] = MODEL_FILES) -> str:
-    """Return the hash of a folder's weights and configuration; the name of a hub model stands for itself.
+    """Return the hash of a folder's weights and configuration, or the name of a hub model.
 
     Args:
         files: patterns of other files to hash instead.
@@ -123,7 +123,7 @@ def model_fingerprint(name: str, files: tuple[str, ...] = MODEL_FILES) -> str:
 
 
 def hub_revision(model: ModelArguments) -> str | None:
-    """Return the commit of a model that was loaded from the hub, hence from its cache; None for a folder."""
+    """Return the commit of a model from the hub, as found in the cache; None for a folder."""
     name = model.model_name_or_path
     if Path(name).expanduser().is_dir():
         return None
@@ -132,7 +132,7 @@ def hub_revision(model: ModelArguments) -> str | None:
 
 
 def model_fingerprints(model: ModelArguments) -> dict[str, str]:
-    """Return the part of a run's fingerprints that is of the model."""
+    """Return the fingerprints of the model, its tokenizer, and any separate configuration and weights."""
     found = {
         "model": model_fingerprint(model.model_name_or_path),
         "tokenizer": model_fingerprint(model.tokenizer_name or model.model_name_or_path, TOKENIZER_FILES),
@@ -152,7 +152,7 @@ def new_record(
     label_names: list[str] | None,
     technique_names: list[str],
 ) -> dict:
-    """Begin the record of a run: all of its fields in their order; None: not known (yet), or does not apply."""
+    """Create the record of a run with all of its fields in order; None means not known (yet) or not applicable."""
     training = arguments.training
     fingerprints = model_fingerprints(arguments.model)
     fingerprints |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
@@ -189,13 +189,13 @@ def new_record(
 
 
 def provenance(record: dict) -> dict:
-    """Return the part of a record that decides whether its run may be resumed; checkpoints hold it, too."""
+    """Return the part of a record that decides whether its run may be resumed; checkpoints store it, too."""
     names = ("identity", "changed", "resumed_from")
     return {**{name: record[name] for name in names}, "environment": environment(record)}
 
 
 def describe_data(splits: Splits) -> dict:
-    """Describe the data of a run: where it was read, its content's hashes, its size, and notes on it."""
+    """Describe the data of a run: its source, content hashes, sizes, and notes on it."""
     return {
         "source": splits.source,
         "fingerprint": splits.fingerprint,
@@ -205,7 +205,7 @@ def describe_data(splits: Splits) -> dict:
 
 
 def method_label(arguments: Arguments, technique_names: list[str]) -> str:
-    """Name the method for people: HyPe-N 1e-05 + R-Drop, dropout 0."""
+    """Return a readable name of the method, such as HyPe-N 1e-05 + R-Drop, dropout 0."""
     hype, model, training = arguments.hype, arguments.model, arguments.training
     names = []
     if hype.hype_type != "none":
@@ -221,7 +221,7 @@ def method_label(arguments: Arguments, technique_names: list[str]) -> str:
 
 @contextmanager
 def recorded(record: dict, folder: Path | None):
-    """Keep the record of the run that the block does in `folder` (None: not the first process)."""
+    """Write the record to `folder`, with the status of the run in the block (None: not the first process)."""
 
     def write(**changes):
         record.update(changes)
@@ -236,31 +236,31 @@ def recorded(record: dict, folder: Path | None):
         status = "diverged" if isinstance(error, DivergedError) else "interrupted" if interrupted else "failed"
         try:
             write(status=status, error=f"{type(error).__name__}: {error}")
-        except RuntimeError:  # torch raises the death of a loader process from a signal handler too, once, anywhere
+        except RuntimeError:  # when a loader process dies, a signal handler of torch raises, too: once, anywhere
             write()
         raise
     write(status="finished")
 
 
 class DamagedRecordError(InputError):
-    """A record cannot be read: cut, altered, or of something else."""
+    """A record cannot be read: it is truncated, modified, or not the record of a run."""
 
 
 def read_record(path: Path, remedy: str = "move it away, or pass --overwrite_output_dir") -> dict:
     """Read a run.json (or the record of an analysis).
 
     Args:
-        remedy: what the error for a damaged file advises.
+        remedy: what the error about a damaged file recommends.
 
     Raises:
-        DamagedRecordError: it is no record, or not a whole one.
+        DamagedRecordError: it is not a record, or is incomplete.
         InputError: it is missing, or was written by another version.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         schema, groups = record.get("schema", 1), (record["identity"], record.get("changed") or {})
         if not (isinstance(record["status"], str) and all(isinstance(group, dict) for group in groups)):
-            raise ValueError("a field is of another type")
+            raise ValueError("a field has the wrong type")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the folder of a run") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What people read of a run: the line that it begins with and the lines that it ends with."""
+"""Human-readable output of a run: its first log line and its final summary."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def announce(arguments: Arguments, record: dict, config: PretrainedConfig) -> None:
-    """Log in one line what is run, from the method to the device, and then notes on its model and data."""
+    """Log one line that describes the run, from method to device, and then notes on its model and data."""
     training, rows = arguments.training, record["data"]["rows"]
     architecture = ARCHITECTURES.get(config.model_type)
     rates = {getattr(config, name) for name in (architecture.hidden_dropouts if architecture else ())}
@@ -37,7 +37,7 @@ def announce(arguments: Arguments, record: dict, config: PretrainedConfig) -> No
 
 
 def step_count(training: RunArguments, row_count: int) -> int:
-    """Return the number of updates of a training, as Trainer counts them."""
+    """Return the number of optimiser steps, as Trainer counts them."""
     if training.max_steps > 0:
         return training.max_steps
     count = row_count / (training.train_batch_size * training.world_size)
@@ -46,7 +46,7 @@ def step_count(training: RunArguments, row_count: int) -> int:
 
 
 def summary(record: dict) -> str:
-    """Format a record for people: the result, what it is a result of, where the files are."""
+    """Format a record as text: what was run, its scores, and where its files are."""
     lines = [f"{record['task']}: {record['label']}, seed {record['seed']}, {record['model']['name']}"]
     if record["score_name"] is not None:
         score = "undefined" if record["score"] is None else f"{100 * record['score']:.2f}"
@@ -68,8 +68,8 @@ def summary(record: dict) -> str:
 
 
 def untrained_text(model: dict) -> str:
-    """Say that a model (of a record) is used without ever having been fine-tuned."""
+    """Explain that the model (of a record) has parameters that were never trained."""
     return (
-        f"{model['name']} has no {', '.join(model['untrained'])}: random here, and not trained, so that scores and "
-        "predictions mean nothing; pass --do_train, or the folder of a fine-tuned model"
+        f"{model['name']} has no {', '.join(model['untrained'])}: random and not trained, so scores and predictions "
+        "are meaningless; pass --do_train, or the folder of a fine-tuned model"
     )

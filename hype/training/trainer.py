@@ -1,4 +1,4 @@
-"""transformers' Trainer with HyPe, the compared techniques, and what a reproducible training needs."""
+"""transformers' Trainer with HyPe, the compared techniques, and reproducible training."""
 
 import math
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,24 +17,24 @@ from hype.random_streams import forked_streams
 from hype.techniques import Technique
 from hype.training.checkpoints import mark_complete
 
-STATE = "techniques"  # where a checkpoint keeps what the techniques have learned so far
-# Trainer's flags that are of training, but which it applies to evaluation, too. A score is of the whole set, in order.
+STATE = "techniques"  # key of the techniques' state in a checkpoint's trainer_state.json
+# Training flags that Trainer also applies to evaluation, where scores need the whole set, in order.
 OF_TRAINING = {
     "dataloader_drop_last": False,
-    "dataloader_persistent_workers": False,  # they would keep the first set that is evaluated
+    "dataloader_persistent_workers": False,  # such workers would keep the first set evaluated
     "train_sampling_strategy": "random",
 }
 
 
 class HyPeTrainer(Trainer):
-    """Fine-tune with HyPe and with compared techniques.
+    """Fine-tune with HyPe and the compared techniques.
 
-    Besides what Trainer does: the loss does not grow with accumulation or processes, evaluation leaves the random
-    streams alone, ranks differ in dropout and noise, a checkpoint counts once it is whole, and a loss or gradient that
-    is not finite ends the training.
+    Unlike with Trainer, the loss does not grow with accumulation steps or processes, evaluation does not advance the
+    random streams, ranks draw different dropout and noise, checkpoints count only once they are complete, and a loss
+    or gradient that is not finite ends the training.
 
     Args:
-        hype_options: keyword arguments of `HyPe`; None: no noise.
+        hype_options: keyword arguments for `HyPe`, or None for no noise.
         techniques: see `hype.techniques`.
 
     Raises:
@@ -50,28 +50,28 @@ class HyPeTrainer(Trainer):
     ):
         super().__init__(*args, **kwargs)
         self.hype_options, self.techniques = hype_options, list(techniques or ())
-        self.provenance = {}  # which run it is, for the checkpoints; see `mark_complete`
+        self.provenance = {}  # identifies the run in its checkpoints, see `mark_complete`
         self.hype: HyPe | None = None
-        self.noise: dict | None = None  # what `measure_noise` found
+        self.noise: dict | None = None  # the result of `measure_noise`
         self._loss_technique = next((t for t in self.techniques if t.acts_on("loss")), None)
         self.add_callback(StepCallback(self))
 
     # Training
 
     def train(self, resume_from_checkpoint=None, **kwargs):
-        """Train as Trainer does, with the noise and the techniques attached for just as long."""
+        """Train as Trainer does, with the noise and the techniques attached until training ends."""
         with self._attached() as self.hype:
             try:
                 for technique in self.techniques:
                     technique.before_training(self)
                     self.optimizer_cls_and_kwargs = technique.optimizer(self) or self.optimizer_cls_and_kwargs
-                # A technique may have drawn; from here on, runs of one seed see the same batches and dropout masks.
+                # Techniques may have drawn random numbers; from here on, runs of one seed share batches and dropout.
                 set_seed(self.args.seed)
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
             finally:
                 for callback in self.callback_handler.callbacks:
                     if bar := getattr(callback, "training_bar", None):
-                        bar.close()  # or an error would be printed on its line
+                        bar.close()  # otherwise an error would be printed on its line
                 for technique in self.techniques:
                     technique.after_training(self)
 
@@ -81,33 +81,33 @@ class HyPeTrainer(Trainer):
         return HyPe(self.model, **{"seed": self.args.seed, "rank": self.args.process_index, **self.hype_options})
 
     def create_optimizer(self, model=None):
-        """Make the optimiser; InputError for flags that it refuses, or whose package is missing."""
+        """Create the optimiser; raise InputError if it rejects its flags or its package is missing."""
         with as_input_error("--optim, --optim_args"):
             return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps, optimizer=None):
-        """Make the learning rate's schedule; InputError for flags that it refuses."""
+        """Create the learning rate scheduler; raise InputError if it rejects its flags."""
         with as_input_error("--lr_scheduler_type, --lr_scheduler_kwargs"):
             return super().create_scheduler(num_training_steps, optimizer)
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Fetch the batches of one update and count their examples on all processes."""
         if self.state.global_step >= self.state.max_steps:
-            return [], None  # resumed from the last checkpoint, Trainer would take one step too many
+            return [], None  # resuming from the last checkpoint, Trainer would take one step too many
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         count = sum(map(_example_count, batches))
         if self.args.world_size > 1:
             count = self.accelerator.reduce(torch.tensor(count, device=device)).item()
         self._batches_per_example = len(batches) * self.args.world_size / max(count, 1)
-        # Given a count, Trainer assumes that the model has divided by it, which models of transformers 5 do not: the
-        # loss would grow with accumulation steps and with processes (transformers#47688; drop when fixed).
+        # Given a count, Trainer assumes that the model has divided the loss by it, which transformers 5 models do not:
+        # the loss would grow with accumulation steps and processes (transformers#47688; drop when fixed).
         return batches, None
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss over the batch: a technique's in training, else the model's own.
 
-        In training it is weighted by the batch's share of the update's examples, so that batches of unequal size and
-        one big batch of the same examples give one gradient.
+        In training it is weighted by the batch's share of the update's examples, so that batches of unequal size give
+        the same gradient as one big batch of the same examples.
         """
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs)
@@ -119,7 +119,7 @@ class HyPeTrainer(Trainer):
         return (weight * loss, outputs) if return_outputs else weight * loss
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Do one forward and backward.
+        """Run one forward and backward pass.
 
         Raises:
             DivergedError: the loss is not finite.
@@ -133,17 +133,17 @@ class HyPeTrainer(Trainer):
     # Evaluation
 
     def evaluate(self, *args, **kwargs):
-        """Evaluate as Trainer does, without moving any random stream."""
+        """Evaluate as Trainer does, without advancing any random stream."""
         with self._evaluating():
             scores = super().evaluate(*args, **kwargs)
         best = self.args.metric_for_best_model
         key = f"eval_{best.removeprefix('eval_')}" if best else None
         if self.is_in_train and scores.get(key, 0) is None:
-            scores = {**scores, key: math.nan}  # which is better than nothing, while Trainer cannot compare None
+            scores = {**scores, key: math.nan}  # never the best score; Trainer cannot compare None
         return scores
 
     def predict(self, *args, **kwargs):
-        """Predict as Trainer does, without moving any random stream."""
+        """Predict as Trainer does, without advancing any random stream."""
         with self._evaluating():
             return super().predict(*args, **kwargs)
 
@@ -158,7 +158,7 @@ class HyPeTrainer(Trainer):
             vars(self.args).update(flags)
 
     def measure_noise(self) -> dict | None:
-        """Return what `diagnostics.measure_noise` finds on the first batch of the training set; None without noise."""
+        """Return `diagnostics.measure_noise` on the first batch of the training set; None without noise."""
         with self._attached() as hype:
             if hype is not None and hype.hooks:
                 rows = self.train_dataset.select(range(min(self.args.train_batch_size, len(self.train_dataset))))
@@ -171,7 +171,7 @@ class HyPeTrainer(Trainer):
     # Checkpoints
 
     def _save_checkpoint(self, model, trial):
-        # A private method, since Trainer removes old checkpoints inside of it, before the new one is known to be whole.
+        # Private, but Trainer removes old checkpoints in this method, before the new one is known to be complete.
         self.state.stateful_callbacks[STATE] = {t.name: t.state_dict() for t in self.techniques}
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -180,7 +180,7 @@ class HyPeTrainer(Trainer):
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            # Without the optimiser's state nothing can be resumed from it to the same weights.
+            # Without optimiser state, a run resumed from a checkpoint would end in other weights.
             if not self.args.save_only_model:
                 checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
                 mark_complete(checkpoint, self.provenance)
@@ -197,26 +197,26 @@ def _example_count(batch: dict) -> int:
 
 
 class StepCallback(TrainerCallback):
-    """Tell the noise its step and the techniques when the gradients are ready; seed what must not depend on dropout."""
+    """Pass the step to the noise, call the techniques before each update, and seed what must not depend on dropout."""
 
     def __init__(self, trainer: HyPeTrainer):
         self.trainer = trainer
 
     def on_train_begin(self, args, state, control, **kwargs):
-        # Trainer seeds all ranks alike, which makes dropout equal on all of them (transformers#31412).
+        # Trainer seeds all ranks equally, so that they would share their dropout masks (transformers#31412).
         if args.process_index > 0:
             torch.manual_seed(stream_seed("rank", args.seed, args.process_index))
         kept = state.stateful_callbacks.get(STATE, {})
         for technique in self.trainer.techniques:
             technique.load_state_dict(kept.get(technique.name, {}))
-        # How often to log, evaluate and save: Trainer takes it from the checkpoint, but the flags of this run count.
+        # Trainer takes logging, evaluation and saving intervals from the checkpoint; use this run's flags instead.
         state.compute_steps(args, state.max_steps)
         if args.report_to and self.trainer.noise is not None:
             self.trainer.log({f"noise_{name}": value for name, value in _figures(self.trainer.noise).items()})
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        # Batches grouped by length: Trainer draws them from torch's stream, which dropout moves, a resumption restores
-        # too late, and ranks do not share.
+        # Trainer draws batches grouped by length from torch's generator, which dropout advances, resuming restores too
+        # late, and ranks do not share.
         batches = train_dataloader.batch_sampler
         sampler = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)  # inside accelerate's shard
         if isinstance(sampler, LengthGroupedSampler):
@@ -228,7 +228,7 @@ class StepCallback(TrainerCallback):
             self.trainer.hype.set_step(state.global_step)
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        # Under fp16 the gradient scaler skips steps whose gradients overflow; that is no divergence.
+        # Under fp16 the gradient scaler skips steps whose gradients overflow; that is not divergence.
         if not args.fp16:
             _require_finite_gradients(model, state.global_step + 1)
         for technique in self.trainer.techniques:
@@ -236,21 +236,21 @@ class StepCallback(TrainerCallback):
 
 
 def _figures(noise: dict) -> dict[str, float]:
-    """Return what reporters (TensorBoard ...) show of the measured noise: its weakest layer, and its effect."""
+    """Return the values for reporters such as TensorBoard: the noise in its weakest layer, and its effect."""
     weakest = min(noise["layers"], key=lambda layer: layer["changed"])
     figures = {"changed": weakest["changed"], "snr_db": weakest["snr_db"], "logit_change": noise["logit_change"]}
     return {name: value for name, value in figures.items() if value is not None}
 
 
 def _require_finite_gradients(model, step: int) -> None:
-    """Raise DivergedError if the gradients' norm was not finite when Trainer clipped them.
+    """Raise DivergedError if the gradient norm was not finite when Trainer clipped the gradients.
 
-    Clipping multiplies all gradients by limit / norm, so that an infinite or undefined norm leaves only 0 and NaN in
-    them. The last gradient, that of the head's bias, is small and shows whether the others are worth a look.
+    Clipping multiplies all gradients by limit / norm, so that an infinite or NaN norm leaves only zeros and NaNs. The
+    last gradient, that of the head's bias, is small and shows whether the norm of all needs to be computed.
     """
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     if not gradients or 0 < gradients[-1].abs().sum().item() < math.inf:
         return
     norm = get_total_norm(gradients).item()
     if not math.isfinite(norm):
-        raise DivergedError(f"the gradient's norm is not finite at step {step}")
+        raise DivergedError(f"the gradient norm is not finite at step {step}")

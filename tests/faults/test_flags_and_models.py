@@ -22,7 +22,7 @@ REFUSED = [
     ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
     ({"task_name": "stsb", "label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: stsb has scores"),
     ({"model_name_or_path": "no-such-model"}, "no-such-model"),
-    ({"dataloader_drop_last": "true", "per_device_train_batch_size": 64}, "leaves nothing of 48 training examples"),
+    ({"dataloader_drop_last": "true", "per_device_train_batch_size": 64}, "drops all 48 training examples"),
     ({"push_to_hub": "true"}, "--push_to_hub: the hub cannot be reached"),
     ({"save_strategy": "best"}, "metric_for_best_model"),
     # What libraries refuse

@@ -55,9 +55,9 @@ FINISHED, OTHER_FINISHED = {**RUN, "status": "finished"}, {**OTHER_RUN, "status"
 ALLOWED, FOREIGN = {"allow_changed": True}, {"resume": "other/checkpoint-6"}
 REFUSED = r"holds another run \(seed: 2 -> 1\): .*--overwrite_output_dir .*--allow_changed to resume"
 REFUSED_FINISHED = r"holds another run \(seed: 2 -> 1\), which is finished: .*--overwrite_output_dir"
-NOT_WHOLE = "--resume_from_checkpoint .*: no whole checkpoint"
-# What the folder `run` contains, what is requested, and the refusal (a pattern) or fields of the decision. Another
-# folder, `other`, contains checkpoint 6 of run ONE.
+NOT_WHOLE = "--resume_from_checkpoint .*: no complete checkpoint"
+# What the folder `run` holds, what is asked for, and the refusal (a pattern) or fields of the decision. Another folder,
+# `other`, holds checkpoint 6 of run ONE.
 TABLE = {
     "an empty folder": ({}, {}, {"checkpoint": None, "finished": None}),
     "this run, failed early": (FAILED, {}, {"checkpoint": None}),
@@ -83,7 +83,7 @@ TABLE = {
     ),
     "a foreign checkpoint after a failure": (OTHER_FAILED, FOREIGN, {"checkpoint": FOREIGN["resume"], "changed": None}),
     "a foreign checkpoint of another run": (
-        {}, {**FOREIGN, "identity": OTHER}, r"checkpoint-6 is of another run \(seed: 1 -> 2\).*--allow_changed",
+        {}, {**FOREIGN, "identity": OTHER}, r"checkpoint-6 belongs to another run \(seed: 1 -> 2\).*--allow_changed",
     ),
     "a foreign checkpoint of another run, allowed": (
         {}, {**FOREIGN, **ALLOWED, "identity": OTHER}, {"changed": {"seed": [1, 2]}, "resumed_from": FOREIGN["resume"]},
@@ -185,7 +185,7 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path,
 @pytest.mark.parametrize("name", ["README.md", "config.json", "all_results.json"])
 def test_a_file_of_others_that_a_run_would_overwrite_is_refused(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(InputError, match=f"holds {name} of another program"):
+    with pytest.raises(InputError, match=rf"contains files of another program \({name}"):
         decided(tmp_path, overwrite_output_dir=True)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -211,7 +211,7 @@ def test_results_that_a_full_disk_or_a_kill_has_left_half_written_stop_no_later_
 def test_the_model_that_a_run_starts_from_is_not_overwritten(argv, tiny_folder, tmp_path):
     model = shutil.copytree(tiny_folder, tmp_path / "run" / "start")
     flags = {"model_name_or_path": model}
-    with pytest.raises(InputError, match=r"--model_name_or_path .*start lies in --output_dir"):
+    with pytest.raises(InputError, match=r"--model_name_or_path .*start is inside --output_dir"):
         finetune(parse(argv("do_train", "overwrite_output_dir", **flags)))
     assert (model / "model.safetensors").is_file()
 
@@ -234,7 +234,7 @@ def test_checkpoints_of_another_program_are_refused_since_rotation_would_remove_
     (tmp_path / "run" / "checkpoint-500" / "model.safetensors").write_text("weights")
     folder = tmp_path / "run"
     resume = folder_of(tmp_path / "other", steps=[6], marked=ONE) / "checkpoint-6" if way == "resume" else None
-    with pytest.raises(InputError, match=r"checkpoint-500 of another program.*move them away"):
+    with pytest.raises(InputError, match=r"of another program \(checkpoint-500\).*move them away"):
         decided(folder, resume=resume, overwrite_output_dir=way == "overwrite", allow_changed=True)
     assert (folder / "checkpoint-500" / "model.safetensors").exists()
 
@@ -243,7 +243,7 @@ def test_the_record_of_a_run_names_the_other_runs_checkpoint(argv, tmp_path):
     one = {"max_steps": 2, "save_steps": 1, "output_dir": tmp_path / "one"}
     assert finetune(parse(argv("do_train", **one)))["resumed_from"] is None
     flags = {"max_steps": 2, "seed": 7, "resume_from_checkpoint": tmp_path / "one" / "checkpoint-1"}
-    with pytest.raises(InputError, match="is of another run"):
+    with pytest.raises(InputError, match="belongs to another run"):
         finetune(parse(argv("do_train", **flags)))
     record = finetune(parse(argv("do_train", "allow_changed", **flags)))
     assert record["changed"] == {"seed": [None, 7]}

@@ -84,9 +84,9 @@ def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone
 def test_a_finished_run_without_its_model_says_so(argv, caplog):
     finetune(parse(argv(*TRAIN, save_model=False)))
     finetune(parse(argv(*TRAIN, save_model=False)))
-    assert "its model is not there" not in caplog.text
+    assert "the model is missing" not in caplog.text
     finetune(parse(argv(*TRAIN)))
-    assert "its model is not there; --overwrite_output_dir trains it again" in caplog.text
+    assert "the model is missing; pass --overwrite_output_dir" in caplog.text
 
 
 def test_a_foreign_folder_is_refused_and_left_as_it_is(argv, tmp_path):
@@ -150,7 +150,7 @@ def test_weights_are_float32_whatever_the_checkpoint_holds(argv, tiny_folder, tm
 def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(argv, tiny_folder, tmp_path, caplog):
     raw = finetune(parse(argv("do_eval", "do_predict")))
     assert raw["model"]["untrained"] == ["classifier.bias", "classifier.weight"]
-    told = f"{tiny_folder} has no classifier.bias, classifier.weight: random here, and not trained"
+    told = f"{tiny_folder} has no classifier.bias, classifier.weight: random and not trained"
     assert told in caplog.text and told in summary(raw)
 
     tuned = finetune(parse(argv(*TRAIN, output_dir=tmp_path / "tuned")))
