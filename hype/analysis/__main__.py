@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a finished run")
-        command.add_argument("--tasks", nargs="+", metavar="SET", help="data sets to analyse (default: the paper's)")
+        command.add_argument(
+            "--tasks", nargs="+", metavar="SET", help="data sets to analyse (default: the paper's for this task)"
+        )
         command.add_argument("--batch_size", type=positive, default=32, help="examples per forward pass (default: 32)")
         command.add_argument("--max_eval_samples", type=positive, help="use the first n examples of each dev set")
         command.add_argument("--cache_dir", help="where data from the hub and tokenized data are cached")

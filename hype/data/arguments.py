@@ -25,7 +25,9 @@ class DataArguments:
     text_columns: str | None = flag(None, "One or two text columns of your own files, separated by a comma.")
     label_column: str = flag("label", "The label column of your own files.")
     do_regression: bool | None = flag(
-        None, "Whether your labels are scores (true) or classes (false). Default: scores if some have a decimal point."
+        None,
+        "Whether your labels are scores (true) or classes (false). Default: scores if all are numbers and some have a "
+        "decimal point.",
     )
     delimiter: str | None = flag(None, "Column delimiter of your own csv and tsv files, such as ';' or tab.")
     encoding: str = flag("utf-8", "Text encoding of your own files and of the GLUE folder.")

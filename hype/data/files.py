@@ -60,7 +60,7 @@ def read_files(
 
 
 def _labels(split: str, path, table: pandas.DataFrame, name: str) -> pandas.Series | None:
-    """Return the labels of a file, or None for a test file without the column or with only empty cells or -1 in it."""
+    """Return the labels of a file, or None for a test file without the column or any label in it."""
     if split == "test" and name not in table:
         return None
     values = column(path, table, name, "label_column")

@@ -38,7 +38,9 @@ class ModelArguments:
     ignore_mismatched_sizes: bool = flag(
         False, "Randomly initialise parameters that the checkpoint lacks or has in another shape, such as the head's."
     )
-    checkpoint_dir: str | None = flag(None, "Load the weights from this folder instead of model_name_or_path.")
+    checkpoint_dir: str | None = flag(
+        None, "Folder or hub name of the weights to load instead of those of model_name_or_path."
+    )
     label_order: str | None = flag(
         None,
         "Order of the labels in the checkpoint's head, such as contradiction,entailment,neutral, if its configuration "
