@@ -1,4 +1,4 @@
-"""`python -m hype.reproduction table_1 --run`: do an experiment's runs, show what is there, write its report."""
+"""`python -m hype.reproduction table_1 --run`: run an experiment, show its results, write its report."""
 
 import argparse
 import math
@@ -15,7 +15,7 @@ from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
 
 PROJECT = Path(__file__).resolve().parents[2]
 ACTIONS = ("dry_run", "commands", "run", "publish", "show", "report")
-# Flags in the place of an experiment's settings. A study has its own.
+# Flags that replace an experiment's settings. A study sets its own.
 SETTINGS = (
     "models", "tasks", "methods", "variants", "hype_eps", "seeds", "learning_rates", "max_train_samples",
     "max_analysis_samples",
@@ -29,54 +29,54 @@ def parser() -> argparse.ArgumentParser:
     line = LineParser(
         prog="python -m hype.reproduction",
         usage="python -m hype.reproduction EXPERIMENT ACTION ... [flags] [-- flags of main.py]",
-        description="Do the runs of an experiment or a study, show what is there, write its report.",
-        epilog="Flags after -- go to every run: table_1 --run -- --tf32 true --allow_pickle_weights true",
+        description="Run an experiment or a study, show its results, write its report.",
+        epilog="Flags after -- are passed to every run: table_1 --run -- --tf32 true --allow_pickle_weights true",
     )
     line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
-    actions = line.add_argument_group("what to do (at least one; they happen in this order)")
+    actions = line.add_argument_group("actions (at least one; executed in this order)")
     actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")
-    actions.add_argument("--commands", action="store_true", help="Print one shell line per run without a score.")
-    actions.add_argument("--run", action="store_true", help="Do what is missing, then show the table.")
+    actions.add_argument("--commands", action="store_true", help="Print a shell command for each run without a score.")
+    actions.add_argument("--run", action="store_true", help="Do the missing runs, then show the tables.")
     actions.add_argument("--publish", action="store_true",
-                         help="Add finished runs of a clean tree to runs.jsonl in RESULTS_DIR.")  # fmt: skip
+                         help="Add finished runs from a clean git tree to runs.jsonl in RESULTS_DIR.")  # fmt: skip
     actions.add_argument("--show", nargs="?", const="summary", choices=("summary", "full"),
-                         help="Print the tables from the runs that are there: a summary, or all.")  # fmt: skip
+                         help="Print the tables of the finished runs: a summary, or all.")  # fmt: skip
     actions.add_argument("--report", action="store_true", help="Write report.html and report.md to RESULTS_DIR.")
-    settings = line.add_argument_group("other settings than the experiment's: the report says so")
+    settings = line.add_argument_group("settings that replace the experiment's (the report says so)")
     settings.add_argument("--models", nargs="+", type=_model, metavar="NAME[=PATH_OR_HUB_NAME]",
-                          help="These models; NAME=PATH puts another checkpoint in the place of one.")  # fmt: skip
-    settings.add_argument("--tasks", nargs="+", help="These tasks.")
-    settings.add_argument("--methods", nargs="+", help="These methods.")
-    settings.add_argument("--variants", nargs="+", help="These points of the methods' grids, such as 'hype_eps 1e-05'.")
+                          help="Only these models; NAME=PATH replaces a model's checkpoint.")  # fmt: skip
+    settings.add_argument("--tasks", nargs="+", help="Only these tasks.")
+    settings.add_argument("--methods", nargs="+", help="Only these methods.")
+    settings.add_argument("--variants", nargs="+", help="Only these grid points, such as 'hype_eps 1e-05'.")
     settings.add_argument("--hype_eps", type=_number(1e-30, math.inf, "a positive number, such as 0.1"),
-                          help="This scale for all noise.")  # fmt: skip
-    settings.add_argument("--seeds", nargs="+", type=_number(0, 2**32, "whole numbers from 0 to below 2^32", int),
-                          help="These seeds.")  # fmt: skip
+                          help="Use this scale for all noise.")  # fmt: skip
+    settings.add_argument("--seeds", nargs="+", type=_number(0, 2**32, "whole numbers from 0 to 2^32 - 1", int),
+                          help="Use these seeds.")  # fmt: skip
     settings.add_argument("--learning_rates", nargs="+", type=_number(1e-30, 1, "positive rates such as 2e-5"),
-                          help="These learning rates.")  # fmt: skip
-    settings.add_argument("--max_train_samples", type=positive, help="At most so many training examples.")
-    settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most so many of each dev set.")
-    settings.add_argument("--sections", nargs="+", help="Of a study: these sections.")
+                          help="Use these learning rates.")  # fmt: skip
+    settings.add_argument("--max_train_samples", type=positive, help="Use at most this many training examples.")
+    settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most this many examples per set.")
+    settings.add_argument("--sections", nargs="+", help="Only these sections of a study.")
     places, folder = line.add_argument_group("data"), _existing(os.path.isdir, "folder")
     places.add_argument("--data_dir", type=folder, default=os.environ.get("GLUE_DIR") or None,
-                        help="The GLUE folder (default: variable GLUE_DIR; neither: the hub).")  # fmt: skip
+                        help="The GLUE folder (default: the variable GLUE_DIR, else the hub).")  # fmt: skip
     places.add_argument("--nli_dir", type=folder, help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: "
-                        "that of --data_dir if it holds SNLI/, else the hub; a study knows no hub).")  # fmt: skip
+                        "--data_dir if it contains SNLI/, else the hub, which studies do not use).")  # fmt: skip
     places.add_argument("--adv_file", type=_existing(os.path.isfile, "file"),
-                        help="Table 6: AdvGLUE's dev.json (default: the hub; a study knows no hub).")  # fmt: skip
+                        help="Table 6: AdvGLUE's dev.json (default: the hub, which studies do not use).")  # fmt: skip
     how = line.add_argument_group("how to run")
-    how.add_argument("--results_dir", type=Path, help="Where runs, published records and reports are (default: runs in "
-                     "outputs, the others in results/EXPERIMENT).")  # fmt: skip
-    how.add_argument("--retry_failed", action="store_true", help="Do again what failed, diverged or is damaged.")
+    how.add_argument("--results_dir", type=Path, help="Folder of runs, published records and reports (default: outputs "
+                     "for runs, results/EXPERIMENT for the rest).")  # fmt: skip
+    how.add_argument("--retry_failed", action="store_true", help="Repeat runs that failed, diverged or are damaged.")
     how.add_argument("--executor", choices=("sequential", "ray"), default="sequential", help="Default: sequential.")
     amount = _number(0, 1e4, "0, 0.5, 1, 2 ...")
-    how.add_argument("--cpus_per_run", type=amount, default=1, help="Asked of Ray (default: 1).")
-    how.add_argument("--gpus_per_run", type=amount, help="Asked of Ray (default: 1 where the cluster has any).")
+    how.add_argument("--cpus_per_run", type=amount, default=1, help="Reserved by Ray (default: 1).")
+    how.add_argument("--gpus_per_run", type=amount, help="Reserved by Ray (default: 1 if the cluster has any).")
     return line
 
 
 def main(argv: list[str]) -> int:
-    """Do what `argv` says; results go to stdout, progress to stderr. Returns 1 if a run is not finished."""
+    """Run the command line `argv`: results go to stdout, progress to stderr. Return 1 if a run is not finished."""
     return run_command(_main, argv)
 
 
@@ -85,13 +85,13 @@ def _main(argv: list[str]) -> int:
     options = parser().parse_args(own)
     options.flags = _run_flags(passed)
     if not any(getattr(options, action) for action in ACTIONS):
-        raise InputError("say what to do: --run, --show, --commands, --dry_run, --publish or --report")
+        raise InputError("no action given; add --run, --show, --commands, --dry_run, --publish or --report")
     return _act(options)
 
 
 def _act(options: argparse.Namespace) -> int:
     if options.run or options.show or options.report:
-        from hype.reproduction.report import show, write_report  # before the runs: a package may be missing
+        from hype.reproduction.report import show, write_report  # before the runs, in case a package is missing
     sections = sections_of(options)
     exit_code = 0
     if options.dry_run:
@@ -108,7 +108,7 @@ def _act(options: argparse.Namespace) -> int:
         print(show(sections, _study(options), options.show == "full"))
     if options.report:
         if options.sections:
-            raise InputError("--report --sections: a part does not replace the whole report; leave out one of the two")
+            raise InputError("--report --sections: a report covers all sections; leave out one of the two flags")
         print("\n".join(map(str, write_report(sections, _study(options), _results_dir(options)))))
     return exit_code
 
@@ -118,17 +118,17 @@ def _study(options: argparse.Namespace):
 
 
 def _results_dir(options: argparse.Namespace) -> Path:
-    """Return where records are published: in this folder, or what the project holds already, wherever it is called."""
+    """Return the folder of published records: --results_dir, else results/EXPERIMENT here or in the project."""
     here = Path("results") / options.experiment
     published = PROJECT / here
     return options.results_dir or (published if published.exists() and not here.exists() else here)
 
 
 def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> list:
-    """Return what the options ask for: one section for an experiment, one or more for a study.
+    """Return the requested sections: one for an experiment, one or more for a study.
 
     Raises:
-        InputError: unknown names, places where nothing is, or flags that do not fit.
+        InputError: unknown names, paths that do not exist, or flags that do not go together.
     """
     from hype.reproduction import sections as asked
     from hype.reproduction.status import PUBLISHED, read_published
@@ -140,7 +140,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
         try:
             next(place.iterdir(), None)
         except FileNotFoundError:
-            pass  # made by the first run
+            pass  # created by the first run
         except OSError as error:
             raise InputError(f"--results_dir {place}: {error.strerror}; name a folder that you can read") from None
     published = read_published(_results_dir(options) / PUBLISHED)
@@ -151,17 +151,17 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
         return [asked.section_of(experiment, overrides, folder, published)]
     given = [name for name in SETTINGS[1:] if getattr(options, name) is not None]
     if given:
-        raise InputError(f"--{given[0]}: {study.name} has its own; reproduce an experiment to change it")
+        raise InputError(f"--{given[0]}: {study.name} sets its own; run an experiment to change it")
     models = dict(options.models or ())
     unknown = [name for name, path in models.items() if name not in study.models or path is None]
     if unknown:
-        raise InputError(f"--models {unknown[0]}: {study.name} has {', '.join(f'{m}=PATH' for m in study.models)}")
+        raise InputError(f"--models {unknown[0]}: {study.name} takes {', '.join(f'{m}=PATH' for m in study.models)}")
     places = {name: getattr(options, name) for name in PLACES} if is_to_run else None
     return asked.study_sections(study, folder, published, options.sections, places, models, options.flags)
 
 
 def overrides_of(options: argparse.Namespace):
-    """Collect the settings that are asked for in the place of an experiment's."""
+    """Collect the settings that replace the experiment's."""
     from hype.reproduction.runs import Overrides
 
     given = {name: getattr(options, name) for name in (*SETTINGS, *PLACES, "flags")}
@@ -170,10 +170,10 @@ def overrides_of(options: argparse.Namespace):
 
 
 def _run_flags(argv: list[str]) -> dict[str, str]:
-    """Read the flags of main.py that stand after --; those without a value are switched on.
+    """Parse the flags of main.py after --; a flag without a value is set to true.
 
     Raises:
-        InputError: a value without a flag, or one that a grid sets itself.
+        InputError: a value without a flag, or a flag that differs from run to run.
     """
     flags: dict[str, str] = {}
     name = None
@@ -188,32 +188,32 @@ def _run_flags(argv: list[str]) -> dict[str, str]:
             flags[name], name = text, None
     own = OF_EACH_RUN & set(flags)
     if own:
-        raise InputError(f"-- --{min(own)}: each run has its own; see --help for what changes it")
+        raise InputError(f"-- --{min(own)}: set separately for each run; see --help for how to change it")
     return flags
 
 
 def print_commands(sections: list) -> None:
-    """Print a line per run that has no score and, on stderr, what these lines leave to --run."""
+    """Print a command for each run without a score and, on stderr, what the commands leave to --run."""
     from hype.reproduction.sections import runs_of
 
     runs = runs_of(sections)
     analyses = dict.fromkeys(spec.analysis.name for spec, _ in runs if spec.analysis)
     if analyses:
         names = ", ".join(analyses)
-        print(f"note: these lines make the runs, not their analyses ({names}); use --run afterwards", file=sys.stderr)
+        print(f"note: these commands do the runs, not their analyses ({names}); use --run afterwards", file=sys.stderr)
     for section in sections:
         if section.waits_for:
             print(f"note: {section.name} waits for {section.waits_for}", file=sys.stderr)
-    # A run may stand here once for each of its analyses.
+    # A run is listed once for each of its analyses.
     commands = dict.fromkeys(spec.absolute_command for spec, state in runs if state.record is None)
     if not commands:
-        print("note: no line to print, every run has a score", file=sys.stderr)
+        print("note: nothing to print, every run has a score", file=sys.stderr)
     for command in commands:
         print(command)
 
 
 def plan_text(section) -> str:
-    """Say how many runs there are, how they stand, and how long the open ones will take one after another."""
+    """Describe the runs: how many, their status, and how long the open ones will take sequentially."""
     from hype.reproduction import cost
     from hype.reproduction.status import estimated_seconds
 
@@ -222,23 +222,23 @@ def plan_text(section) -> str:
         hours = cost.hours_text(section.planned)
         lines.append(f"{len(section.planned)} runs{hours and f', {hours}'}; waits for {section.waits_for}")
         return "\n".join(filter(None, lines))
-    lines.append(f"not the paper's experiment: {section.differences}" if section.differences else "")
+    lines.append(f"changed from the paper: {section.differences}" if section.differences else "")
     seconds = estimated_seconds(section.specs, section.states)
     known = [value for value in seconds.values() if value is not None]
-    estimate = f"{timedelta(seconds=round(sum(known)))} one after another, by runs of the same kind" if known else ""
+    estimate = f"{timedelta(seconds=round(sum(known)))} sequentially, estimated from similar runs" if known else ""
     unknown = [spec for spec, value in seconds.items() if value is None]
     if unknown:
         counted = cost.hours_text(unknown)
-        others = f"{len(unknown)} others without a record of their kind" if known else "no record yet"
+        others = f"{len(unknown)} others without a similar record" if known else "no record yet"
         estimate = "; ".join(filter(None, [estimate, f"{others}; {counted}" if counted else others]))
     lines += [section.counts, f"to do: {len(seconds)} runs" + (f", {estimate}" if seconds else "")]
     if any(spec.flags["save_model"] == "true" for spec in section.specs):
-        lines.append(f"the model of each run is kept: {len(section.specs)} times the size of its weights")
+        lines.append(f"the model of each run is saved: {len(section.specs)} times the size of its weights")
     return "\n".join(line for line in [*lines, *section.notes] if line)
 
 
 def _run(options: argparse.Namespace, sections: list) -> int:
-    """Do the open runs, and then those that waited for their learning rates; return 1 if any run is left unfinished."""
+    """Do the open runs, then those that waited for their learning rates; return 1 if any is unfinished."""
     exit_code, done = 0, set()
     while ready := [section for section in sections if not section.waits_for and section.name not in done]:
         for section in ready if done else ():
@@ -254,14 +254,14 @@ def _run(options: argparse.Namespace, sections: list) -> int:
 
 
 def _run_once(options: argparse.Namespace, sections: list) -> int:
-    # Imported here: the other actions do without torch.
+    # Imported here because the other actions do not need torch.
     from hype.reproduction.executors import Outcome, Progress, drive, line_of, on_ray, sequential
     from hype.reproduction.sections import runs_of
     from hype.reproduction.status import FINISHED, PUBLISHED, read_published, state_of
 
     runs, published = runs_of(sections), read_published(_results_dir(options) / PUBLISHED)
     wanted = [(spec, state) for spec, state in runs if state.is_to_do(options.retry_failed)]
-    # Interrupted runs first: their checkpoints take room. Then seed by seed: what is done by any time can be paired.
+    # Interrupted runs first, to free their checkpoints; then seed by seed, so that finished runs can be paired early.
     wanted.sort(key=lambda pair: (pair[1].status != "interrupted", pair[0].seed))
     specs = [spec for spec, _ in wanted]
 
@@ -272,7 +272,7 @@ def _run_once(options: argparse.Namespace, sections: list) -> int:
         outcomes = sequential(specs, options.retry_failed, progress)
     ended = drive(outcomes, progress)
     states = {spec: state_of(spec, published) for spec, _ in runs}
-    for spec, state in states.items():  # what had failed before and was left alone
+    for spec, state in states.items():  # earlier failures that were not retried
         if state.status != FINISHED and spec not in ended:
             print(line_of(spec, Outcome(state.status, state.error)), file=sys.stderr)
     counts = Counter(state.status for state in states.values())
@@ -293,7 +293,7 @@ def _publish(options: argparse.Namespace, sections: list) -> None:
 
 
 def _model(text: str) -> tuple[str, str | None]:
-    """Split NAME[=PATH_OR_HUB_NAME]; what looks like a path is one, as for main.py."""
+    """Split NAME[=PATH_OR_HUB_NAME]; anything that looks like a path must exist, as for main.py."""
     name, _, path = text.partition("=")
     folder = os.path.expanduser(path)
     if os.path.isdir(folder):
@@ -304,18 +304,18 @@ def _model(text: str) -> tuple[str, str | None]:
 
 
 def _existing(is_there: Callable[[str], bool], kind: str):
-    """Return a reader of paths at which there is something of a kind."""
+    """Return an argparse type for existing paths of a kind, folder or file."""
 
     def read(text: str) -> str:
         if not is_there(text):
-            raise argparse.ArgumentTypeError(f"{text}: no such {kind}; give one that is there, or leave it out")
+            raise argparse.ArgumentTypeError(f"{text}: no such {kind}; give one that exists, or leave it out")
         return text
 
     return read
 
 
 def _number(low: float, high: float, wanted: str, kind: type = float):
-    """Return a reader of numbers from `low` to below `high`."""
+    """Return an argparse type for numbers from `low` (inclusive) to `high` (exclusive)."""
 
     def read(text: str):
         try:

@@ -1,25 +1,25 @@
-"""What runs cost: updates and arithmetic, counted from the settings, not measured."""
+"""Cost of runs: updates and floating-point operations, computed from the settings rather than measured."""
 
 from hype.data.tasks import TASKS
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.runs import RunSpec, expand
 from hype.text_tables import markdown_table
 
-# Model -> layers and hidden size, by the published configurations.
+# Model -> layers and hidden size, from the published configurations.
 MODELS = {
     "BERT-large": (24, 1024), "RoBERTa-large": (24, 1024), "ELECTRA-large": (24, 1024), "XLNet-large": (24, 1024),
     "DeBERTa-base": (12, 768), "DeBERTa-large": (24, 1024), "DeBERTa-v2-xlarge": (24, 1536),
     "DeBERTa-v2-xxlarge": (48, 1536), "all-MiniLM-L6-v2": (6, 384), "all-mpnet-base-v2": (12, 768),
 }  # fmt: skip
-LENGTH = 128  # tokens: the longest
-TWICE = {"rdrop_alpha", "r3f_lambda", "lnsr_lambda"}  # two forwards and backwards a step
-# Sustained float operations per second, assumed: 60 % of a V100's float32, 40 % of an A100's TF32.
+LENGTH = 128  # tokens per example: the maximum
+TWICE = {"rdrop_alpha", "r3f_lambda", "lnsr_lambda"}  # two forward and backward passes per step
+# Assumed sustained floating-point operations per second: 60 % of a V100's float32, 40 % of an A100's TF32.
 SPEEDS = {"V100, float32": 9e12, "A100, TF32": 60e12}
 SECONDS_PER_HOUR = 3600
 
 
 def updates_and_examples(spec: RunSpec) -> tuple[int, int]:
-    """Return a run's optimiser updates and the training examples that it passes, repeats counted."""
+    """Return a run's optimiser updates and the number of training examples processed over all epochs."""
     flags = spec.flags
     batch = int(flags["per_device_train_batch_size"])
     if "max_steps" in flags:
@@ -32,14 +32,14 @@ def updates_and_examples(spec: RunSpec) -> tuple[int, int]:
 
 
 def operations(spec: RunSpec) -> float:
-    """Return a run's float operations: 6 per parameter and token of training, 2 of what it evaluates and predicts.
+    """Return a run's floating-point operations: 6 per parameter and training token, 2 in evaluation and prediction.
 
-    Parameters are the 12 L h^2 of L layers of width h: four h x h matrices of attention and two h x 4h of the
-    feed-forward part in each. Attention's own products, a few per cent at 128 tokens, are left out.
+    L layers of width h have 12 L h^2 parameters: each has four h x h matrices for attention and two h x 4h matrices for
+    the feed-forward part. The products of attention itself, a few per cent at 128 tokens, are left out.
     """
     layers, hidden = MODELS[spec.model]
     _, examples = updates_and_examples(spec)
-    if "ChildTuning-D" in spec.argv:  # its pass over the training data, before the first update
+    if "ChildTuning-D" in spec.argv:  # one pass over the training data before the first update
         examples += examples // int(spec.flags["num_train_epochs"])
     kinds = ("validation", "test") if "--do_predict" in spec.argv else ("validation",)
     rows = sum(source.row_count for split, source in TASKS[spec.task].sources.items() if split.startswith(kinds))
@@ -53,15 +53,15 @@ def _hours(specs: list[RunSpec]) -> dict[str, float]:
 
 
 def hours_text(specs: list[RunSpec]) -> str:
-    """Estimate the hours of runs of the models above; "" for other models."""
+    """Estimate the GPU hours of runs; "" if a model is not in `MODELS`."""
     if not specs or any(spec.model not in MODELS for spec in specs):
         return ""
     hours = "; ".join(f"{name} {count:,.2g} h" for name, count in _hours(specs).items())
-    return f"by arithmetic (docs/reproduction.md): {hours}"
+    return f"computed, not measured (docs/reproduction.md): {hours}"
 
 
 def table() -> str:
-    """Return a Markdown table: a line for each experiment at full scale."""
+    """Return a Markdown table with a row for each experiment at full scale."""
     columns = ["experiment", "runs", "updates", "10^18 operations", *(f"hours, {name}" for name in SPEEDS)]
     rows = []
     for name in NAMES:

@@ -1,4 +1,4 @@
-"""Figures as SVG: text stays text, colours are told apart by colour-blind readers, dark pages keep dark backgrounds."""
+"""SVG figures: text stays text, colours are safe for colour-blind readers, backgrounds follow dark pages."""
 
 import html
 import io
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 
 from hype.reproduction.statistics import estimate
 
-# The look of each method, the same in every figure. The first colours are Okabe and Ito's (2008).
+# Each method's colour and marker, the same in every figure. The first colours are Okabe and Ito's (2008).
 LOOKS = {
     "vanilla": ("#777777", "D"), "vanilla, no dropout": ("#D55E00", "s"), "hype-n": ("#0072B2", "o"),
     "hype-u": ("#009E73", "^"), "top-k*": ("#CC79A7", "v"), "mixout*": ("#E69F00", "P"), "recadam*": ("#56B4E9", "X"),
@@ -23,7 +23,7 @@ LOOKS = {
     "r-drop": ("#117733", "h"), "r3f": ("#332288", "*"), "noisytune": ("#AA7744", "d"), "hype": ("#0072B2", "o"),
 }  # fmt: skip
 LINES = ("-", "--", "-.", ":")
-INK = "#010203"  # Stands for the page's text colour until the SVG is written.
+INK = "#010203"  # Placeholder, replaced by the page's text colour when the SVG is written.
 STYLE = {
     "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif",
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK,
@@ -35,7 +35,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. svg: an <svg> element, to be set into a page or saved as a file; caption: plain text."""
+    """One figure. svg: an <svg> element to embed in a page or save as a file; caption: plain text."""
 
     name: str
     svg: str
@@ -43,33 +43,33 @@ class Figure:
 
     @property
     def file_name(self) -> str:
-        """A name of a whitelist of characters: a model's name may hold any."""
+        """A file name of safe characters only; a model's name may contain any."""
         return re.sub("[^A-Za-z0-9._-]+", "_", self.name) + ".svg"
 
     @property
     def standalone(self) -> str:
-        """The figure as a file, on white: it does not know the page around it."""
+        """The figure as a file, on a white background because the surrounding page is unknown."""
         return self.svg.replace("<svg ", '<svg style="background: #fff; color: #1a1a1a" ', 1) + "\n"
 
 
 def look_of(method: str) -> dict[str, str]:
-    """Return a method's colour and mark; a scale of noise (hype-n 1e-2) has those of its family."""
+    """Return a method's colour and marker; a scale of noise (hype-n 1e-2) has those of its family."""
     others = [*LOOKS.values()][4:-1]  # for combinations, such as HyPe-N + R-Drop
     look = LOOKS.get(method) or LOOKS.get(re.split("[ ,]", method)[0]) or others[sum(map(ord, method)) % len(others)]
     return dict(zip(("color", "marker"), look, strict=True))
 
 
 def finished(canvas: Canvas, name: str, title: str, caption: str, note: str = "") -> Figure:
-    """Finish a figure under its title and a note, which both caption and picture have: they may be shown alone."""
-    width = int(13 * canvas.get_figwidth())  # letters in a line, at most
+    """Add title and note to the picture and to the caption, as each may be shown alone, and render the figure."""
+    width = int(13 * canvas.get_figwidth())  # maximum characters per line
     canvas.suptitle("\n".join(textwrap.fill(text, width) for text in (title, note) if text))
     caption = f"{title}. {caption} {note}".strip()
     target = io.StringIO()
-    # The salt makes ids repeatable, and those of one figure differ from another's.
+    # The salt makes ids reproducible and different from those of other figures.
     with matplotlib.rc_context({"svg.hashsalt": caption}):
         canvas.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = target.getvalue()
-    # An <svg> element without fixed size, own background or ids that meet those of others.
+    # Remove the fixed size and group ids, which may clash with those of other figures.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :]).replace(INK, "currentColor")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     label = html.escape(caption).replace("\\", r"\\")
@@ -80,7 +80,7 @@ def finished(canvas: Canvas, name: str, title: str, caption: str, note: str = ""
 def draw_marks(
     axes: Axes, x: Sequence[float], y: Sequence[float], look: dict, hollow=False, size=12, alpha=0.5, **more
 ):
-    """Draw marks of a method's look. hollow: whether all of them are, or for each mark."""
+    """Draw markers in a method's look. hollow: one bool for all markers, or one for each."""
     colour = to_rgba(look["color"], alpha)
     faces = [(0, 0, 0, 0) if is_hollow else colour for is_hollow in np.broadcast_to(hollow, len(x))]
     marker = look["marker"]
@@ -88,13 +88,13 @@ def draw_marks(
 
 
 def draw_estimate(axes: Axes, mean: float, interval: tuple[float, float], place: float, look: dict, hollow=False):
-    """Draw a mean with its interval (NaN: none) along the horizontal axis, at a place of the vertical one."""
+    """Draw a mean with its interval (NaN: none) horizontally, at the vertical position `place`."""
     axes.hlines(place, *interval, color=look["color"], linewidth=2)
     draw_marks(axes, [mean], [place], look, hollow, 36, 1)
 
 
 def draw_scores(axes: Axes, rows: Sequence[tuple[str, dict, Sequence[float]]]) -> None:
-    """Draw scores (method, look, score of each run) in a row for each method, the mean and its interval beside them."""
+    """Draw a row of scores for each (method, look, scores), with their mean and its interval beside them."""
     for place, (_, look, scores) in enumerate(rows):
         found = estimate([scores])
         draw_marks(axes, scores, [place] * len(scores), look)
@@ -104,7 +104,7 @@ def draw_scores(axes: Axes, rows: Sequence[tuple[str, dict, Sequence[float]]]) -
 
 
 def draw_legend(canvas: Canvas, panels: Iterable[Axes]) -> None:
-    """Explain each label once, below the panels."""
+    """Draw one legend below the panels, with each label once."""
     drawn = {}
     for axes in panels:
         marks, labels = axes.get_legend_handles_labels()
@@ -113,7 +113,7 @@ def draw_legend(canvas: Canvas, panels: Iterable[Axes]) -> None:
 
 
 def seeds_text(counts: Iterable[int]) -> str:
-    """Write over how many seeds."""
+    """Format the smallest and largest number of seeds."""
     least, most = min(counts), max(counts)
     shown = f"{least}" if least == most else f"{least} to {most}"
     return f"n = {shown} seed{'' if shown == '1' else 's'}"

@@ -1,4 +1,4 @@
-"""Does runs, one after another in this process or on a Ray cluster; each leaves a record or why it failed."""
+"""Execute runs, sequentially or on a Ray cluster; each leaves a record or the reason for its failure."""
 
 import contextlib
 import gc
@@ -38,22 +38,22 @@ from hype.training.finetune import finetune
 logger = logging.getLogger(__name__)
 ANALYSES = {"adversarial": adversarial, "probing": probing, "similarity": similarity, "transfer": transfer}
 LOCKED = "locked"
-# Of the whole attempt: the lock of the run itself is free again before its analyses.
+# Held for the whole attempt; the run's own lock is released before its analyses.
 ATTEMPT_LOCK = ".attempt"
 LOG_TAIL_LINES = 20
 POLL_S = 2.0
-# Loggers that have handlers of their own, beside the root logger.
+# The root logger and those that have their own handlers.
 LOGGERS = ("", "transformers", "datasets")
-# Of a Ray task whose worker or machine is lost; the run then continues from its newest checkpoint.
+# Retries of a Ray task whose worker or machine is lost; the run resumes from its newest checkpoint.
 MAX_RETRIES = 3
 PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. status: a record's, or "locked", if another process is at it.
+    """How an attempt ended. status: as in a record, or "locked" if another process holds the run.
 
-    is_environment: disk, hub or device failed, so that the next run would fail, too.
+    is_environment: disk, hub or device failed, so the next run would fail too.
     """
 
     status: str
@@ -62,7 +62,7 @@ class Outcome:
 
 
 class _Log(io.TextIOBase):
-    """A run's log; lines that progress bars redraw go to `on_progress` instead."""
+    """A run's log; lines redrawn by progress bars go to `on_progress` instead."""
 
     def __init__(self, file, on_progress: Callable[[str], None]):
         self._file, self._on_progress = file, on_progress
@@ -81,19 +81,19 @@ class _Log(io.TextIOBase):
 def execute(spec: RunSpec, retry: bool = False, on_progress: Callable[[str], None] | None = None) -> Outcome:
     """Do one run, unless it is finished or, without `retry`, known to fail. Errors end the run, not the caller.
 
-    Written beside the run's folder: its log and, if it fails, a file that says why.
+    The run's log and, if it fails, a file with the reason are written outside its folder.
 
     Args:
-        on_progress: is given the text of the progress bar as it changes.
+        on_progress: called with the text of the progress bar whenever it changes.
     """
-    # Trainer collects garbage at every start: half a second, unless what was imported is set aside.
+    # Trainer collects garbage at every start, which takes half a second unless imported objects are frozen.
     gc.freeze()
     try:
         with locked(spec.folder, ATTEMPT_LOCK):
-            state = state_of(spec)  # another driver may have been at it
+            state = state_of(spec)  # another driver may have changed it
             if not state.is_to_do(retry):
                 return Outcome(state.status, state.error)
-            # Asked before anything is logged: a driver that waits for another asks often.
+            # Checked before anything is logged, because a waiting driver checks often.
             with locked(spec.folder):
                 pass
             with _logged_to(spec, on_progress or (lambda text: None)):
@@ -103,7 +103,7 @@ def execute(spec: RunSpec, retry: bool = False, on_progress: Callable[[str], Non
     except LockedError as error:
         return Outcome(LOCKED, str(error))
     except OSError as error:
-        # The disk holds neither log nor failure file: the caller's line is all that is left.
+        # Neither log nor failure file can be written, so only the caller can report this.
         outcome = Outcome(FAILED, str(error), is_environment=True)
     gc.collect()
     if torch.cuda.is_available():
@@ -124,7 +124,7 @@ def _attempt(spec: RunSpec, state: State) -> Outcome:
     except RunError as error:
         status = DIVERGED if isinstance(error, DivergedError) else FAILED
         logger.error("%s: %s", status, error)
-        # Another run may be smaller.
+        # Out of memory: another run may need less.
         is_environment = isinstance(error, EnvironmentFault) and not isinstance(error.__cause__, torch.OutOfMemoryError)
         return Outcome(status, str(error), is_environment)
     except Exception as error:
@@ -133,7 +133,7 @@ def _attempt(spec: RunSpec, state: State) -> Outcome:
 
 
 def analyse(spec: RunSpec) -> None:
-    """Write the analyses of a finished run that are missing or damaged; nothing where the experiment has none.
+    """Write the missing or damaged analyses of a finished run; do nothing if the experiment has none.
 
     Raises:
         RunError: see `hype.analysis`.
@@ -162,7 +162,7 @@ def _settle(spec: RunSpec, outcome: Outcome) -> None:
 
 @contextlib.contextmanager
 def _logged_to(spec: RunSpec, on_progress: Callable[[str], None]) -> Iterator[None]:
-    """Send logging, warnings and prints of a run to its log, after those of earlier attempts."""
+    """Append a run's logging, warnings and printed output to its log."""
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
     with spec.log_path.open("a", encoding="utf-8", errors="replace") as file:
         log = _Log(file, on_progress)
@@ -186,42 +186,42 @@ def _logged_to(spec: RunSpec, on_progress: Callable[[str], None]) -> Iterator[No
 
 
 class Progress:
-    """What a grid shows on stderr: which run of how many is at work, its step and time left, and where its log is."""
+    """Progress of a grid on stderr: the current run's number, step, remaining time and log file."""
 
     def __init__(self, name: str, count: int):
         self.count, self._begun = count, 0
         self._bar = tqdm(total=count, desc=name, unit="run", file=sys.stderr)
 
     def begin(self, spec: RunSpec) -> None:
-        """Name a run that begins."""
+        """Announce a run that begins."""
         self._begun += 1
         self._bar.write(f"[{self._begun}/{self.count}] {spec.folder.name} (log: {spec.log_path})", file=sys.stderr)
 
     def update(self, text: str) -> None:
-        """Show the newest state of the run's own bar: 12/189 [00:03<00:51, 3.4it/s]."""
+        """Show the latest state of the run's own bar: 12/189 [00:03<00:51, 3.4it/s]."""
         self._bar.set_postfix_str(text.rpartition("|")[2].strip(), refresh=True)
 
     def end(self, spec: RunSpec, outcome: Outcome) -> None:
-        """Count a run that has ended, and say why where it failed."""
+        """Count a run that has ended and, if it failed, print why."""
         if outcome.status != FINISHED:
             self._bar.write(line_of(spec, outcome), file=sys.stderr)
         self._bar.set_postfix_str("", refresh=False)
         self._bar.update()
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar and leave it on screen."""
         self._bar.close()
 
 
 def line_of(spec: RunSpec, outcome: Outcome) -> str:
-    """Say how a run ended, in one line."""
+    """Describe in one line how a run ended."""
     return f"{outcome.status}: {spec.folder.name}: {outcome.error} (log: {spec.log_path})"
 
 
 def sequential(
     specs: Iterable[RunSpec], retry: bool, progress: Progress | None = None
 ) -> Iterator[tuple[RunSpec, Outcome]]:
-    """Do runs one after another; those that another process holds come last, as soon as they are free."""
+    """Do runs one after another; those locked by another process come last, once they are free."""
     held = []
     for spec in specs:
         if progress:
@@ -231,7 +231,7 @@ def sequential(
             held.append(spec)
         else:
             yield spec, outcome
-    while held:  # what the other process leaves is taken over, what it finishes is reported
+    while held:  # take over runs that the other process abandons; report those it finishes
         spec = held.pop(0)
         outcome = execute(spec, False, progress and progress.update)
         if outcome.status == LOCKED:
@@ -244,16 +244,16 @@ def sequential(
 def on_ray(
     specs: list[RunSpec], retry: bool, cpus: float = 1, gpus: float | None = None
 ) -> Iterator[tuple[RunSpec, Outcome]]:
-    """Do runs on the cluster at RAY_ADDRESS, or on one started here and ended with this process; one task each.
+    """Do each run as a Ray task, on the cluster at RAY_ADDRESS or on a temporary local one.
 
     All machines must see the same files under the same paths: results, data, models and this project.
 
     Args:
-        cpus, gpus: asked of Ray for each run; gpus None: one where the cluster has any.
+        cpus, gpus: reserved for each run; gpus None: one if the cluster has any.
 
     Raises:
-        EnvironmentFault: Ray is not installed, or the cluster is out of reach.
-        InputError: an amount that Ray does not take, such as 1.5 GPUs.
+        EnvironmentFault: Ray is not installed, or the cluster cannot be reached.
+        InputError: an amount that Ray does not accept, such as 1.5 GPUs.
     """
     try:
         import ray
@@ -290,9 +290,9 @@ def on_ray(
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables that workers need: where the project is, and what is set here of PASSED_ON.
+    """Return the variables that workers need: the path of the project, and those of PASSED_ON that are set here.
 
-    Without OMP_NUM_THREADS Ray gives a worker as many threads as CPUs.
+    Without OMP_NUM_THREADS, Ray gives a worker as many threads as CPUs.
     """
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     paths = [str(MAIN.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -300,16 +300,16 @@ def _environment() -> dict[str, str]:
 
 
 def _execute_in(directory: str, spec: RunSpec, retry: bool) -> Outcome:
-    """Do one run as the driver would: relative paths mean the same."""
+    """Do one run in the driver's working directory, so that relative paths stay valid."""
     os.chdir(directory)
     return execute(spec, retry)
 
 
 def drive(outcomes: Iterable[tuple[RunSpec, Outcome]], progress: Progress) -> dict[RunSpec, Outcome]:
-    """Follow runs as they end; return how each ended.
+    """Report runs as they end; return how each ended.
 
     Raises:
-        EnvironmentFault: a run met one, so that the next would, too. What is running on Ray is ended.
+        EnvironmentFault: a run met one, and so would the next. Runs in progress on Ray are stopped.
     """
     ended = {}
     try:

@@ -26,12 +26,12 @@ STUDIES = _names("studies")
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint. One that only some tasks start from has `tasks` and stands in the row of another model.
+    """A checkpoint. One that is used for some tasks only has `tasks` and is shown in the row of another model.
 
     Attributes:
-        row: the model that tables name; unless it is said, `name`.
-        flags: of its runs. task_flags: task -> flags (table 11).
-        more_learning_rates: besides the experiment's.
+        row: the model's name in tables; default: `name`.
+        flags: added to all its runs. task_flags: task -> flags (table 11).
+        more_learning_rates: tried in addition to the experiment's.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Experiment:
     """One table or figure of the paper.
 
     Attributes:
-        flags: task -> flags of its runs, before those of model and method.
-        printed: the paper's numbers, by model (unless there is one) and method.
-        analysis: what gives the printed numbers where they are not the runs' own dev scores.
-        targets: trained task -> the sets that are analysed here, with the runs' models. Without: analysed elsewhere.
+        flags: task -> flags of its runs; model and method may override them.
+        printed: the paper's numbers, by model (if there are several) and method.
+        analysis: what yields the printed numbers if they are not the runs' own dev scores.
+        targets: trained task -> the sets on which the runs' models are analysed; empty if nothing is analysed here.
     """
 
     name: str
@@ -84,20 +84,20 @@ class Experiment:
 
     @property
     def rows(self) -> list[str]:
-        """The models that its tables name."""
+        """The models named in its tables."""
         return list(dict.fromkeys(model.row for model in self.models))
 
     @property
     def is_scored_elsewhere(self) -> bool:
-        """Whether the scores shown are accuracies on other sets than those that grid points are selected on."""
+        """Whether the scores shown are accuracies on sets other than those used to select grid points."""
         return self.analysis in ("adversarial", "transfer")
 
     def printed_score(self, model: str, method: str, task: str, trained: str | None = None) -> str:
-        """Return a printed score with its standard deviation, "" where there is none; "?" where it is not legible.
+        """Return a printed score with its standard deviation; "" if there is none, "?" if it is illegible.
 
-        trained: the training set, of which table 7 has a part each.
+        trained: the training set; table 7 has a part for each.
         """
-        # A table of one model leaves its name out.
+        # A table of a single model omits its name.
         rows = self.printed.get(model, self.printed.get(f"train={trained}", self.printed))
         row = rows.get(method, {})
         scores = row.get("score", row)
@@ -111,7 +111,7 @@ def load(name: str) -> Experiment:
     """Load an experiment by name, such as table_1.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no such experiment.
     """
     if name not in NAMES:
         raise InputError(f"{name}: no such experiment; give one of {', '.join((*NAMES, *STUDIES))}")
@@ -131,7 +131,7 @@ def load(name: str) -> Experiment:
 
 @cache
 def written(name: str) -> str:
-    """Return a model, task or method as people write it: hype-n+r-drop is HyPe-N + R-Drop."""
+    """Return the display name of a model, task or method: hype-n+r-drop becomes HyPe-N + R-Drop."""
     base = name.removesuffix("-mm")
     if base in TASKS:
         return TASKS[base].title + (" mismatched" if base != name else "")
@@ -147,8 +147,8 @@ class StudyModel:
     """A model that stands in for the paper's.
 
     Attributes:
-        name: as people write it, and its name for `hype.packaged`.
-        path: the end of its path, shown in commands where the model is not at hand.
+        name: its display name, also used by `hype.packaged`.
+        path: the end of its path, shown in commands when the model is not available.
         model, tokenizer: content hashes.
     """
 
@@ -163,9 +163,9 @@ class StudySection:
     """One experiment of a study, changed by `overrides` (the fields of `runs.Overrides`).
 
     Attributes:
-        model: key of the study's models.
-        rates_of: the section from whose finished runs the learning rate of each task is chosen.
-        text: what a reader must know of this section.
+        model: key in the study's `models`.
+        rates_of: the section whose finished runs determine each task's learning rate.
+        text: remarks for the reader of this section.
     """
 
     name: str
@@ -181,7 +181,7 @@ class StudySection:
 class Question:
     """A question that the study answers: the mean effect of `method` over `reference` in the runs of some sections.
 
-    Every section and task has the same weight. margin: within which an effect counts as none, in points.
+    Every setting (model, data, task) has the same weight. margin: smaller effects count as none, in points.
     """
 
     text: str
@@ -195,8 +195,8 @@ class Question:
 class Study:
     """Experiments that together answer questions.
 
-    data: hashes of the data that it is made with, by `runs.data_name` and split, so that its records are found where
-    neither data nor model are at hand.
+    data: hashes of its data, by `runs.data_name` and split, so that its records can be found without the data or the
+    model.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The figures of a report. A method has the same colour and mark in all of them."""
+"""The figures of a report. A method has the same colour and marker in all of them."""
 
 import math
 
@@ -28,11 +28,11 @@ from hype.reproduction.tables import LAYER_SCORES, MEAN_OF_SETTINGS, comparisons
 
 PAPERS_RANGE = (1e-5, 1e-4)
 SEED_LABEL = "another seed"
-MARGIN = 1.0  # points within which an effect counts as none
+MARGIN = 1.0  # points; smaller effects count as none
 
 
 def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
-    """Draw a study's effects in all settings and, if there are enough scales of noise, the doses."""
+    """Draw a study's effects in all settings and, given enough scales of the noise, the effect of each scale."""
     found, pairs = settings(runs), doses(runs)
     drawn = [effects_figure(found, note)] if len(found) else []
     if len(pairs):
@@ -42,7 +42,7 @@ def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
 
 
 def effects_figure(found: pd.DataFrame, note: str) -> Figure:
-    """Draw the effects of all settings and their mean, and what flips predictions; found: see `tables.settings`."""
+    """Draw the effects in all settings, their mean and the share of flips; found: see `tables.settings`."""
     labels = list(found["task"].unique())
     means = found[found["task"].str.startswith(MEAN_OF_SETTINGS) & (found["method"] != CONTROL)]
     findings = [f"{row.mean:+.2f} points on average, {row.verdict}" for row in means.itertuples()]
@@ -71,20 +71,20 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
         right.set(xlim=(-0.5, None), xlabel="predictions that change, %")
         draw_legend(canvas, (left, right))
         caption = (
-            "Bars: 95 % t interval over seeds; hollow marks: fewer than three seeds, or no better than the majority "
+            "Bars: 95 % t interval over seeds; hollow markers: fewer than three seeds, or no better than the majority "
             "class."
         )
-        title = f"What HyPe-N of 1e-5 adds to no dropout: {'; '.join(findings) or 'one setting so far'}"
+        title = f"What HyPe-N 1e-5 adds to no dropout: {'; '.join(findings) or 'one setting so far'}"
         models = ", ".join(found["model"].unique())
         return finished(canvas, "effects", title, caption, f"{models}. {note}".strip(" ."))
 
 
 def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
-    """Draw, per task, what the noise changes against its scale.
+    """Draw, for each task, flips and score differences against the scale of the noise.
 
     Args:
         pairs: see `tables.doses`.
-        seeds: see `statistics.another_seed`, of the controls.
+        seeds: `statistics.another_seed` of the controls.
     """
     tasks, levels = list(pairs["task"].unique()), 100 * seeds.groupby("task")["flips"].mean()
     shares = pairs[pairs["hype_type"] == "normal"].groupby("hype_eps")["flips"].mean()
@@ -110,13 +110,13 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
         decades = 10.0 ** np.arange(first, last + 1, 2)
         below.set_xticks(decades, [f"{decade:g}" for decade in decades])
         below.minorticks_off()
-        panels[0][0].set(ylabel="predictions that change, %", ylim=(-1, None))  # an interval may go below 0
+        panels[0][0].set(ylabel="predictions that change, %", ylim=(-1, None))  # hides the part of an interval below 0
         panels[1][0].set_ylabel("score difference, points")
         draw_legend(canvas, panels[0])
         caption = (
-            "Each run with noise beside the run of the same seed without noise, neither with dropout. Line: mean over "
-            f"{seeds_text(pairs.groupby(['task', 'method'])['seed'].nunique())}; bars: 95 % t interval from three "
-            "seeds; small marks: the runs, hollow where one predicts a single class. Dashed: what another seed changes."
+            "Each run with noise against the run of the same seed without noise, both without dropout. Line: mean over "
+            f"{seeds_text(pairs.groupby(['task', 'method'])['seed'].nunique())}; bars: 95 % t interval, if three "
+            "seeds; small markers: single pairs, hollow if a run predicts a single class. Dashed: another seed."
         )
         title = f"{title} half as many predictions as another seed does"
         return finished(canvas, "dose", title, caption, f"{model}, {data} training examples. {note}".strip(" ."))
@@ -135,7 +135,7 @@ def _draw_doses(axes: Axes, pairs: pd.DataFrame) -> None:
 
 
 def seeds_figures(section: Section, title: str, note: str) -> list[Figure]:
-    """Draw, per model, each selected run by method and task, beside mean and interval; runs of one seed are joined."""
+    """Draw, per model, each selected run by method and task with mean and interval; lines join runs of one seed."""
     runs = section.runs.dropna(subset="score")
     if len(runs):
         runs = runs.merge(selected(summarised(section.runs))[GRID_POINT])
@@ -166,14 +166,14 @@ def _seeds_figure(section: Section, runs: pd.DataFrame, model: str, title: str, 
             spare.set_axis_off()
         caption = (
             f"{model}: each run of the grid point that the paper's protocol selects (small), mean and 95 % t interval, "
-            f"{seeds_text(runs.groupby(['task', 'method'])['seed'].nunique())}; runs of one seed are joined; dotted: "
-            "the majority class."
+            f"{seeds_text(runs.groupby(['task', 'method'])['seed'].nunique())}; lines join runs of one seed; "
+            "dotted: the majority class."
         )
         return finished(canvas, f"{section.name}_runs_{model}", title, caption, note)
 
 
 def layer_figures(section: Section, note: str) -> list[Figure]:
-    """Draw figures 3 and 4: per model and set, the selected runs' values by layer, mean and range over seeds."""
+    """Draw figures 3 and 4: for each model and set, the selected runs' mean and range over seeds by layer."""
     drawn: list[Figure] = []
     if section.layers.empty:
         return drawn
@@ -191,7 +191,7 @@ def layer_figures(section: Section, note: str) -> list[Figure]:
             axes.legend()
             counts = layers.groupby(["method", "layer"])["seed"].nunique()
             title = f"{analysis.capitalize()} on {written(target)}"
-            caption = f"Line: mean over {seeds_text(counts)}; band: smallest to largest."
+            caption = f"Line: mean over {seeds_text(counts)}; band: minimum to maximum."
             drawn.append(
                 finished(canvas, f"{section.name}_{target}_{model}", title, caption, f"{model}. {note}".strip(" ."))
             )

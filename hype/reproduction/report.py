@@ -1,4 +1,4 @@
-"""A report from its runs: as Markdown, which a terminal shows as well, and as one self-contained HTML page."""
+"""Reports: as Markdown, also shown in the terminal, and as one self-contained HTML page."""
 
 import html
 from collections.abc import Sequence
@@ -21,25 +21,25 @@ METHODS = (
     "Scores are dev scores x 100: Matthews correlation for CoLA, F1 for MRPC and QQP, the mean of Pearson and "
     "Spearman correlation for STS-B, accuracy for the others; mean ± standard deviation over n seeds. For each model, "
     "task and method a score table shows the learning rate and grid point with the best mean on the dev set, as the "
-    "paper does. This selects on the set that is reported, so it flatters every method, the more the larger its grid. "
-    "Effects select nothing.",
-    "An effect is the mean difference of runs that share seed, data and learning rate, with its 95 % Student's t "
-    "interval over seeds; over all tasks each task has the same weight. “Told apart” means that this interval "
+    "paper does. This selects on the set that is reported, which flatters every method, the more so the larger its "
+    "grid. Effects involve no selection.",
+    "An effect is the mean paired difference of runs that share seed, data and learning rate, with its 95 % Student's "
+    "t interval over seeds; over all tasks, each task has the same weight. “Differs from 0” means that this interval "
     "excludes 0. “No effect within ±1” means that the 90 % interval lies inside ±1 point (two one-sided tests at 5 "
-    "%). “Could detect” is the smallest effect that so many pairs find in four of five studies. Intervals are not "
-    "corrected for their number: of twenty effects that are 0, one interval excludes 0. They cover seeds, not other "
-    "dev sets or other draws of the training examples.",
+    "%). An effect is “inconclusive” if neither holds; “could detect” is then the smallest effect that this many pairs "
+    "would detect in four of five studies. Intervals are not corrected for multiple comparisons: of twenty effects "
+    "that are 0, about one has an interval that excludes 0. They cover seeds, not other dev sets or training samples.",
     "“At majority level”: the 95 % interval of the mean score reaches down to the score of the majority class, so the "
     "model has not been shown to have learned anything, and a difference there proves nothing. “Collapsed”: runs that "
-    "predict a single class; they stay in, and a second number leaves them out. “Flips”: dev predictions that differ "
-    "between the two runs of a pair; regression has none.",
-    "“No dropout” is vanilla fine-tuning with hidden dropout 0, the control that the paper lacks: HyPe runs without "
-    "dropout, too. Attention dropout stays at 0.1 in all of them. HyPe-N adds normal noise, HyPe-U uniform.",
+    "predict a single class; they are included, and a second number excludes them. “Flips”: dev predictions that "
+    "differ between the two runs of a pair; regression has none.",
+    "“No dropout” is vanilla fine-tuning with hidden dropout 0. The paper lacks this control, although HyPe also runs "
+    "without dropout. Attention dropout stays at 0.1 in all of these. HyPe-N adds normal noise, HyPe-U uniform noise.",
 )
 
 
 def answers(study: Study, sections: Sequence[Section]) -> list[tuple[str, str]]:
-    """Answer the questions of a study: a sentence with its interval and, in a second line, what else is known."""
+    """Answer the questions of a study: a sentence with its interval and, on a second line, further findings."""
     return [(question.text, _answer(question, sections)) for question in study.questions]
 
 
@@ -50,10 +50,10 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     if pairs.empty:
         return "No pair of runs is finished yet."
     found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
-    verdict, level = "Not decided", 0.95  # the interval shown is the one that decides
+    verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
     if found.is_within(question.margin):
         verdict, level = f"No effect within ±{question.margin:g} point", 0.9
-    elif found.is_told_apart:
+    elif found.excludes_zero:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
     text = f"{verdict}: on average {found.text(level)} points over {count} setting{'s' * (count > 1)}.\n"
     flips = pairs["flips"].dropna()
@@ -67,18 +67,18 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
 
 
 def headline(section: Section) -> str:
-    """Say what the section's effects support, in a few words."""
+    """Summarise in a few words what the section's effects support."""
     if section.waits_for:
         return f"Waits for {section.waits_for}"
     found = tables.section_effects(section, tables.comparisons(section))
     found = found[found["task"] != ALL_TASKS]
-    apart = found[found["is_told_apart"].astype(bool)]
-    if len(apart):
-        names = list(dict.fromkeys(f"{written(e.method)} on {written(e.task)}" for e in apart.itertuples()))
-        return f"{len(apart)} of {len(found)} effects told apart from 0: {', '.join(names[:3])}"
+    clear = found[found["excludes_zero"].astype(bool)]
+    if len(clear):
+        names = list(dict.fromkeys(f"{written(e.method)} on {written(e.task)}" for e in clear.itertuples()))
+        return f"{len(clear)} of {len(found)} effects differ from 0: {', '.join(names[:3])}"
     if found["low"].isna().all():
-        return "Too few seeds to tell methods apart" if len(found) else "No pair of runs yet"
-    return f"None of {len(found)} effects told apart from 0"
+        return "Too few seeds to compare methods" if len(found) else "No pair of runs yet"
+    return f"None of {len(found)} effects differs from 0"
 
 
 def _counts(section: Section) -> str:
@@ -86,13 +86,13 @@ def _counts(section: Section) -> str:
 
 
 def texts_of(section: Section) -> list[str]:
-    """What a reader must know of a section: its settings, what the data are, its own remarks."""
-    other = f"Not the paper's experiment: {section.differences}." if section.differences else ""
+    """Remarks for the reader of a section: its purpose, settings, data and notes."""
+    other = f"Changed from the paper: {section.differences}." if section.differences else ""
     return [text for text in (section.text, other, section.sample, *section.notes) if text]
 
 
 def progress(sections: Sequence[Section]) -> str:
-    """Say what of a study is missing; "" where nothing is."""
+    """Describe what is missing from a study; "" if it is complete."""
     runs = pd.concat([section.runs for section in sections])
     finished = (runs["status"] == "finished").groupby(runs["key"]).all()
     waiting = sum(bool(section.waits_for) for section in sections)
@@ -103,7 +103,7 @@ def progress(sections: Sequence[Section]) -> str:
 
 
 def show(sections: Sequence[Section], study: Study | None, is_full: bool, drawn: Sequence[Figure] = ()) -> str:
-    """Return the report as Markdown, which a terminal shows as well: a summary, or all of it."""
+    """Return the report as Markdown that is readable in a terminal: a summary, or all of it."""
     parts = [f"# {_escaped(study.title if study else sections[0].title)}"]
     if study:
         parts += [f"**{_escaped(question)}** {_escaped(answer)}" for question, answer in answers(study, sections)]
@@ -131,7 +131,7 @@ def _markdown(table: Table, has_notes: bool = True) -> str:
 
 
 def markdown_of(table: Table, has_notes: bool, is_padded: bool = False) -> str:
-    """Write a table without its title in Markdown, notes after a semicolon."""
+    """Format a table as Markdown without its title; notes follow a semicolon."""
 
     def text(cell: str) -> str:
         return _escaped(cell.removeprefix("-\n").replace("\n", "; ") if has_notes else cell.split("\n")[0])
@@ -145,7 +145,7 @@ def _escaped(text: str) -> str:
 
 
 def write_report(sections: Sequence[Section], study: Study | None, folder: Path) -> list[Path]:
-    """Write report.html, report.md and, of a study, the figures that README shows; return their paths.
+    """Write report.html, report.md and, for a study, the figures shown in README; return their paths.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
@@ -179,7 +179,7 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
 
 
 def _part(section: Section) -> dict:
-    """Collect what the page shows of one section."""
+    """Collect what the page shows for one section."""
     title, sample = f"{section.title}: {headline(section)}", section.sample
     return {
         "section": section, "counts": _counts(section), "headline": headline(section), "texts": texts_of(section),

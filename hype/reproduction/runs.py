@@ -1,4 +1,4 @@
-"""From an experiment to its runs: a `RunSpec` is one run, with its command line and its folder."""
+"""Expand experiments into runs: a `RunSpec` is one run with its command line and its folder."""
 
 import itertools
 import json
@@ -21,14 +21,14 @@ from hype.training.record import identity, model_fingerprints, run_id
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 KEY_LENGTH = 16  # of a run_id
-HUB, UNREADABLE = "hub", "unreadable"  # fingerprints of data that are not on this machine, or damaged
-GPU_FLAGS = ("tf32",)  # transformers refuses them where there is no such GPU, such as on a login node
+HUB, UNREADABLE = "hub", "unreadable"  # stand-in fingerprints for data that are not on this machine, or damaged
+GPU_FLAGS = ("tf32",)  # transformers refuses them without a suitable GPU, such as on a login node
 DEFAULTS = {name: RunArguments.__dataclass_fields__[name].default for name in ("seed", "learning_rate")}
 
 
 @dataclass(frozen=True)
 class Known:
-    """The model and the data of a study, so that its records are found where neither is at hand.
+    """Hashes of a study's model and data, so that its records can be found without either.
 
     data: name (see `data_name`) -> split -> hash.
     """
@@ -39,16 +39,16 @@ class Known:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What is asked for in the place of an experiment's own settings. None: as in the experiment.
+    """Settings that replace those of an experiment. None: as in the experiment.
 
     Attributes:
-        models: name -> a path or hub name in the place of its checkpoint, or None for its own.
-        variants: grid points by their text ("hype_eps 1e-05"), of the methods that have a grid.
-        learning_rates: of every task, or task -> its own.
+        models: name -> path or hub name that replaces its checkpoint, or None to keep it.
+        variants: grid points as text ("hype_eps 1e-05"), for the methods that have a grid.
+        learning_rates: for every task, or task -> rates.
         hype_eps: the scale of all noise.
-        method_flags: method -> flags in the place of its own, such as numbers of layers for a model of another depth.
-        flags: further flags of every run.
-        known: of a study.
+        method_flags: method -> flags that replace its own, such as layer counts for a model of another depth.
+        flags: additional flags for every run.
+        known: the model and data of a study.
     """
 
     models: dict[str, str | None] | None = None
@@ -72,7 +72,7 @@ class Overrides:
         return nli_folder(self.nli_dir, self.data_dir) if task in NLI_NAMES else self.data_dir
 
     def model_label(self, row: str) -> str:
-        """Name a row's model as what it is: the one that is read in the place of the experiment's."""
+        """Return the label of a row's model, with the checkpoint that replaces the experiment's."""
         if self.known:
             return self.known.model.name
         path = (self.models or {}).get(row)
@@ -81,7 +81,7 @@ class Overrides:
         return f"{path} for {written(row)}" if path else written(row)
 
     def text(self, experiment: Experiment) -> str:
-        """Say how the runs differ from the experiment's; "" where they do not."""
+        """Describe how the runs differ from the experiment's; "" if they do not."""
         parts = []
         if self.models and (any(self.models.values()) or not set(self.models) >= set(experiment.rows)):
             parts.append(f"model {', '.join(map(self.model_label, self.models))}")
@@ -101,7 +101,7 @@ class Overrides:
 
 
 def _listed(values) -> str:
-    """Write 42, 43, 44 as 42-44, and a task's own values after its name."""
+    """Format 42, 43, 44 as 42-44, and values per task after the task's name."""
     if isinstance(values, dict):
         return ", ".join(f"{written(name)} {_listed(own)}" for name, own in values.items())
     if len(values) > 2 and isinstance(values[0], int) and list(values) == [*range(values[0], values[-1] + 1)]:
@@ -124,7 +124,7 @@ def _argv(flags: dict) -> tuple[str, ...]:
 
 
 def _chosen(flag: str, known, wanted) -> list:
-    """Return what of the known names is wanted (None: all), in their order; unknown ones raise InputError."""
+    """Return the known names that are wanted (None: all), in their order; raise InputError for unknown ones."""
     known = list(dict.fromkeys(known))
     unknown = [name for name in wanted or () if name not in known]
     if unknown:
@@ -133,7 +133,7 @@ def _chosen(flag: str, known, wanted) -> list:
 
 
 def _chosen_models(models: tuple[Model, ...], wanted: dict[str, str | None] | None) -> list[Model]:
-    """Return the models wanted, their checkpoints replaced; what is given for a row is given for all models in it."""
+    """Return the wanted models with replaced checkpoints; one given for a row applies to all models in it."""
     _chosen("--models", [model.name for model in models], wanted)
     if wanted is None:
         return list(models)
@@ -142,7 +142,7 @@ def _chosen_models(models: tuple[Model, ...], wanted: dict[str, str | None] | No
 
 
 def _changed(method: Method, overrides: Overrides) -> Method:
-    """Give a method its other flags, and the noise of one that has any another scale."""
+    """Apply the overrides to a method: its flags and, if it has noise, the scale."""
     flags, grid = method.flags | overrides.method_flags.get(method.name, {}), dict(method.grid)
     if overrides.hype_eps is not None and "hype_type" in flags:
         flags["hype_eps"] = overrides.hype_eps
@@ -151,29 +151,29 @@ def _changed(method: Method, overrides: Overrides) -> Method:
 
 
 def _points(method: Method) -> dict[str, dict]:
-    """Return a method's grid: the text of each point -> its flags; without a grid one point without text."""
+    """Return a method's grid points as text -> flags; without a grid, a single point with empty text."""
     points = [dict(zip(method.grid, values, strict=True)) for values in itertools.product(*method.grid.values())]
     return {", ".join(f"{name} {value:g}" for name, value in point.items()): point for point in points}
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is computed from a finished run's model: a record for each target. options: see `hype.analysis.record`."""
+    """The analysis of a finished run's model, with a record per target. options: see `hype.analysis.record`."""
 
     name: str
     targets: tuple[str, ...]
     folder: Path
     options: tuple[tuple[str, str | int | None], ...]
-    digests: tuple[str, ...]  # of the dev set of each target
+    digests: tuple[str, ...]  # of each target's dev set
 
     def key(self, target: str) -> str:
-        """Name the record of a target, by its data too."""
+        """Return the key of a target's record, which depends on the data."""
         count = dict(self.options).get("max_eval_samples")
         digest = self.digests[self.targets.index(target)][:8]
         return f"{self.name}-{target}{f'-first_{count}' if count else ''}-{digest}"
 
     def path(self, target: str) -> Path:
-        """Return the file of a target's record. It lies apart from the run, which may be done again."""
+        """Return the file of a target's record, outside the run's folder because a run may be repeated."""
         return self.folder / f"{self.key(target)}.json"
 
 
@@ -182,10 +182,10 @@ class RunSpec:
     """One run.
 
     Attributes:
-        model, task, method: as an experiment names them, `model` as a report does.
-        variant: the grid point for people.
+        model, task, method: as in the experiment; `model` is the label shown in reports.
+        variant: the grid point as text.
         data: which training examples: "all", "first 1,000" or "random 1,000".
-        argv: for main.py.
+        argv: the flags of main.py.
         folder: its name ends in the run_id of the run's record.
     """
 
@@ -202,18 +202,18 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Return what names the run among published ones: the end of its folder's name, the run_id."""
+        """Return the run_id, which identifies the run among published ones: the end of its folder's name."""
         return self.folder.name[-KEY_LENGTH:]
 
     @property
     def command(self) -> str:
-        """Return the run as one line for a shell, from the root of the project."""
+        """Return the run as one shell command, relative to the root of the project."""
         return shlex.join(["python", "main.py", *self.argv])
 
     @property
     def absolute_command(self) -> str:
-        """Return the same for any shell on this machine: from this folder, with this interpreter."""
-        program = [str(MAIN)] if MAIN.is_file() else ["-m", "hype"]  # the latter where the project is installed
+        """Return the same for any shell on this machine, with the current folder and this interpreter."""
+        program = [str(MAIN)] if MAIN.is_file() else ["-m", "hype"]  # the latter if the project is installed
         return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([sys.executable, *program, *self.argv])}"
 
     @property
@@ -228,7 +228,7 @@ class RunSpec:
 
     @property
     def failure_path(self) -> Path:
-        """Return the file that a failed attempt leaves."""
+        """Return the file that a failed attempt leaves behind."""
         return self.folder.parent.parent / "failures" / f"{self.folder.name}.json"
 
 
@@ -292,13 +292,13 @@ def _flags(experiment: Experiment, overrides: Overrides, task: str, model: Model
 
 
 def _folder_name(task: str, told: dict, end: str) -> str:
-    """Name a run's folder for people (a whitelist of characters), and by the run_id that its record will have."""
+    """Name a run's folder: the settings in safe characters, then the run_id that its record will have."""
     slug = "-".join([task, *(f"{name}_{_text_of(value)}" for name, value in told.items())])
     return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{end}"
 
 
 def _identity(arguments: Arguments, flags: dict, known: Known | None) -> dict:
-    """Return the identity of a grid point's runs, without the seed and learning rate in which they differ."""
+    """Return the identity of a grid point's runs, without the seed and learning rate, in which they differ."""
     splits = ["train", "validation", "validation_mismatched"]
     splits += ["test", "test_mismatched"] if arguments.training.do_predict else []
     hashes = {f"data.{split}": digest for split, digest in _data_hashes(arguments.data, splits, known).items()}
@@ -308,16 +308,16 @@ def _identity(arguments: Arguments, flags: dict, known: Known | None) -> dict:
 
 
 def _agreed(what: str, found: dict[str, str], stated: dict[str, str] | None) -> dict[str, str]:
-    """Return the hashes that a study states, or without a study those found.
+    """Return the hashes that a study states or, without a study, those found.
 
     Raises:
-        InputError: what is at hand is not what the study was made with.
+        InputError: those found are not the study's.
     """
     for name, digest in found.items() if stated is not None else ():
         if stated.get(name) != digest:
             raise InputError(
-                f"{what}, {name}: not what the study was made with (sha256 {digest[:12]}, not "
-                f"{stated.get(name, 'known')[:12]}); reproduce its experiments one by one instead"
+                f"{what}, {name}: not what the study used (sha256 {digest[:12]}, expected "
+                f"{stated.get(name, 'none')[:12]}); run its experiments one by one instead"
             )
     return found if stated is None else stated
 
@@ -335,20 +335,20 @@ def _hashes_of_model(name: str) -> dict[str, str]:
 
 
 def _examples(data: DataArguments) -> str:
-    """Say which training examples are used."""
+    """Describe which training examples are used."""
     if data.low_resource:
         return f"random {min(1000, data.max_train_samples or 1000):,}"
     return f"first {data.max_train_samples:,}" if data.max_train_samples else "all"
 
 
 def data_name(data: DataArguments) -> str:
-    """Name the examples of a run: "cola", "cola, first 1000", "cola, random 1000"; and so the first of a dev set."""
+    """Name the examples of a run: "cola", "cola, first 1000", "cola, random 1000", "cola, dev first 100"."""
     parts = [data.task_name, _examples(data).replace(",", "").removeprefix("all")]
     return ", ".join(filter(None, [*parts, data.max_eval_samples and f"dev first {data.max_eval_samples}"]))
 
 
 def _data_hashes(data: DataArguments, splits: list[str], known: Known | None) -> dict[str, str]:
-    """Return the hash of each of these splits that a task has; a study's, whether its data are at hand or not."""
+    """Return the hash of each of these splits that exists; for a study, those it states, even without the data."""
     is_here = data.data_dir is not None and Path(data.data_dir).is_dir()
     name, stated = data_name(data), None
     if known is not None:
@@ -365,7 +365,7 @@ def _data_hashes(data: DataArguments, splits: list[str], known: Known | None) ->
 def _read_hashes(data: str, splits: tuple[str, ...]) -> dict[str, str]:
     try:
         return load_splits(DataArguments(**json.loads(data)), splits).fingerprint
-    except InputError:  # the run will say what is wrong; those of other tasks are none the worse
+    except InputError:  # the run will report the error; other tasks are not affected
         return dict.fromkeys(splits, UNREADABLE)
 
 

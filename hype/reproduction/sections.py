@@ -1,4 +1,4 @@
-"""What one command line asks for: an experiment, or the sections of a study, with their runs as a table."""
+"""What a command line requests: an experiment, or the sections of a study, with their runs as a table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from hype.reproduction.runs import Known, Overrides, RunSpec, expand
 from hype.reproduction.statistics import GRID_POINT, best_rates, selected, summarised
 from hype.reproduction.status import FINISHED, MISSING, State, state_of
 
-# Where a study is to be shown, not run, these stand for its data: a report names no machine.
+# Placeholders for the data of a study that is shown but not run, so that reports contain no local paths.
 PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
-PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # of an analysis, besides data_dir
+PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # analysis -> the path it needs besides data_dir
 RUN_COLUMNS = [
     "model", "data", "task", "method", "variant", "learning_rate", "seed", "status", "score", "majority", "dev_score",
     "collapsed", "predictions", "hype_type", "hype_eps", "train_s", "key", "name", "command",
@@ -28,13 +28,13 @@ RUN_COLUMNS = [
 
 @dataclass(frozen=True)
 class Section:
-    """One experiment with what is asked for in it, its runs and how they stand.
+    """One experiment with its overrides, its runs and their states.
 
     Attributes:
         name: of a study's section, or of the experiment.
-        specs, states: the runs and how each stands; none while it waits.
-        waits_for: what must be there before the learning rates are known, "" if they are.
-        planned: the runs that wait, with learning rates that stand for those to be chosen.
+        specs, states: the runs and the state of each; empty while the section waits.
+        waits_for: what must finish before the learning rates are known; "" if they are known.
+        planned: the waiting runs, with placeholders for the learning rates to be chosen.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Section:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A row for each run (see RUN_COLUMNS), scores x 100; in tables 6 and 7 one for each run and set."""
+        """A row for each run (see RUN_COLUMNS), scores x 100; in tables 6 and 7, one for each run and set."""
         rows = []
         for spec, state in zip(self.specs, self.states, strict=True):
             rows += [_row(self.experiment, spec, state, target) for target in _targets(self.experiment, spec)]
@@ -68,39 +68,39 @@ class Section:
         return [m.name for m in self.experiment.methods if m.name in set(self.runs["method"])]
 
     def counterpart(self, method: str) -> str:
-        """Return what a method adds to, vanilla or its control without dropout: that with the same hidden dropout."""
+        """Return a method's reference: vanilla or, if it runs without hidden dropout, the control without dropout."""
         flags = {m.name: m.flags for m in self.experiment.methods}
         has_dropout = flags[method].get("dropout_rate") == flags[VANILLA]["dropout_rate"]
         return VANILLA if has_dropout or CONTROL not in self.methods else CONTROL
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the experiment, and of those of its own models that are not replaced."""
+        """The notes on the experiment and on those of its models that are not replaced."""
         replaced = {name for name, path in (self.overrides.models or {}).items() if path}
         models = [m.note for m in self.experiment.models if m.note and m.name not in replaced]
         return [*self.experiment.notes, *models]
 
     @property
     def differences(self) -> str:
-        """How the section differs from the paper's experiment; "" where it does not."""
+        """How the section differs from the paper's experiment; "" if it does not."""
         return self.overrides.text(self.experiment)
 
     @property
     def sample(self) -> str:
-        """What the data are where they are a sample and no benchmark: of the tasks trained on and of those analysed."""
+        """A description of the training and analysis data if they are samples rather than the benchmarks."""
         sets = [target.removesuffix("-mm") for of_task in self.experiment.targets.values() for target in of_task]
         folders = {self.overrides.data_dir_of(name) for name in (*self.experiment.tasks, *sets)}
         return " ".join(dict.fromkeys(filter(None, map(sample_text, sorted(filter(None, folders))))))
 
     @property
     def counts(self) -> str:
-        """How many runs there are, and how they stand."""
+        """The number of runs, and of those with each status."""
         counts = Counter(state.status for state in self.states)
         return f"{len(self.specs)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        """A row for each finished run, analysed set and layer (figures 3 and 4), of the selected grid points, x 100."""
+        """A row for each finished run of a selected grid point, analysed set and layer (figures 3 and 4), x 100."""
         parts = []
         for spec, state in zip(self.specs, self.states, strict=True):
             if spec.analysis is None or self.experiment.is_scored_elsewhere:
@@ -146,7 +146,7 @@ def _points(score: float | None) -> float:
 
 
 def _is_collapsed(record: dict, target: str | None) -> bool:
-    """Return whether a finished run gives every dev example the same label (regression: has no score)."""
+    """Return whether a finished run predicts a single class (regression: has no score)."""
     if target is not None:
         return False
     labels = record.get("predictions")
@@ -154,7 +154,7 @@ def _is_collapsed(record: dict, target: str | None) -> bool:
 
 
 def _model_name(experiment: Experiment, spec: RunSpec) -> str:
-    """Name the model of table 7, which scores models of two training sets on the same sets."""
+    """Return the model's name, with the training set if models of several are scored on one set (table 7)."""
     others = [t for other, sets in experiment.targets.items() if other != spec.task for t in sets]
     is_ambiguous = set(others) & set(experiment.targets[spec.task])
     return f"{spec.model}, trained on {written(spec.task)}" if is_ambiguous else spec.model
@@ -163,17 +163,17 @@ def _model_name(experiment: Experiment, spec: RunSpec) -> str:
 def section_of(
     experiment: Experiment, overrides: Overrides, folder: Path, published: dict | None = None, **more
 ) -> Section:
-    """Expand an experiment and read how its runs stand.
+    """Expand an experiment and read the states of its runs.
 
     Args:
-        more: fields of `Section` in the place of the experiment's.
+        more: fields of `Section` that replace the experiment's.
 
     Raises:
-        InputError: unknown names, or two methods that would be one run.
+        InputError: unknown names, or methods that would share a run.
     """
     count = overrides.max_analysis_samples
     if count is not None and not experiment.targets:
-        raise InputError(f"--max_analysis_samples {count}: in {experiment.name} nothing is analysed; leave it out")
+        raise InputError(f"--max_analysis_samples {count}: {experiment.name} has no analysis; leave it out")
     specs = expand(experiment, overrides, folder)
     methods: dict[tuple, dict[str, None]] = {}
     for spec in specs:
@@ -181,7 +181,7 @@ def section_of(
     same = next((list(names) for names in methods.values() if len(names) > 1), None)
     if same:
         scale = f"--hype_eps {overrides.hype_eps:g}" if overrides.hype_eps else "method_flags"
-        raise InputError(f"{scale} makes one run of {', '.join(map(repr, same))}; keep one of them by --methods")
+        raise InputError(f"{scale} makes {', '.join(map(repr, same))} identical; keep one of them with --methods")
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
     fields = {"name": experiment.name, "title": title} | more
     return Section(
@@ -203,12 +203,12 @@ def study_sections(
 
     Args:
         wanted: names of sections; None: all.
-        places: data_dir, nli_dir, adv_file where they are at hand; None: nothing is to be run.
-        models: key of the study's models -> its folder; others are installed when a section to be run needs them.
+        places: data_dir, nli_dir and adv_file (each may be None); None: nothing will be run.
+        models: key of the study's models -> its folder; others are fetched if a section needs them to run.
         flags: further flags of every run.
 
     Raises:
-        InputError: an unknown section, other data or another model than the study's, or a place that is needed to run.
+        InputError: an unknown section, data or a model other than the study's, or no path to data that a run needs.
     """
     names = [entry.name for entry in study.sections]
     unknown = [name for name in wanted or () if name not in names]
@@ -218,7 +218,7 @@ def study_sections(
     if places is not None:
         if places["data_dir"] is None:
             raise InputError(
-                f"--data_dir: {study.name} needs the GLUE folder that it was made with, or variable GLUE_DIR"
+                f"--data_dir: {study.name} needs the GLUE folder that it was run with; give it, or set GLUE_DIR"
             )
         places = places | {"nli_dir": nli_folder(places["nli_dir"], places["data_dir"])}
         given |= {name: place for name, place in places.items() if place}
@@ -247,12 +247,12 @@ def study_sections(
             found.append(section_of(experiment, overrides, folder, published, **more))
         place = PLACE_OF.get(experiment.analysis)
         if places is not None and place and not places[place] and any(s.status != FINISHED for s in found[-1].states):
-            raise InputError(f"--{place}: the section {entry.name} needs it; give it, or leave it out by --sections")
+            raise InputError(f"--{place}: section {entry.name} needs it; give it, or leave that out with --sections")
     return found
 
 
 def _chosen_rates(entry: StudySection, base: Section) -> tuple[dict[str, tuple[float, ...]], str]:
-    """Return each task's learning rate, and what is missing before they are known."""
+    """Return each task's learning rate, and what is missing to determine them."""
     chosen = best_rates(base.runs)
     if chosen is None:
         return dict.fromkeys(base.tasks, (1e-4,)), f"the runs of {base.name}"
@@ -263,7 +263,7 @@ def _chosen_rates(entry: StudySection, base: Section) -> tuple[dict[str, tuple[f
 
 
 def _overrides(entry: StudySection, known: Known, model: str, places: dict, rates: dict, flags: dict | None):
-    """Make a section's overrides of its JSON; the model stands in for the experiment's first."""
+    """Build a section's overrides from its JSON; the model replaces the experiment's first one."""
     content = entry.overrides | {"flags": entry.overrides.get("flags", {}) | (flags or {})}
     if rates:
         content["learning_rates"] = {task: rates[task] for task in content.get("tasks", rates)}
@@ -272,7 +272,7 @@ def _overrides(entry: StudySection, known: Known, model: str, places: dict, rate
 
 
 def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
-    """List every run once with its state; one of whose model several analyses are made, once for each of them."""
+    """List every run once with its state, or once per analysis if its model is analysed."""
     found = {
         (spec.folder, spec.analysis and spec.analysis.name): (spec, state)
         for section in sections
@@ -283,7 +283,7 @@ def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
 
 
 def all_runs(sections: Sequence[Section]) -> pd.DataFrame:
-    """Put the runs of several sections into one table, each run once, methods by what they do (see `effect_method`)."""
+    """Merge the runs of several sections into one table, each run once; name plain HyPe by its noise and scale."""
     tables = [s.runs.assign(section=s.name) for s in sections if len(s.specs) and not s.experiment.is_scored_elsewhere]
     if not tables:
         return pd.DataFrame(columns=[*RUN_COLUMNS, "section"])

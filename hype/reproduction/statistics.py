@@ -1,9 +1,9 @@
-"""The numbers of a report: means, paired effects with intervals, and the one rule by which an effect is judged.
+"""The numbers of a report: means, paired effects with intervals, and the one rule for judging an effect.
 
 Scores are points (x 100), as the paper prints them. Intervals are Student's t intervals over seeds, with equal weight
-for each task; they say nothing of other dev sets. There is no test beside them that could contradict them: effects are
-told apart where the 95 % interval excludes 0, and absent within a margin where the 90 % interval lies inside it (two
-one-sided tests at 5 %, Schuirmann 1987).
+for each task; they say nothing about other dev sets. There is no separate test that could contradict them: an effect
+differs from 0 if the 95 % interval excludes 0, and there is none within a margin if the 90 % interval lies inside it
+(two one-sided tests at 5 %, Schuirmann 1987).
 """
 
 import math
@@ -15,15 +15,15 @@ import pandas as pd
 from scipy import stats
 
 ALL_TASKS = "all tasks"
-MARGINS = (0.5, 1.0)  # points within which an effect counts as none
-LEAST = 3  # values: fewer say nothing
+MARGINS = (0.5, 1.0)  # points; smaller effects count as none
+LEAST = 3  # values needed for an interval
 POWER = 0.8
 SETTING = ["model", "data", "task"]
 GRID_POINT = [*SETTING, "method", "variant", "learning_rate"]
 PAIR = [*SETTING, "seed", "learning_rate"]
 EFFECT = [
     "model", "data", "method", "variant", "reference", "task", "mean", "low", "high", "n", "text", "flips", "collapsed",
-    "without_collapsed", "is_at_majority", "is_told_apart", "verdict",
+    "without_collapsed", "is_at_majority", "excludes_zero", "verdict",
 ]  # fmt: skip
 
 
@@ -32,8 +32,8 @@ class Estimate:
     """The mean of several groups of values, each group with the same weight.
 
     Attributes:
-        planned: how many values there are to be.
-        se, df: NaN where a group has one value.
+        planned: the number of values, including missing ones.
+        se, df: NaN if a group has only one value.
     """
 
     n: int
@@ -43,27 +43,27 @@ class Estimate:
     df: float = math.nan
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return a two-sided t interval; NaN from fewer than `LEAST` values."""
+        """Return a two-sided t interval; NaN for fewer than `LEAST` values."""
         half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se if self.n >= LEAST else math.nan
         return self.mean - half, self.mean + half
 
     @property
     def detectable(self) -> float:
-        """The smallest effect that so many values with this spread find in 4 of 5 studies."""
+        """The smallest effect that this many values with this spread detect with 80 % power."""
         return float(stats.t.ppf(0.975, self.df) + stats.t.ppf(POWER, self.df)) * self.se
 
     @property
     def margin(self) -> float | None:
-        """The smallest of `MARGINS` within which the mean lies (90 % interval); None if outside of all."""
+        """The smallest of `MARGINS` that contains the 90 % interval; None if there is none."""
         return next((margin for margin in MARGINS if self.is_within(margin)), None)
 
     def is_within(self, margin: float) -> bool:
-        """Say whether the 90 % interval lies inside a margin around 0."""
+        """Return whether the 90 % interval lies within a margin around 0."""
         low, high = self.interval(0.9)
         return -margin < low and high < margin
 
     @property
-    def is_told_apart(self) -> bool:
+    def excludes_zero(self) -> bool:
         """Whether the 95 % interval excludes 0."""
         low, high = self.interval()
         return low > 0 or high < 0
@@ -74,12 +74,12 @@ class Estimate:
         if math.isnan(self.interval()[0]):
             return f"too few to say (n {self.n})"
         inside = f"within ±{self.margin:g}" if self.margin else ""
-        if self.is_told_apart:
+        if self.excludes_zero:
             return ("higher" if self.mean > 0 else "lower") + (f", but {inside}" if inside else "")
-        return f"no effect {inside}" if inside else f"not told apart (could detect {self.detectable:.1f})"
+        return f"no effect {inside}" if inside else f"inconclusive (could detect {self.detectable:.1f})"
 
     def text(self, level: float | None = None) -> str:
-        """Write the mean with its interval, whose level is named (None: 95 %, not named), and n."""
+        """Format the mean with its interval and n; the level is mentioned unless None (95 %)."""
         if not self.n:
             return "-"
         low, high = self.interval(level or 0.95)
@@ -90,10 +90,10 @@ class Estimate:
 
 
 def estimate(groups: Iterable[Sequence[float]]) -> Estimate:
-    """Estimate the mean over groups of equal weight (stratified); of one group it is the usual t interval.
+    """Estimate the mean over groups of equal weight (stratified); one group gives the usual t interval.
 
-    The degrees of freedom are Welch and Satterthwaite's: groups have variances of their own. NaN is a value that is
-    planned.
+    The degrees of freedom follow Welch and Satterthwaite, as the groups' variances differ. NaN is a planned value that
+    is missing.
     """
     groups = [np.asarray(group, float) for group in groups]
     planned = sum(map(len, groups))
@@ -111,7 +111,7 @@ def estimate(groups: Iterable[Sequence[float]]) -> Estimate:
 
 
 def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Set each run beside the run of a reference that has all else in common: model, data, seed, learning rate.
+    """Pair each run with the reference's run of the same model, data, task, seed and learning rate.
 
     Args:
         runs: columns of `PAIR`, method, variant, score, predictions and collapsed.
@@ -119,10 +119,10 @@ def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.Dat
 
     Returns:
         A row for each run of these methods, finished or not, with the columns of its reference ("score_reference") and
-        difference: of the scores; NaN until both are there.
-        flips: the share of dev predictions that differ; NaN without labels, and where the reference predicts a single
-        class: it learned nothing that could change.
-        is_identical, is_collapsed: the same predictions; a run of the two predicts a single class.
+        difference: of the scores; NaN until both runs are finished.
+        flips: the share of dev predictions that differ; NaN without labels, or if the reference predicts a single
+        class, as it has learned nothing that could change.
+        is_identical: predictions and scores are the same. is_collapsed: one of the runs predicts a single class.
     """
     sides = pd.DataFrame(list(comparisons), columns=["method", "reference"])
     theirs = runs[runs["score"].notna()].rename(columns={"method": "reference"})
@@ -147,26 +147,26 @@ def flip_share(ours: str | None, theirs: str | None) -> float:
 
 
 def mean_effect(pairs: pd.DataFrame, strata: Sequence[str] = SETTING) -> Estimate:
-    """Estimate the mean difference of pairs, with equal weight for each stratum; each seed of one gives one value."""
+    """Estimate the mean paired difference, with equal weight for each stratum, in which a seed gives one value."""
     by_seed = pairs.groupby([*strata, "seed"])["difference"].mean()
     return estimate(group for _, group in by_seed.groupby(level=list(strata)))
 
 
 def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
-    """Estimate the effect of each method and variant in each task and, if there are several, over all of them.
+    """Estimate the effect of each method and variant for each task and, if there are several, over all tasks.
 
     Args:
         pairs: see `paired`.
-        is_one_run: tasks are sets on which one run is scored (tables 6 and 7), so that a seed gives one value for all.
+        is_one_run: tasks are sets on which one run is scored (tables 6 and 7), so a seed gives one value for all.
 
     Returns:
-        The columns of `EFFECT`, a row for each effect of which a pair is there:
+        The columns of `EFFECT`, a row for each effect with at least one pair:
         mean, low, high, n, text: the estimate in points with its 95 % interval.
         flips: the mean share of dev predictions that differ; NaN without predictions.
-        collapsed: pairs of which a run predicts a single class. without_collapsed: the estimate without them, as text.
+        collapsed: pairs in which a run predicts a single class. without_collapsed: the estimate without them, as text.
         is_at_majority: both sides score no better than the majority class.
-        is_told_apart: the interval excludes 0, of runs that are not at majority level.
-        verdict: what follows.
+        excludes_zero: the interval excludes 0, and the runs are not at majority level.
+        verdict: what the interval supports.
     """
     rows = []
     for names, group in pairs.groupby(EFFECT[:5], sort=False):
@@ -183,20 +183,20 @@ def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
             rows.append([
                 *names, task, found.mean, *found.interval(), found.n, found.text(), done["flips"].mean(),
                 int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]], strata).text(),
-                at_majority, found.is_told_apart and not at_majority, prefix + (same or found.verdict),
+                at_majority, found.excludes_zero and not at_majority, prefix + (same or found.verdict),
             ])  # fmt: skip
     return pd.DataFrame(rows, columns=EFFECT)
 
 
 def is_at_majority(scores: Sequence[float], majority: float) -> bool:
-    """Say whether scores are no better than the majority class's: their 95 % interval reaches down to it."""
+    """Return whether scores are no better than the majority class's: their 95 % interval reaches down to it."""
     return estimate([scores]).interval()[0] <= majority
 
 
 def another_seed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Compare every two runs of different seeds: the columns of `SETTING` and flips, the measure of what noise changes.
+    """Compare every two runs that differ in the seed only: `SETTING` and flips, to compare those of noise with.
 
-    Runs that predict a single class are left out.
+    Runs that predict a single class are excluded.
     """
     usable = runs[runs["score"].notna() & ~runs["collapsed"].astype(bool)]
     pairs = usable.merge(usable, on=GRID_POINT, suffixes=("", "_other"))
@@ -219,11 +219,10 @@ def summarised(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def selected(summary: pd.DataFrame) -> pd.DataFrame:
-    """Apply the paper's protocol: of each model, task and method the grid point with the best mean on the dev set.
+    """Apply the paper's protocol: for each model, task and method, the grid point with the best mean on the dev set.
 
-    This selects on the set that is reported, except in tables 6 and 7. Grid points without all their seeds do not
-    compete; the only one of a method is shown as far as it is. Of equals the first wins (the smallest learning rate of
-    the first variant).
+    This selects on the set that is reported, except in tables 6 and 7. Grid points with missing seeds do not compete,
+    unless the method has only one. Ties go to the first (the smallest learning rate of the first variant).
     """
     of_method = summary.groupby([*SETTING, "method"], sort=False)
     competes = (summary["n"] == summary["planned"]) | (of_method["n"].transform("size") == 1)
@@ -232,7 +231,7 @@ def selected(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
-    """Choose each task's learning rate: the best mean over the methods' means, each with all its seeds.
+    """Choose each task's learning rate: the best mean over all methods, each with all its seeds.
 
     Returns:
         task -> the rate, and whether it is at an edge of the grid; None while runs are missing.
@@ -240,7 +239,7 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
     if runs.empty or runs["status"].isin(["missing", "running", "interrupted"]).any():
         return None
     by_method = runs.groupby(["task", "method", "learning_rate"])["score"].agg(lambda scores: scores.mean(skipna=False))
-    means = by_method.unstack("method").mean(axis=1, skipna=False).dropna()  # a rate at which a run fails is out
+    means = by_method.unstack("method").mean(axis=1, skipna=False).dropna()  # without rates at which a run failed
     chosen = {}
     for task, rates in means.unstack("task").items():
         rates = rates.dropna()
@@ -250,10 +249,10 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
 
 
 def spread_text(mean: float, sd: float = math.nan) -> str:
-    """Write a mean with its standard deviation; NaN: a dash."""
+    """Format a mean with its standard deviation; NaN: a dash."""
     return "-" if math.isnan(mean) else f"{mean:.2f}" + ("" if math.isnan(sd) else f" ± {sd:.2f}")
 
 
 def percent(share: float) -> str:
-    """Write a share; NaN: a dash."""
+    """Format a share in per cent; NaN: a dash."""
     return "-" if math.isnan(share) else f"{100 * share:.1f} %"

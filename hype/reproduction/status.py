@@ -1,4 +1,4 @@
-"""What is known of a run, from its folder or from a study's published records: finished, failed, still to do."""
+"""The state of a run, from its folder or a study's published records: finished, failed, still to do."""
 
 import json
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ MISSING, RUNNING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
     "missing", "running", "interrupted", "finished", "failed", "diverged", "damaged",
 )  # fmt: skip
 PUBLISHED = "runs.jsonl"
-RETRY = "--retry_failed does it again"
-# Fields of a record that its published line keeps; of its timings, model, data and analyses a part.
+RETRY = "--retry_failed repeats it"
+# Fields of a record that are published, besides parts of its timings, model, data and analyses.
 KEPT = (
     "schema", "run_id", "status", "label", "task", "seed", "sample", "identity", "dtype", "steps", "score",
     "score_name", "majority_score", "remarks", "predictions", "noise", "techniques", "machine", "peak_memory_bytes",
 )  # fmt: skip
-# What reports read of a finished run and of an analysis, and what it is.
+# Fields that reports need from a finished run and from an analysis, with their types.
 NUMBER = (int, float, type(None))
 NEEDED_OF_RUN = {"run_id": str, "identity": dict, "timings": dict, "score": NUMBER, "majority_score": NUMBER}
 NEEDED_OF_ANALYSIS = {"run_id": str, "identity": dict, "results": dict}
@@ -29,12 +29,12 @@ NEEDED_OF_ANALYSIS = {"run_id": str, "identity": dict, "results": dict}
 
 @dataclass(frozen=True)
 class State:
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
-        status: one of the above. Without an analysis that is asked for, a run that has its score is missing, or
-            interrupted if its model is there.
-        record: of a run that has its score: the whole one, or its published line.
+        status: one of the above. A run with a score but without a requested analysis is missing, or interrupted if its
+            model exists.
+        record: of a run with a score: the complete one, or its published line.
         analyses: target -> record of its analysis.
     """
 
@@ -44,12 +44,12 @@ class State:
     analyses: dict = field(default_factory=dict)
 
     def is_to_do(self, retry: bool = False) -> bool:
-        """Whether the run is to be done. retry: even if it failed, diverged or is damaged."""
+        """Return whether the run is to be done. retry: even if it failed, diverged or is damaged."""
         return self.status in (MISSING, RUNNING, INTERRUPTED) or (retry and self.status != FINISHED)
 
 
 def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
-    """Read what the files of a run say, or else its published line; nothing is changed."""
+    """Read the state of a run from its files or else from its published line, without changing anything."""
     line = finished = (published or {}).get(spec.key)
     try:
         record = read_whole(spec.folder / RECORD, NEEDED_OF_RUN)
@@ -82,18 +82,18 @@ def _analyses(spec: RunSpec, line: dict | None) -> dict[str, dict]:
 
 
 def _is_held(folder: Path) -> bool:
-    """Return whether a live process is at a run."""
+    """Return whether a live process holds a run."""
     try:
         with locked(folder):
             return False
     except LockedError:
         return True
-    except EnvironmentFault:  # a folder that can be read alone
+    except EnvironmentFault:  # a read-only folder
         return False
 
 
 def read_whole(path: Path, needed: dict) -> dict | None:
-    """Read a record, None without one; a damaged one, or a finished one that lacks something, raises InputError."""
+    """Read a record, None if there is none; raise InputError if it is damaged, or finished but incomplete."""
     if not path.exists():
         return None
     record = read_record(path, remedy=RETRY)
@@ -104,7 +104,7 @@ def read_whole(path: Path, needed: dict) -> dict | None:
 
 
 def write_failure(spec: RunSpec, status: str, error: str, log_tail: list[str]) -> None:
-    """Keep what ended an attempt, and the last lines of its log."""
+    """Save the error that ended an attempt, and the last lines of its log."""
     spec.failure_path.parent.mkdir(parents=True, exist_ok=True)
     write_json(spec.failure_path, {"status": status, "error": error, "command": spec.command, "log_tail": log_tail})
 
@@ -120,10 +120,10 @@ def _failure(spec: RunSpec) -> dict | None:
 
 
 def read_published(path: Path) -> dict[str, dict]:
-    """Read a study's runs.jsonl: a dict from `RunSpec.key` to the line; empty without a file.
+    """Read a study's runs.jsonl into a dict from `RunSpec.key` to line; empty if there is no file.
 
     Raises:
-        InputError: a line is damaged, of another schema, or there twice.
+        InputError: a line is damaged, has another schema, or appears twice.
     """
     lines: dict[str, dict] = {}
     try:
@@ -157,7 +157,7 @@ def published_line(name: str, record: dict, analyses: dict[str, dict]) -> dict:
     line = {"name": name} | {field: record.get(field) for field in KEPT if record.get(field) is not None}
     line |= {"score": record["score"], "majority_score": record["majority_score"]}
     line["model"] = {field: record["model"].get(field) for field in ("name", "model_type", "parameter_count")}
-    line["model"]["name"] = "/".join(Path(line["model"]["name"]).parts[-2:])  # where it lay is this machine's business
+    line["model"]["name"] = "/".join(Path(line["model"]["name"]).parts[-2:])  # without the local path
     line["data"] = {"source": record["data"]["source"], "rows": record["data"]["rows"]}
     times = ("train_s", "total_s", "first_step")
     line["timings"] = {field: round(record["timings"][field], 1) for field in times if field in record["timings"]}
@@ -175,9 +175,9 @@ def _analysis_line(record: dict) -> dict:
 
 
 def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
-    """Add the finished runs of a clean tree to a study's runs.jsonl; return how many are in it, and what is left out.
+    """Add finished runs from a clean git tree to a study's runs.jsonl; return its length and what is left out.
 
-    A run of several specs (one for each analysis) is one line.
+    A run with several specs (one for each analysis) is one line.
 
     Raises:
         InputError: see `read_published`. EnvironmentFault: the file cannot be written.
@@ -189,7 +189,7 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
             continue
         git = state.record["machine"]["git"]
         if git is None or git["dirty"]:
-            left_out[spec.folder.name] = "of a tree with uncommitted changes" if git else "of no commit"
+            left_out[spec.folder.name] = "run from a tree with uncommitted changes" if git else "run outside git"
             continue
         analyses = {spec.analysis.key(target): record for target, record in state.analyses.items()}
         line = published_line(spec.folder.name, state.record, analyses)
@@ -200,7 +200,7 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
 
 
 def write_lines(path: Path, lines: Iterable[dict]) -> None:
-    """Write runs.jsonl, a line per run, in the order of their names."""
+    """Write runs.jsonl, a line per run, sorted by name."""
     texts = [json.dumps(line, ensure_ascii=False) for line in sorted(lines, key=lambda line: line["name"])]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +210,7 @@ def write_lines(path: Path, lines: Iterable[dict]) -> None:
 
 
 def estimated_seconds(specs: list[RunSpec], states: list[State]) -> dict[RunSpec, float | None]:
-    """Estimate the time of each run to do by the finished ones of the same model, data and task; None without any."""
+    """Estimate the time of each open run from finished ones of the same model, data and task; None without any."""
     times: dict[tuple, list[float]] = {}
     for spec, state in zip(specs, states, strict=True):
         if state.record and "total_s" in state.record["timings"] and "first_step" not in state.record["timings"]:

@@ -1,4 +1,4 @@
-"""The tables of a report: of a section's scores, effects and runs, and of a study's effects in every setting."""
+"""The tables of a report: a section's scores, effects and runs, and a study's effects in every setting."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -26,14 +26,14 @@ LAYER_SCORES = {"probing": "dev score x 100", "similarity": "mean cosine of toke
 
 
 class Table(NamedTuple):
-    """One table of a report. frame: texts; a second line of a text is a note, written smaller."""
+    """One table of a report. frame: strings; the second line of a cell is a note in small print."""
 
     title: str
     frame: pd.DataFrame
 
 
 def _tables(title: str, cells: pd.DataFrame, order: Iterable[str]) -> list[Table]:
-    """Make a table for each `model` of the cells: a line for each `line`, a column for each `task`, in this order."""
+    """Build a table for each `model` of the cells, with a row for each `line` and a column for each `task`."""
     found = []
     for model, part in cells.groupby("model", sort=False):
         wide = part.pivot(index="line", columns="task", values="cell").fillna("-")
@@ -45,7 +45,7 @@ def _tables(title: str, cells: pd.DataFrame, order: Iterable[str]) -> list[Table
 
 
 def score_tables(section: Section) -> list[Table]:
-    """Show each method's selected mean, a table per model, under the score of the majority class."""
+    """Show each method's selected mean below the score of the majority class, one table per model."""
     if section.runs.empty:
         return []
     summary = summarised(section.runs)
@@ -55,7 +55,7 @@ def score_tables(section: Section) -> list[Table]:
     summary["points"], summary["complete"] = grids["n"].transform("size"), grids["is_complete"].transform("sum")
     summary["failed"] = grids["failed"].transform("sum")
     summary["majority"] = summary.groupby(["model", "task"])["majority"].transform("first")
-    # Without a selected grid point, the one with most runs.
+    # If no grid point is selected, the one with most runs.
     shown = summary.sort_values(["is_selected", "n"], ascending=False, kind="stable")
     shown = shown.drop_duplicates(["model", "task", "method"]).sort_index()
     shown["line"], shown["cell"] = shown["method"].map(written), list(map(_score_cell, shown.itertuples()))
@@ -70,7 +70,7 @@ def score_tables(section: Section) -> list[Table]:
 
 
 def _score_cell(row) -> str:
-    """Write the selected mean; without one a dash with the number of runs so far."""
+    """Format the selected mean or, without one, a dash with the number of runs so far."""
     failed = [f"{row.failed} failed"] * (row.failed > 0)
     if not row.is_selected:
         return f"-\n{', '.join([f'{row.n} of {row.planned} runs', *failed])}"
@@ -84,7 +84,7 @@ def _marks(row) -> list[str]:
 
 
 def comparisons(section: Section) -> list[tuple[str, str]]:
-    """List the compared methods with their references: dropout's part first, then what each adds to its like."""
+    """List (method, reference): first no dropout against vanilla, then each other method against its counterpart."""
     methods = section.methods
     found = [(CONTROL, VANILLA)] if {CONTROL, VANILLA} <= set(methods) else []
     return found + [(m, section.counterpart(m)) for m in methods if m not in (VANILLA, CONTROL)]
@@ -96,7 +96,7 @@ def section_effects(section: Section, pairs: Iterable[tuple[str, str]]) -> pd.Da
 
 
 def effect_tables(section: Section, pairs: Iterable[tuple[str, str]], title: str = "Paired effects") -> list[Table]:
-    """Show effects: a row for each method (and variant), a column for each task, a table per model."""
+    """Show effects: a row for each method (and variant), a column for each task, one table per model."""
     found = section_effects(section, pairs)
     lines = [f"{written(e.method)} minus {written(e.reference)}\n{e.variant}".strip() for e in found.itertuples()]
     cells = [f"{effect.text}\n{_effect_note(effect)}" for effect in found.itertuples()]
@@ -104,7 +104,7 @@ def effect_tables(section: Section, pairs: Iterable[tuple[str, str]], title: str
 
 
 def _effect_note(effect) -> str:
-    """Write what flips, what follows, and the same without collapsed runs."""
+    """Format the flips, the verdict and, if runs collapsed, the estimate without them."""
     notes = [] if pd.isna(effect.flips) else [f"flips {percent(effect.flips)}"]
     notes.append(effect.verdict)
     if effect.collapsed:
@@ -113,7 +113,7 @@ def _effect_note(effect) -> str:
 
 
 def layer_tables(section: Section) -> list[Table]:
-    """Show an analysis's value of every layer by method: mean ± standard deviation over seeds."""
+    """Show an analysis's values by method and layer: mean ± standard deviation over seeds."""
     found: list[Table] = []
     if section.layers.empty:
         return found
@@ -150,7 +150,7 @@ def printed_tables(section: Section) -> list[Table]:
 
 
 def _names(rows: pd.DataFrame) -> pd.DataFrame:
-    """Name models, tasks, methods, grid points and learning rates as people write them."""
+    """Format models, tasks, methods, grid points and learning rates for display."""
     return pd.DataFrame({
         "model": rows["model"], "task": rows["task"].map(written), "method": rows["method"].map(written),
         "grid point": rows["variant"].replace("", "-"), "learning rate": rows["learning_rate"].map("{:g}".format),
@@ -188,18 +188,18 @@ def first(section: Section) -> list[Table]:
 
 
 def further(section: Section) -> list[Table]:
-    """The tables that are folded: noise and missing dropout in one, the paper's numbers, every grid point."""
+    """The folded tables: the effect of noise and no dropout together, the paper's numbers, every grid point."""
     if section.runs.empty:
         return []
     others = [m for m, reference in comparisons(section) if reference == CONTROL and VANILLA in section.methods]
-    together = effect_tables(section, [(m, VANILLA) for m in others], "Missing dropout and noise together")
+    together = effect_tables(section, [(m, VANILLA) for m in others], "No dropout and noise together")
     return [*together, *printed_tables(section), grid_table(section)]
 
 
 def study_runs(study: Study, sections: Sequence[Section]) -> pd.DataFrame:
-    """Return the runs of a study in whose setting and at whose learning rate the paper's noise was tried.
+    """Return a study's runs in settings and at learning rates for which there are runs with the paper's noise.
 
-    Those by which learning rates were chosen stay out. See `sections.all_runs`.
+    Runs that only serve to choose learning rates are excluded. See `sections.all_runs`.
     """
     chosen_by = {entry.rates_of for entry in study.sections}
     runs = all_runs([section for section in sections if section.name not in chosen_by])
@@ -208,12 +208,12 @@ def study_runs(study: Study, sections: Sequence[Section]) -> pd.DataFrame:
 
 
 def settings(runs: pd.DataFrame) -> pd.DataFrame:
-    """Set what leaving dropout out does beside what HyPe-N of 1e-5 adds, for every choice of model, data and task.
+    """Compare the effect of leaving dropout out with what HyPe-N 1e-5 adds, in every setting (model, data, task).
 
     Returns:
-        Rows of `statistics.effects`, whose task is the setting or, last of each model, their mean; and of the runs
-        without dropout majority, control (their score, as text) and seed_flips (the share of predictions that another
-        seed changes).
+        Rows of `statistics.effects`, in which task is the setting or, last for each model, the mean of its settings;
+        and, from the runs without dropout: majority, control (their score, as text) and seed_flips (the share of
+        predictions that another seed flips).
     """
     names = runs["data"] + " · " + runs["task"].map(written)
     if runs["model"].nunique() > 1:
@@ -231,7 +231,7 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_table(found: pd.DataFrame) -> Table:
-    """Write `settings` as the table that README shows."""
+    """Format `settings` as the table shown in README."""
     by_setting = found.drop_duplicates("task").set_index("task")
     dropout, noise = (found[found["method"] == m].set_index("task") for m in (CONTROL, PAPERS_NOISE))
     frame = pd.DataFrame({
@@ -246,7 +246,7 @@ def settings_table(found: pd.DataFrame) -> Table:
 
 
 def doses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Pair noise with no noise, for the model and data with most scales of it and the tasks with several."""
+    """Pair runs with and without noise, for the model and data with most scales and the tasks with several."""
     noisy = runs.loc[runs["method"].str.match("hype-[nu] "), "method"].unique()
     pairs = paired(runs, [(method, CONTROL) for method in noisy]).dropna(subset="difference")
     scales = pairs[pairs["hype_type"] == "normal"].groupby(["model", "data"])["hype_eps"].nunique()

@@ -35,7 +35,7 @@ def test_a_dry_run_counts_and_estimates_and_touches_nothing(tmp_path, model, cap
     assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
     text = capsys.readouterr().out
     assert "4 runs: 4 missing" in text and "to do: 4 runs, no record yet" in text
-    assert "not the paper's experiment: model" in text
+    assert "changed from the paper: model" in text
     assert not (tmp_path / "results").exists()
     executors.execute(specs_in(tmp_path / "results", model)[0])
     assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
@@ -135,7 +135,7 @@ def test_run_shows_the_table_and_report_writes_the_same(tmp_path, model, capsys)
     captured = capsys.readouterr()
     assert "table_8: 4 runs: 4 finished" in captured.err
     stand_in = f"{'/'.join(model.parts[-2:])} for BERT-large"
-    assert "Not the paper's experiment" in captured.out and f"Scores: {stand_in}" in captured.out
+    assert "Changed from the paper" in captured.out and f"Scores: {stand_in}" in captured.out
     assert main(argv_of(tmp_path, model, "--show")) == 0
     assert capsys.readouterr().out == captured.out
     assert main(argv_of(tmp_path, model, "--show", "full", "--report")) == 0

@@ -15,7 +15,7 @@ def _own_variables(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["table_1"], "say what to do: --run, --show"),
+        (["table_1"], "no action given; add --run, --show"),
         (["table_11", "--show"], "table_11: no such experiment; give one of table_1"),
         (["table_1", "--show", "--tasks", "wnli"], "--tasks wnli: not in this experiment; give 'stsb'"),
         (["table_1", "--show", "--models", "bart=x"], "--models bart: not in this experiment"),
@@ -29,13 +29,13 @@ def _own_variables(monkeypatch):
             for flag in ("--cpus_per_run", "--gpus_per_run")
             for text in ("-1", "nan", "inf", "x")
         ],
-        (["table_1", "--run", "--", "--seed", "3"], "-- --seed: each run has its own"),
+        (["table_1", "--run", "--", "--seed", "3"], "-- --seed: set separately for each run"),
         (["table_1", "--run", "--", "x"], "x: a value without a flag before it"),
         (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
-        (["table_1", "--run", "--max_analysis_samples", "3"], "3: in table_1 nothing is analysed; leave it out"),
-        (["table_12", "--dry_run", "--max_analysis_samples", "3"], "3: in table_12 nothing is analysed"),
-        (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes one run of 'hype-n 1e-5', 'hype-n 1e-4', "),
-        (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1'; keep one of them by --methods"),
+        (["table_1", "--run", "--max_analysis_samples", "3"], "3: table_1 has no analysis; leave it out"),
+        (["table_12", "--dry_run", "--max_analysis_samples", "3"], "3: table_12 has no analysis"),
+        (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes 'hype-n 1e-5', 'hype-n 1e-4', "),
+        (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1' identical; keep one of them with --methods"),
         (["table_1", "--sho"], "unrecognized arguments: --sho"),
     ],
 )

@@ -103,14 +103,14 @@ def test_identical_predictions_and_majority_level_are_said_in_the_table():
     )
 
 
-def test_a_headline_says_what_is_told_apart_or_that_nothing_is():
+def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
     base = [0.5, 0.6, 0.55]
     more = section(
         {"vanilla": base, CONTROL: [score + gain for score, gain in zip(base, (0.1, 0.11, 0.1), strict=True)]}
     )
-    assert headline(more) == "1 of 1 effects told apart from 0: no dropout on RTE"
-    assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "None of 1 effects told apart from 0"
-    assert headline(section({"vanilla": [0.5], CONTROL: [0.6]})) == "Too few seeds to tell methods apart"
+    assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE"
+    assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "None of 1 effects differs from 0"
+    assert headline(section({"vanilla": [0.5], CONTROL: [0.6]})) == "Too few seeds to compare methods"
     assert headline(section({"vanilla": [None]})) == "No pair of runs yet"
 
 

@@ -208,9 +208,9 @@ def test_other_data_and_another_model_than_the_studys_are_refused_by_their_place
     shutil.copytree(SAMPLE, tmp_path / "glue")
     file = tmp_path / "glue" / "RTE" / "train.tsv"
     file.write_text(file.read_text().replace("the", "a"))
-    with pytest.raises(InputError, match=r"glue, rte, first 48, train: not what the study was made with"):
+    with pytest.raises(InputError, match=r"glue, rte, first 48, train: not what the study used"):
         one_of(model, known=known, data_dir=str(tmp_path / "glue"))
     (model / "config.json").write_text("{}")
     forget()
-    with pytest.raises(InputError, match=r"model, model: not what the study was made with"):
+    with pytest.raises(InputError, match=r"model, model: not what the study used"):
         one_of(model, known=known)

@@ -63,7 +63,7 @@ def test_interval_and_verdict_cannot_contradict():
         values = random.normal(random.normal(), 1, random.integers(3, 9))
         found = estimate([values])
         excludes = stats.ttest_1samp(values, 0).pvalue < 0.05
-        assert found.is_told_apart == excludes == found.verdict.startswith(("higher", "lower"))
+        assert found.excludes_zero == excludes == found.verdict.startswith(("higher", "lower"))
 
 
 def test_no_effect_is_two_one_sided_tests_at_5_percent():
@@ -93,7 +93,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_studies():
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [1.0, 2.0, math.nan]])
 def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
     found = estimate([values])
-    assert np.isnan(found.interval()).all() and found.margin is None and not found.is_told_apart
+    assert np.isnan(found.interval()).all() and found.margin is None and not found.excludes_zero
     assert found.verdict == f"too few to say (n {found.n})"
 
 
@@ -117,9 +117,9 @@ def test_the_level_of_an_interval_is_named_on_request(level, text):
     assert text in estimate([[1.0, 2.0, 3.0]]).text(level)
 
 
-def test_what_could_have_been_detected_stands_beside_not_told_apart():
+def test_an_inconclusive_effect_shows_what_could_have_been_detected():
     found = estimate([[3.0, -2.0, 1.0]])
-    assert found.verdict == f"not told apart (could detect {found.detectable:.1f})"
+    assert found.verdict == f"inconclusive (could detect {found.detectable:.1f})"
 
 
 def test_identical_predictions_are_said_as_such():

@@ -77,7 +77,7 @@ def test_one_command_does_every_run_once_and_shows_it_where_neither_model_nor_da
     assert main(line_of(tmp_path, *wanted, "--run", "--data_dir", str(SAMPLE))) == 0
     captured = capsys.readouterr()
     assert "small: 2 runs: 2 finished" in captured.err, "both sections have the same two runs"
-    assert "**Does it help?** Not decided" in captured.out
+    assert "**Does it help?** Inconclusive" in captured.out
     monkeypatch.setattr(sections, "packaged_model", lambda name: pytest.fail("not needed"))
     monkeypatch.chdir(tmp_path)
     assert main(line_of(tmp_path, *wanted, "--show")) == 0
@@ -119,11 +119,11 @@ def test_a_rate_at_the_edge_of_the_grid_stops_what_waits_for_it(tmp_path, capsys
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["small", "--run"], "--data_dir: small needs the GLUE folder that it was made with"),
-        (["small", "--show", "--tasks", "rte"], "--tasks: small has its own"),
-        (["small", "--show", "--models", "other=x"], "--models other: small has tiny=PATH"),
+        (["small", "--run"], "--data_dir: small needs the GLUE folder that it was run with"),
+        (["small", "--show", "--tasks", "rte"], "--tasks: small sets its own"),
+        (["small", "--show", "--models", "other=x"], "--models other: small takes tiny=PATH"),
         (["small", "--show", "--sections", "x"], "--sections x: small has first, by_layer"),
-        (["small", "--report", "--sections", "first"], "--report --sections: a part does not replace"),
+        (["small", "--report", "--sections", "first"], "--report --sections: a report covers all sections"),
         (["table_1", "--show", "--sections", "x"], "--sections: only a study has sections"),
         (["small", "--run", "--data_dir", "/absent"], "--data_dir: /absent: no such folder"),
     ],
@@ -139,7 +139,7 @@ def test_other_data_than_the_studys_are_refused_before_anything_runs(action, tmp
     (tmp_path / "RTE").mkdir()
     line = ["small", "--sections", "first", action, "--data_dir", str(tmp_path), "--results_dir", str(tmp_path / "r")]
     assert main(line) == 2
-    assert "not what the study was made with" in capsys.readouterr().err
+    assert "not what the study used" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 
@@ -147,7 +147,7 @@ def test_what_is_still_to_do_is_refused_without_its_data(tmp_path, capsys):
     """No placeholder for a folder reaches a run or a printed line."""
     assert main(line_of(tmp_path, "moved", "--data_dir", str(SAMPLE), "--run")) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: --nli_dir: the section moved needs it")
+    assert error.startswith("error: --nli_dir: section moved needs it")
     assert main(line_of(tmp_path, "first", "--data_dir", str(SAMPLE), "--commands")) == 0
     assert not any(place in capsys.readouterr().out for place in PLACES.values())
 
@@ -185,7 +185,7 @@ def test_every_published_run_of_a_study_belongs_to_a_section():
     [
         ([0.05, 0.06, 0.05], "Yes, it raises the score: on average +5.33 (95 % interval"),
         ([0.001, -0.002, 0.0], "No effect within ±1 point: on average -0.03 (90 % interval"),
-        ([0.05, -0.06, 0.02], "Not decided: on average +0.33 (95 % interval"),
+        ([0.05, -0.06, 0.02], "Inconclusive: on average +0.33 (95 % interval"),
     ],
 )
 def test_a_question_is_answered_by_its_interval(gain, verdict):
