@@ -1,1 +1,1 @@
-"""What HyPe and this project cost, side by side with what one would run instead: `python -m hype.benchmark`."""
+"""The cost of HyPe and of this project, compared with the alternatives: `python -m hype.benchmark`."""

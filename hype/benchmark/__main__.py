@@ -1,4 +1,4 @@
-"""Measure HyPe and this project side by side with what one would run instead; each figure is shown with its bound."""
+"""Compare the cost of HyPe and of this project with that of the alternatives; each figure is shown with its bound."""
 
 import argparse
 import contextlib
@@ -31,22 +31,22 @@ def parser() -> argparse.ArgumentParser:
     listed = " ".join(f"{name}: {benchmark.__doc__.splitlines()[0]}" for name, benchmark in BENCHMARKS.items())
     built = LineParser(
         prog="python -m hype.benchmark",
-        description=f"{__doc__} On a CPU times are processor time in one thread (OMP_NUM_THREADS changes that); on "
+        description=f"{__doc__} On a CPU, times are processor time in one thread (OMP_NUM_THREADS changes that); on "
         f"other devices, wall time. {listed}",
     )
-    built.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help="which of them; or all")
-    built.add_argument("--output", type=Path, default=Path("results/benchmark.json"), help="written after each")
+    built.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help="what to run; or all")
+    built.add_argument("--output", type=Path, default=Path("results/benchmark.json"), help="updated after each one")
     built.add_argument("--model_name_or_path", help="default: the packaged model")
     built.add_argument("--data_dir", default=os.environ.get("GLUE_DIR"), help="GLUE folder (default: GLUE_DIR)")
     built.add_argument(
-        "--repeats", type=positive, default=5, help=f"measurements of a median; fewer than {results.FEWEST}: no verdict"
+        "--repeats", type=positive, default=5, help=f"measurements per median; no verdict below {results.FEWEST}"
     )
     return built
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
-    """Do one benchmark in this process and write its entry."""
-    threads = os.environ.setdefault("OMP_NUM_THREADS", "1")  # also for the processes that it starts
+    """Run one benchmark in this process and write its entry."""
+    threads = os.environ.setdefault("OMP_NUM_THREADS", "1")  # also for child processes
     require(threads.isdecimal() and int(threads) > 0, f"OMP_NUM_THREADS={threads}: give one number, such as 1")
     torch.set_num_threads(int(threads))
     keep_memory()
@@ -69,16 +69,16 @@ def measure(name: str, options: argparse.Namespace) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run the benchmarks named, each in its own process. A bound that is exceeded is a result, not an error."""
+    """Run the named benchmarks, each in its own process. An exceeded bound is a result, not an error."""
     options = parser().parse_args(argv)
     names = list(BENCHMARKS) if "all" in options.names else list(dict.fromkeys(options.names))
-    results.write(options.output)  # or refuse the file before hours of work
+    results.write(options.output)  # refuses an unusable file before hours of work
     if len(names) == 1:
         measure(names[0], options)
     else:
         given = {key: value for key, value in vars(options).items() if key != "names" and value is not None}
         flags = [part for key, value in given.items() for part in (f"--{key}", str(value))]
-        for name in names:  # where a process puts its memory changes a side by some per cent
+        for name in names:  # separate, as the memory layout of a process changes a side by some per cent
             run_module("hype.benchmark", [name, *flags])
     entries = results.read(options.output)
     print(results.page({name: entries[name] for name in names}))

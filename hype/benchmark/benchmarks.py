@@ -1,4 +1,4 @@
-"""The benchmarks. Each compares its sides and yields figures beside their bounds.
+"""The benchmarks. Each compares its sides and yields figures with their bounds.
 
 Ratios of times and memory must not exceed their bounds; ratios of speeds must reach them.
 """
@@ -29,8 +29,8 @@ NOISES = {
 }
 PRECISIONS = (("float32", ""), ("TF32", "--tf32 true"), ("bf16", "--bf16"))
 TASKS = ("cola", "stsb", "mrpc", "rte")
-# Method -> its flags and the highest accepted cost of its step over vanilla's. Values are from the middle of the grids
-# of table 15 and of the references.
+# Method -> its flags and the highest accepted ratio of its step time to vanilla's. Hyperparameters are from the middle
+# of the grids in table 15 and in the papers of the techniques.
 METHODS = {
     "vanilla": ("", None),
     "no hidden dropout": ("--dropout_rate 0", None),  # HyPe-N without its noise
@@ -46,13 +46,13 @@ METHODS = {
     "R3F": ("--r3f_lambda 0.5", 2.1),
     "NoisyTune": ("--noise_lambda 0.15", 1.25),
 }
-# The paper (section 5.2) says that HyPe costs less than these: the cheapest of them is its bound.
+# The paper (section 5.2) says that HyPe costs less than these, so the cheapest of them is its bound.
 DEARER = ("R-Drop", "R3F", "LNSR", "Child-Tuning D")
 Figures = Iterator[dict]
 
 
 def over_vanilla(measured: dict) -> dict:
-    """Divide the values of the other sides by vanilla's, repeat by repeat."""
+    """Divide the values of each other side by vanilla's, repeat by repeat."""
     return {name: values / measured["vanilla"] for name, values in measured.items() if name != "vanilla"}
 
 
@@ -74,7 +74,7 @@ def overhead(bench: Bench) -> Figures:
 
 
 def noise_seconds(trainer, options: dict) -> float:
-    """Time the noise of one step alone: drawing and adding for every layer."""
+    """Time only the noise of one step: drawing and adding it for every layer."""
     config, device = trainer.model.config, trainer.args.device
     hidden = torch.zeros(BATCH_SIZE, sides.LENGTH, config.hidden_size, device=device)  # (batch, length, hidden)
     with HyPe(trainer.model, **options) as hype:
@@ -82,7 +82,7 @@ def noise_seconds(trainer, options: dict) -> float:
 
 
 def memory(bench: Bench) -> Figures:
-    """Compare the peak memory of trainings with and without noise, each in its own process."""
+    """Compare the peak memory of training with and without noise, each in its own process."""
     flags = {name: f"--all_dropout_rate 0 {noise}" for name, noise in NOISES.items()}
     for size in sides.SIZES:
         measured = bench.with_random_bert(size).compare_memory(size, flags)
@@ -91,7 +91,7 @@ def memory(bench: Bench) -> Figures:
 
 
 def throughput(bench: Bench) -> Figures:
-    """Compare training examples per second, as they come and grouped by length, to run_glue.py's."""
+    """Compare training examples per second, shuffled and grouped by length, to run_glue.py's."""
     for task in TASKS:
         ours, theirs = bench.trainer(task), bench.run_glue_trainer(task)
         rows = sides.representative_rows(ours.train_dataset, bench.repeats)
@@ -111,7 +111,7 @@ def evaluation(bench: Bench) -> Figures:
 
 
 def speeds(bench: Bench, side: str, label: str, at_least: float) -> Figures:
-    """Make the figures of a side's speed over run_glue.py's: the mean over the tasks, with its bound, and each task."""
+    """Yield a side's speed relative to run_glue.py's: the mean over the tasks, with its bound, and each task."""
     found = {task: seconds["run_glue.py"] / seconds[side] for task, seconds in bench.raw.items()}
     yield figure(f"{label}, geometric mean", gmean(list(found.values())), at_least=at_least)
     yield from (figure(f"{label}, {task}", values) for task, values in found.items())
@@ -134,7 +134,7 @@ def loop(bench: Bench) -> Figures:
 
 
 def grid(bench: Bench) -> Figures:
-    """Compare runs in one process, as a grid does them, to training and evaluating by hand."""
+    """Compare runs in one process, as in a grid, to training and evaluating by hand."""
     flags = "--do_train --do_eval --max_train_samples 160 --num_train_epochs 3 --hype_type normal --dropout_rate 0"
     trainer = bench.trainer("cola", flags)
     train, validation = (
@@ -165,11 +165,11 @@ def start(bench: Bench) -> Figures:
     for name, argv, awaited, bound in (("--help", ["--help"], "usage:", 5.0), ("first step", run, "'loss'", 12.0)):
         command = [sys.executable, str(root / "main.py"), *argv]
         seconds = [seconds_until(awaited, command) for _ in range(bench.repeats + 1)]
-        yield figure(f"{name}: seconds", seconds[1:], at_most=bound)  # the first one warms the disk's cache
+        yield figure(f"{name}: seconds", seconds[1:], at_most=bound)  # the first one warms up the disk cache
 
 
 def techniques(bench: Bench) -> Figures:
-    """Compare the step time and the peak memory of every compared technique to vanilla's, on CoLA."""
+    """Compare the step time and peak memory of every technique to vanilla's, on CoLA."""
     turns = {}
     for name, (flags, _) in METHODS.items():
         trainer = bench.trainer("cola", f"--do_train {flags}")

@@ -1,4 +1,4 @@
-"""The one way to measure: the sides of a comparison take turns, so that a disturbance affects all of them."""
+"""How benchmarks measure: the sides of a comparison take turns, so that a disturbance affects all of them."""
 
 import ctypes
 import json
@@ -16,17 +16,16 @@ import torch
 from hype.errors import EnvironmentFault
 from hype.training.record import RECORD
 
-# For a process whose peak memory is measured: glibc returns what is freed to the system, so that the peak resident set
-# is what was in use at once. Otherwise it varies by 1 % with the order of allocations. Nothing is timed, so all cores
-# may be used.
+# To measure peak memory, make glibc return freed memory to the system, so that the peak resident set is the most memory
+# in use at once; otherwise it varies by 1 % with the order of allocations. Nothing is timed, so all cores may be used.
 EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "OMP_NUM_THREADS": str(os.cpu_count())}
-# For a process whose time is measured, the opposite (malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX).
+# To measure time, the opposite (malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX).
 KEEP_ALL_MEMORY = {-4: 0, -1: -1, -8: 1}
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed, on Linux: page faults of memory that is returned and requested again come at
-    random and cost a step more than what is to be measured.
+    """Make glibc keep freed memory, on Linux: returning and requesting it again causes page faults at random, which
+    cost a step more than the differences to be measured.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         for option, value in KEEP_ALL_MEMORY.items():
@@ -53,9 +52,9 @@ def timed(device: torch.device, work: Callable, *arguments) -> float:
 def take_turns(sides: dict[str, Callable[[int], float]], repeats: int) -> dict[str, np.ndarray]:
     """Return the seconds of every side in each repeat.
 
-    A side is called with the number of the repeat, does its work and returns the seconds. In each repeat all sides go
-    once in a random order and once in the reverse order, so that none is first more often. A first turn of each, which
-    is slower, does not count.
+    A side is called with the number of the repeat, does its work and returns the seconds. In each repeat all sides run
+    once in a random order and once in the reverse order, so that none is first more often. The first turn of each side
+    is a warm-up and does not count.
     """
     for side in sides.values():
         side(0)
@@ -77,19 +76,19 @@ def run_module(module: str, argv: list[str], variables: dict[str, str] | None = 
 
 
 def peak_mebibytes(argv: list[str]) -> float:
-    """Do a run in its own process; return the peak memory from its record: the allocator's on CUDA."""
+    """Do a run in its own process; return the peak memory from its record (on CUDA, the allocator's)."""
     run_module("hype", argv, EXACT_MEMORY)
     record = json.loads((Path(argv[argv.index("--output_dir") + 1]) / RECORD).read_text(encoding="utf-8"))
     return record["peak_memory_bytes"] / 2**20
 
 
 def seconds_until(awaited: str, command: list[str]) -> float:
-    """Return the wall time until the command prints a line that contains `awaited`; it must then end well."""
+    """Return the wall time until the command prints a line that contains `awaited`; it must then exit with 0."""
     started, reached = time.perf_counter(), None
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
             if reached is None and awaited in line:
                 reached = time.perf_counter() - started
     if process.returncode != 0 or reached is None:
-        raise EnvironmentFault(f"{' '.join(command)} ended with exit code {process.returncode}, without {awaited}")
+        raise EnvironmentFault(f"{' '.join(command)}: exit code {process.returncode}; expected 0 and {awaited}")
     return reached

@@ -1,4 +1,4 @@
-"""What the benchmarks found: medians beside their bounds, in one JSON file that each benchmark adds its entry to."""
+"""Results of the benchmarks: medians with their bounds, in one JSON file with an entry per benchmark."""
 
 import json
 from datetime import timedelta
@@ -11,34 +11,34 @@ from hype.files import write_json
 from hype.text_tables import markdown_table
 
 COLUMNS = ("figure", "median", "smallest", "largest", "n", "bound", "")
-FEWEST = 5  # measurements whose median is compared with a bound
+FEWEST = 5  # measurements needed to compare their median with a bound
 
 
 def figure(name: str, values, at_most: float | None = None, at_least: float | None = None) -> dict:
-    """Describe repeated measurements by their median, beside its bound."""
+    """Summarise repeated measurements by their median, with its bound."""
     numbers = {"median": np.median(values), "smallest": min(values), "largest": max(values)}
     bounds = {key: bound for key, bound in {"at_most": at_most, "at_least": at_least}.items() if bound is not None}
     return {"name": name, **{key: float(number) for key, number in {**numbers, **bounds}.items()}, "n": len(values)}
 
 
 def read(path: Path) -> dict[str, dict]:
-    """Return the entries, by benchmark; none if there is no file.
+    """Return the entries by benchmark; empty if there is no file.
 
     Raises:
-        InputError: the file is not one of benchmarks.
+        InputError: the file is not a benchmark file.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return {name: {**entry, "figures": entry["figures"]} for name, entry in entries.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        raise InputError(f"--output {path}: not a file of benchmarks; give another file") from None
+        raise InputError(f"--output {path}: not a benchmark file; give another file") from None
 
 
 def write(path: Path, **entries: dict) -> None:
-    """Write entries in the place of their former ones; the others stay. The folder is created if necessary.
+    """Write entries, replacing former ones of the same names; the others stay. The folder is created if necessary.
 
     Raises:
-        InputError: the file cannot be written, or is not one of benchmarks.
+        InputError: the file cannot be written, or is not a benchmark file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write(path: Path, **entries: dict) -> None:
 
 
 def page(entries: dict[str, dict]) -> str:
-    """Format entries in full: a heading, what it was measured with and a table for each."""
+    """Format entries in full, each with a heading, the conditions of the measurement and a table."""
     parts = []
     for name, entry in entries.items():
         machine = entry["machine"]
@@ -64,7 +64,7 @@ def page(entries: dict[str, dict]) -> str:
 
 
 def _row(found: dict) -> list[str]:
-    """Format a figure; of too few measurements it is not said whether the median keeps its bound."""
+    """Format a figure; with too few measurements, there is no verdict on its bound."""
     median, n, verdict = found["median"], found["n"], ""
     bounds = [f"{key.replace('_', ' ')} {found[key]:.4g}" for key in ("at_most", "at_least") if key in found]
     if bounds and n >= FEWEST:

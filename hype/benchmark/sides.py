@@ -1,4 +1,4 @@
-"""The sides of the comparisons: this project's runs, run_glue.py's way, and a bare PyTorch loop."""
+"""The sides of the comparisons: this project's runs, transformers' run_glue.py, and a bare PyTorch loop."""
 
 import random
 import tempfile
@@ -22,7 +22,7 @@ from hype.training.length_order import lengths_of
 from hype.training.trainer import HyPeTrainer
 
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README
-STEPS = 2  # that count, of a side in each of its two turns of a repeat
+STEPS = 2  # timed steps of a side, in each of its two turns per repeat
 SIZES = {
     "BERT-base": {},
     "BERT-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
@@ -41,10 +41,10 @@ class Bench:
 
     Args:
         model: folder or hub name of the model.
-        data_dir: a GLUE folder; None: from the hub.
+        data_dir: a GLUE folder; None: the hub.
         repeats: measurements per figure.
         folder: a temporary folder that runs write to.
-        device: what runs are done on.
+        device: where runs are executed.
         raw: the measurements of each comparison.
     """
 
@@ -61,7 +61,7 @@ class Bench:
         return self.raw[label]
 
     def compare_memory(self, label: str, flags: dict[str, str]) -> dict[str, np.ndarray]:
-        """Return the peak memory of runs of two steps with the flags of each side, each in its own process."""
+        """Return the peak memory of two-step runs with the flags of each side, each in its own process."""
         short = f"{FULL_LENGTH} --max_train_samples {2 * BATCH_SIZE}"
         lines = {
             name: [self.argv("cola", f"{short} {one}") for _ in range(self.repeats)] for name, one in flags.items()
@@ -82,13 +82,13 @@ class Bench:
         return build_trainer(arguments, *load_data(arguments), techniques)[0]
 
     def run_glue_trainer(self, task: str, flags: str = "--do_train") -> Trainer:
-        """Make the Trainer of transformers' run_glue.py: inputs padded to the maximum, 8 examples in evaluation."""
+        """Build the Trainer of transformers' run_glue.py: inputs padded to the maximum, evaluation batch size 8."""
         padded = self.trainer(task, f"{flags} --pad_to_max_length --per_device_eval_batch_size 8")
         names = ("model", "args", "train_dataset", "eval_dataset", "data_collator")
         return Trainer(**{name: getattr(padded, name) for name in names})
 
     def with_random_bert(self, size: str) -> "Bench":
-        """Replace the model by a BERT of that size with random weights and the tokenizer of the model."""
+        """Replace the model with a BERT of that size with random weights and the same tokenizer."""
         folder = self.folder / size
         if not folder.exists():
             tokenizer = AutoTokenizer.from_pretrained(self.model)
@@ -99,7 +99,7 @@ class Bench:
 
 
 class StepClock(transformers.TrainerCallback):
-    """Times a training from the end of its first step, which warms up, to the end of its last."""
+    """Times training from the end of its first step, a warm-up, to the end of its last."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 1:
@@ -109,9 +109,9 @@ class StepClock(transformers.TrainerCallback):
 
 
 def training(trainer: Trainer, rows: list[list[int]], **attributes) -> Callable[[int], float]:
-    """Make a side that trains on the rows of the repeat, in their order; its first step warms up and does not count.
+    """Return a side that trains on the rows of the repeat, in their order; its first step is an untimed warm-up.
 
-    attributes: of the Trainer, set before each training.
+    attributes: set on the Trainer before each training.
     """
     clock, dataset = StepClock(), trainer.train_dataset
     trainer.add_callback(clock)
@@ -125,18 +125,18 @@ def training(trainer: Trainer, rows: list[list[int]], **attributes) -> Callable[
 
 
 def evaluating(trainer: Trainer) -> Callable[[int], float]:
-    """Make a side that evaluates 128 examples and gathers predictions, but computes no metric."""
-    # Ours are sorted by length, so that these are spread over the lengths of all; run_glue.py's are padded to one.
+    """Return a side that evaluates 128 examples and gathers predictions, but computes no metric."""
+    # Ours are sorted by length, so these rows cover all lengths; run_glue.py's are all padded to the same length.
     rows = np.linspace(0, len(trainer.eval_dataset) - 1, 128).round().astype(int)
     trainer.eval_dataset, trainer.compute_metrics = trainer.eval_dataset.select(rows), lambda output: {}
     return lambda repeat: timed(trainer.args.device, trainer.evaluate)
 
 
 def representative_rows(dataset, repeats: int, is_grouped: bool = False) -> list[list[int]]:
-    """List the rows of each repeat: the widest of its batches to warm up, then all of them.
+    """List the rows of each repeat: its longest batch as a warm-up, then all its batches.
 
-    All rows are shuffled, or grouped by length, into batches. Chosen are full ones whose padded lengths are spread as
-    those of all, `STEPS` for each repeat.
+    All rows are shuffled, or grouped by length, into full batches. From these, `STEPS` for each repeat are chosen so
+    that their padded lengths are distributed like those of all.
     """
     lengths = lengths_of(dataset).tolist()
     order = random.Random(1).sample(range(len(lengths)), len(lengths))
