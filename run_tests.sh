@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Check style and types, then run all tests, side by side on up to four cores; arguments go to pytest:
-#   ./run_tests.sh -m "not slow"      the everyday ones
+# Check style and types, then run all tests in parallel on up to four cores; arguments go to pytest:
+#   ./run_tests.sh -m "not slow"      the everyday tests
 #   ./run_tests.sh -n 0 tests/test_cli.py
 set -eu
 cd -- "$(dirname -- "$0")"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # CoLA with HyPe-N and the settings of the paper (appendix A and B): batch 16, 3 epochs, AdamW with betas 0.9 and 0.99,
-# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; learning rate (1e-5 to 4e-5) and eps (1e-5 or
-# 1e-4) are the best on the dev set. Metric: Matthews correlation.
-# Expect what table 1 prints, mean ± standard deviation of three seeds:
+# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; the paper chose the learning rate (1e-5 to
+# 4e-5) and eps (1e-5 or 1e-4) on the dev set. Metric: Matthews correlation.
+# Expected scores (table 1), mean ± standard deviation over three seeds:
 #   roberta-large     vanilla 65.55 ± 0.36   HyPe-N 66.04 ± 1.83   HyPe-U 65.77 ± 1.22
 #   bert-large-cased  vanilla 63.63 ± 1.82   HyPe-N 66.26 ± 1.90   HyPe-U 65.48 ± 0.45
 #

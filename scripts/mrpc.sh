@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # MRPC with HyPe-N and the settings of the paper (appendix A and B): batch 16, 3 epochs, AdamW with betas 0.9 and 0.99,
-# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; learning rate (1e-5 to 4e-5) and eps (1e-5 or
-# 1e-4) are the best on the dev set. Metric: F1.
-# Expect what table 1 prints, mean ± standard deviation of three seeds:
+# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; the paper chose the learning rate (1e-5 to
+# 4e-5) and eps (1e-5 or 1e-4) on the dev set. Metric: F1.
+# Expected scores (table 1), mean ± standard deviation over three seeds:
 #   roberta-large     vanilla 92.09 ± 0.16   HyPe-N 92.04 ± 0.58   HyPe-U 92.60 ± 0.71
 #   bert-large-cased  vanilla 90.67 ± 0.92   HyPe-N 91.98 ± 1.11   HyPe-U 92.12 ± 0.28
 #

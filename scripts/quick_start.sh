@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Three paired runs on the sample data, with the packaged model: HyPe, vanilla with dropout, vanilla without.
-# The variables of run_glue.sh are taken here, too, except TASK and GLUE_DIR; OUTPUT_DIR is the folder of the three.
+# The variables of run_glue.sh work here too, except TASK and GLUE_DIR; OUTPUT_DIR is the parent folder of the runs.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 HYPE_PYTHON=${HYPE_PYTHON:-$("$root/scripts/setup.sh")}
 MODEL=${MODEL:-$("$HYPE_PYTHON" "$root/scripts/packaged_model.py")}
 export HYPE_PYTHON MODEL TASK=sst2 LR=${LR:-1e-4} SEED=${SEED:-42} GLUE_DIR=$root/examples/sample_glue
-# One thread: the same arithmetic however many cores there are, and fast enough for models this small.
+# One thread: the same results on any number of cores, and fast enough for models this small.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 folder=${OUTPUT_DIR:-outputs/quick_start-seed$SEED}
 

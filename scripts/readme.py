@@ -1,6 +1,6 @@
 """Write the generated parts of README.md and docs/: tables made from the records in results/.
 
-`python scripts/readme.py` rewrites them; `--check` only says, by its exit code, whether they are as they should be.
+`python scripts/readme.py` rewrites them; `--check` only checks whether they are up to date (exit code 0).
 """
 
 import argparse
@@ -28,13 +28,13 @@ SHOWN = "minilm"  # the study whose numbers README shows
 
 @cache
 def sections(study: str) -> list[Section]:
-    """Read a study."""
+    """Return the sections of a study with its published runs."""
     lines = read_published(RESULTS / study / "runs.jsonl")
     return study_sections(load_study(study), ROOT / "absent", lines)
 
 
 def single_runs() -> dict[str, dict]:
-    """Return the published runs outside of a study, by their names."""
+    """Return the published runs that belong to no study, by name."""
     lines = read_published(RESULTS / "outputs" / "runs.jsonl")
     return {line["name"].partition("-seed_")[0]: line for line in lines.values()}
 
@@ -46,7 +46,7 @@ def quick_start() -> str:
 
 
 def runs() -> str:
-    """Show the single runs, one line each."""
+    """Show the single runs, one row each."""
     columns = ["run", "task", "training examples", "steps", "learning rate", "method", "score x 100", "majority class"]
     rows = []
     for name, line in single_runs().items():
@@ -60,8 +60,8 @@ def runs() -> str:
 
 
 def repeats() -> str:
-    """Show what differs between a run of seed 42 on all of CoLA, without noise, and the same trained again elsewhere,
-    and between that and one with noise of 1e-7 beside it."""
+    """Compare a run of seed 42 on all of CoLA without noise with its repeat on another machine, and that repeat with
+    a run there with noise of 1e-7."""
     runs = all_runs([section for section in sections("minilm") if section.name == "full_cola"])
     (study,) = runs[(runs["method"] == CONTROL) & (runs["seed"] == 42)].itertuples()
     again, noised = (single_runs()[name] for name in ("repeat_cola", "repeat_cola_hype_1e-7"))
@@ -78,7 +78,7 @@ def repeats() -> str:
 
 
 def answers(study: str, is_short: bool = False) -> str:
-    """Show the questions of a study with their answers. is_short: the first line of each."""
+    """Show the questions of a study with their answers. is_short: only the first line of each."""
     found = report.answers(load_study(study), sections(study))
     return "\n".join(
         f"- **{text}** {' '.join(answer.splitlines()[: 1 if is_short else None])}" for text, answer in found
@@ -86,13 +86,13 @@ def answers(study: str, is_short: bool = False) -> str:
 
 
 def effects(study: str) -> str:
-    """Show what leaving dropout out does beside what the noise adds, a line for each choice of data and task."""
+    """Show the effects of leaving dropout out and of adding noise, a row for each setting."""
     table = tables.settings_table(tables.settings(tables.study_runs(load_study(study), sections(study))))
     return report.markdown_of(table, has_notes=False)
 
 
 def dose(study: str) -> str:
-    """Show what noise does by its scale: its size beside the layers' states and, for each task, flips and effect."""
+    """Show, for each scale of the noise, its signal-to-noise ratio and, per task, flips and effect."""
     lines = read_published(RESULTS / study / "runs.jsonl")
     pairs = tables.doses(tables.study_runs(load_study(study), sections(study)))
     tasks, rows = list(dict.fromkeys(pairs["task"])), []
@@ -107,7 +107,7 @@ def dose(study: str) -> str:
 
 
 def benchmark_page() -> str:
-    """Show all that was measured."""
+    """Show all benchmark results."""
     return results.page(results.read(RESULTS / "benchmark.json"))
 
 
@@ -131,7 +131,7 @@ PARTS = {
 
 
 def filled(text: str, parts: dict) -> str:
-    """Return a file's text with its generated parts as they should be."""
+    """Return a file's text with up-to-date generated parts."""
     for name, part in parts.items():
         block = f"<!-- {name} -->\n{part()}\n<!-- /{name} -->"
         text, count = re.subn(f"<!-- {name} -->.*?<!-- /{name} -->", lambda _, b=block: b, text, flags=re.DOTALL)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # RTE with HyPe-N and the settings of the paper (appendix A and B): batch 16, 3 epochs, AdamW with betas 0.9 and 0.99,
-# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; learning rate (1e-5 to 4e-5) and eps (1e-5 or
-# 1e-4) are the best on the dev set. Metric: accuracy.
-# Expect what table 1 prints, mean ± standard deviation of three seeds:
+# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; the paper chose the learning rate (1e-5 to
+# 4e-5) and eps (1e-5 or 1e-4) on the dev set. Metric: accuracy.
+# Expected scores (table 1), mean ± standard deviation over three seeds:
 #   roberta-large     vanilla 81.71 ± 2.13   HyPe-N 82.79 ± 1.51   HyPe-U 84.12 ± 0.29
 #   bert-large-cased  vanilla 72.24 ± 2.18   HyPe-N 74.37 ± 1.64   HyPe-U 74.49 ± 0.95
 #

@@ -1,6 +1,6 @@
-"""Print this interpreter's path if it satisfies a requirements file; else say what it lacks and exit with 1.
+"""Print this interpreter's path if it satisfies a requirements file; else report what is missing and exit with 1.
 
-Before Python 3.10 the annotation of `main` is an error, which ends in 1, too.
+Before Python 3.10 the annotation of `main` is an error, which also exits with 1.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def requirements(path: Path):
-    """Yield the requirements of a file and of those it includes that hold for this interpreter."""
+    """Yield the requirements of a file, and of those it includes, that apply to this interpreter."""
     from packaging.requirements import Requirement
 
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -23,7 +23,7 @@ def requirements(path: Path):
 
 
 def unmet(path: Path):
-    """Yield each requirement that the installed packages do not meet. Nothing is imported to find out."""
+    """Yield each requirement that the installed packages do not meet, without importing them."""
     for requirement in requirements(path):
         try:
             package = distribution(requirement.name)
@@ -36,10 +36,10 @@ def unmet(path: Path):
 
 
 def main(path: str) -> str | None:
-    """Return what is lacking, or None."""
-    # setup.sh keeps this file in an environment until it is complete for the first time.
+    """Return what is missing, or None."""
+    # setup.sh keeps this file in an environment until its first installation is complete.
     if (Path(sys.prefix) / ".incomplete").exists():
-        return "a set-up that was not interrupted"
+        return "a complete installation"
     try:
         return ", ".join(unmet(Path(path))) or None
     except ImportError:  # packaging comes with the requirements

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SST-2 with HyPe-N and the settings of the paper (appendix A and B): batch 16, 3 epochs, AdamW with betas 0.9 and 0.99,
-# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; learning rate (1e-5 to 4e-5) and eps (1e-5 or
-# 1e-4) are the best on the dev set. Metric: accuracy.
-# Expect what table 2 prints, mean ± standard deviation of three seeds:
+# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; the paper chose the learning rate (1e-5 to
+# 4e-5) and eps (1e-5 or 1e-4) on the dev set. Metric: accuracy.
+# Expected scores (table 2), mean ± standard deviation over three seeds:
 #   roberta-large     vanilla 95.83 ± 0.30   HyPe-N 96.06 ± 0.05   HyPe-U 96.02 ± 0.19
 #
 #   MODEL=roberta-large LR=1e-5 SEED=43 scripts/sst2.sh                      HyPe-N; for HyPe-U: --hype_type uniform

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # STS-B with HyPe-N and the settings of the paper (appendix A and B): batch 16, 3 epochs, AdamW with betas 0.9 and 0.99,
-# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; learning rate (1e-5 to 4e-5) and eps (1e-5 or
-# 1e-4) are the best on the dev set. Metric: mean of Pearson and Spearman correlation.
-# Expect what table 1 prints, mean ± standard deviation of three seeds:
+# epsilon 1e-5 and weight decay 0.1, 10 % warm-up, no hidden dropout; the paper chose the learning rate (1e-5 to
+# 4e-5) and eps (1e-5 or 1e-4) on the dev set. Metric: mean of Pearson and Spearman correlation.
+# Expected scores (table 1), mean ± standard deviation over three seeds:
 #   roberta-large     vanilla 91.90 ± 0.11   HyPe-N 92.22 ± 0.12   HyPe-U 92.29 ± 0.06
 #   bert-large-cased  vanilla 90.07 ± 0.67   HyPe-N 90.37 ± 0.43   HyPe-U 90.31 ± 0.41
 #

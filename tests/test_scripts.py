@@ -182,7 +182,7 @@ def test_each_glue_task_has_a_script_which_trains_hype_n_with_the_papers_setting
 @pytest.mark.parametrize("task", sorted(set(GLUE_TASKS) - {"ax", "wnli"}))
 def test_a_task_script_expects_the_scores_that_the_paper_prints(task):
     text = (ROOT / "scripts" / f"{task}.sh").read_text()
-    table = re.search(r"table (\d) prints", text)[1]
+    table = re.search(r"\(table (\d)\)", text)[1]
     experiment = json.loads((ROOT / "hype" / "reproduction" / "experiments" / f"table_{table}.json").read_text())
     stated = re.findall(r"^# {3}([\w-]+?)(?:-cased)? +vanilla (.+?) +HyPe-N (.+?) +HyPe-U (.+)$", text, re.MULTILINE)
     assert stated
