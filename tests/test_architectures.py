@@ -143,7 +143,7 @@ def test_an_encoder_or_a_decoder_alone_is_perturbed(model_type, name):
         ("bert", {"hype_layers": [0, 3]}, "layers 0 to 2"),
         ("bert", {"hype_layers": [-1]}, "layers 0 to 2"),
         ("bert", {"hype_layers": []}, "layers 0 to 2"),
-        ("bert", {"hype_layers": [0], "hype_top_layers": 1}, "hype_layers excludes"),
+        ("bert", {"hype_layers": [0], "hype_top_layers": 1}, "hype_layers cannot be combined"),
         ("albert", {"hype_top_layers": 5}, "the model has 4 layers"),  # one per call
     ],
 )
