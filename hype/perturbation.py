@@ -143,7 +143,8 @@ class HyPe:
 
     @torch.compiler.disable
     def _own_draw(self, noise: torch.Tensor, draw: tuple[int, ...]) -> torch.Tensor:
-        rng = torch.Generator(noise.device).manual_seed(stream_seed(self.seed, self.rank, self.step, *draw))
+        key = map(int, (self.seed, self.rank, self.step, *draw))  # NumPy's integers are written differently
+        rng = torch.Generator(noise.device).manual_seed(stream_seed(*key))
         return SAMPLERS[self.sampler](noise, self.eps, rng)
 
     def set_step(self, step: int) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import math
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -124,6 +125,7 @@ def test_the_noise_is_that_of_torchs_seed_unless_one_is_given():
     assert not torch.equal(output(42), output(43))
     assert torch.equal(output(42), output(42))
     assert torch.equal(output(42, seed=7), output(43, seed=7)) and torch.equal(output(42), output(7, seed=42))
+    assert torch.equal(output(42, seed=7), output(42, seed=np.int64(7)))
 
 
 @pytest.mark.parametrize("part", [lambda model: model, lambda model: model.bert], ids=["twice", "to a part"])
