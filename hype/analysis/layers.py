@@ -1,5 +1,7 @@
 """Tables of results: as text for the terminal, and per layer for figures 3 and 4."""
 
+import math
+
 import pandas as pd
 
 
@@ -25,7 +27,7 @@ def result_table(records: list[dict]) -> str:
         if "layers" in record["results"]:
             factor = 100 if record["analysis"] == "probing" else 1
             layers = enumerate(record["results"]["layers"])
-            row |= {f"layer {i}": None if value is None else factor * value for i, value in layers}
+            row |= {f"layer {i}": math.nan if value is None else factor * value for i, value in layers}
         else:
             row["accuracy x 100"] = 100 * record["results"]["accuracy"]
         rows.append(row)

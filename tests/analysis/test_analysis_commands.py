@@ -1,22 +1,21 @@
 """The command line: records, reuse of existing results, exit codes."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from hype.analysis import finished
 from hype.analysis.__main__ import main
 from hype.analysis.finished import FinishedRun
-from hype.analysis.layers import layer_table
+from hype.analysis.layers import layer_table, result_table
 from hype.training.record import read_record
 from main import main as fine_tune
 from tests.analysis.finished_runs import write_run
 from tests.analysis.test_adversarial import adv_file
 from tests.analysis.test_transfer import nli_folder
 from tests.glue_files import NLI_ROWS, snli_jsonl
+from tests.tiny import SAMPLE
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "sample_glue"
 LIMITS = ["--data_dir", str(SAMPLE), "--max_eval_samples", "10"]
 
 
@@ -73,6 +72,12 @@ def test_retrained_weights_are_another_analysis(folder):
     write_run(folder, task="rte", seed=1)
     assert main(["similarity", str(folder), *LIMITS]) == 0
     assert len(records_of(folder)) == 2
+
+
+def test_an_undefined_score_is_a_dash_in_the_table():
+    record = {"label": "HyPe-N", "seed": 0, "task": "rte", "target": "stsb", "analysis": "probing", "sample": None}
+    record |= {"data": {"rows": {"validation": 3}}, "results": {"layers": [None, 0.5]}}
+    assert result_table([record]).split()[-2:] == ["-", "50.00"]
 
 
 def test_accuracies_stand_in_one_table(tmp_path, capsys):
