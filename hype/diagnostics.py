@@ -14,7 +14,7 @@ from hype.random_streams import forked_torch_streams
 def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tensor]) -> dict[str, Any]:
     """Measure what the noise changes in one batch, by a training-mode forward pass with and one without it.
 
-    Torch's generators, the noise stream and the mode of the model are restored afterwards.
+    Torch's generators, the noise stream and the modes of all modules are restored afterwards.
 
     Args:
         model, hype: the perturbed model and its HyPe.
@@ -32,7 +32,7 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
             measure_noise(model, hype, lambda: model(**batch).logits)["least_changed"]
     """
     layers: list[dict[str, Any]] = []
-    draw_count, was_training = hype.draw_count, model.training
+    draw_count, modes = hype.draw_count, {module: module.training for module in model.modules()}
     hype.observer = lambda clean, noised: layers.append(_compare(clean, noised))
     model.train()
     try:
@@ -43,7 +43,8 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
                 clean = forward()
     finally:
         hype.observer = None
-        model.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
         hype.draw_count = draw_count
     return {
         "layers": layers,

@@ -106,11 +106,12 @@ def test_measuring_leaves_no_trace(mode, fails):
             hype.set_step(3)
             torch.manual_seed(0)
             model.train()(IDS)
-            model.train(mode)
+            model.train(mode).bert.embeddings.eval()
             if is_measured:
                 with pytest.raises(RuntimeError, match="out of memory") if fails else nullcontext():
                     measure_noise(model, hype, forward)
-            assert model.training == mode and hype.enabled and hype.observer is None
+            assert (model.training, model.bert.embeddings.training) == (mode, False)
+            assert hype.enabled and hype.observer is None
             assert (hype.step, hype.draw_count) == (3, 3)
             results.append((torch.get_rng_state(), model.train()(IDS).logits))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
