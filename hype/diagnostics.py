@@ -55,6 +55,8 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
 
 
 def _compare(clean: torch.Tensor, noised: torch.Tensor) -> dict[str, Any]:
+    if clean.is_mps:  # has no float64
+        clean, noised = clean.cpu(), noised.cpu()
     difference = noised.double() - clean.double()
     noise_power = difference.square().mean().item()
     snr = clean.double().square().mean().item() / noise_power if noise_power else None

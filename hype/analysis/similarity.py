@@ -52,6 +52,8 @@ def mean_cosine(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
     states: (batch, length, hidden). mask: (batch, length), with n >= 2 real tokens per text.
     """
+    if states.is_mps:  # has no float64
+        states, mask = states.cpu(), mask.cpu()
     units = functional.normalize(states.double(), dim=-1) * mask[..., None]
     count = mask.sum(1)
     pairs = units.sum(1).square().sum(-1) - units.square().sum((1, 2))
