@@ -56,12 +56,8 @@ class RecAdam(Technique):
     def before_training(self, trainer) -> None:
         if not trainer.args.optim.startswith("adamw_torch"):
             raise InputError(f"--optim {trainer.args.optim} and --recadam exclude each other: give one")
-        prefix = trainer.model.base_model_prefix + "."
-        self.anchors = {
-            parameter: parameter.detach().clone()
-            for name, parameter in trainer.model.named_parameters()
-            if name.startswith(prefix) and parameter.requires_grad
-        }
+        body = trainer.model.base_model.parameters()
+        self.anchors = {parameter: parameter.detach().clone() for parameter in body if parameter.requires_grad}
 
     def optimizer(self, trainer):
         arguments = self.arguments
