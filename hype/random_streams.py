@@ -2,19 +2,17 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
 
 
-@contextmanager
-def forked_torch_streams() -> Iterator[None]:
+def forked_torch_streams() -> AbstractContextManager[None]:
     """Restore torch's generators, on all devices, after the block."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = range(torch.accelerator.device_count()) if accelerator else ()
-    with torch.random.fork_rng(devices=devices, device_type=accelerator.type if accelerator else "cuda"):
-        yield
+    return torch.random.fork_rng(devices=devices, device_type=accelerator.type if accelerator else "cuda")
 
 
 @contextmanager
