@@ -19,10 +19,8 @@ POSITIONS = {
 }
 # Here the residual is added after the attention module, so the code by hand computes the two sums in another order.
 RESIDUAL_AFTER = ("modernbert", "gpt2", "llama", "qwen2", "qwen3")
-PERM_MASK, TARGET_MAPPING = (
-    torch.zeros(4, 9, 9),
-    torch.zeros(4, 2, 9),
-)  # (batch, length, length), (batch, targets, length)
+PERM_MASK = torch.zeros(4, 9, 9)  # (batch, length, length)
+TARGET_MAPPING = torch.zeros(4, 2, 9)  # (batch, targets, length)
 PERM_MASK[:, :, -3:] = TARGET_MAPPING[:, 0, -1] = TARGET_MAPPING[:, 1, -2] = 1
 # name -> model type, changes to its configuration, further inputs, and the number of draws per forward
 MODELS = {name: (name, {}, {}, 4 if name in ("albert", "t5", "mt5", "bart") else 3) for name in CONFIGS} | {

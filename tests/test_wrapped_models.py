@@ -114,10 +114,10 @@ class Block(nn.Module):
 
 
 class OwnTower(nn.Module):
-    def __init__(self, *blocks):
+    def __init__(self):
         super().__init__()
         self.embedding = nn.Embedding(40, 16)
-        self.blocks = nn.Sequential(*(blocks or (Block(), Block())))
+        self.blocks = nn.Sequential(Block(), Block())
 
     def forward(self, ids):
         return self.blocks(self.embedding(ids))
