@@ -1,7 +1,6 @@
 """The flags that select a run's data."""
 
 import logging
-import os
 from dataclasses import dataclass
 
 from hype.data.tasks import ALIASES, TASKS
@@ -49,9 +48,6 @@ class DataArguments:
         else:
             message = "neither --task_name nor --train_file/--validation_file/--test_file is given"
             require(bool(files), f"{message}: give one of them")
-        for name in ("data_dir", *files):
-            if getattr(self, name):  # shells do not expand --data_dir=~/glue
-                setattr(self, name, os.path.expanduser(getattr(self, name)))
         if self.delimiter in ("tab", "\\t"):
             self.delimiter = "\t"
         is_delimiter = self.delimiter is None or (len(self.delimiter) == 1 and self.delimiter not in '"\r\n\0')

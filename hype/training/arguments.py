@@ -212,8 +212,9 @@ def parse(argv: list[str]) -> Arguments:
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
         raise InputError(f"{unfit[0]!a}: not UTF-8, so it cannot be recorded; rename it")
-    at_home = re.compile(r"^(--\w+=)?~/")  # which the shell does not expand in --data_dir=~/glue or in a JSON file
-    argv = current_flags([at_home.sub(lambda m: f"{m[1] or ''}{Path.home()}/", part) for part in argv])
+    # The shell does not expand --data_dir=~/glue, nor the strings in a JSON file.
+    argv = [re.sub(r"^(--[\w-]+=|)(~\w*/)", lambda m: m[1] + os.path.expanduser(m[2]), part) for part in argv]
+    argv = current_flags(argv)
     flags, unknown = parser().parse_known_args(argv)
     if unknown:
         raise InputError(_describe_unknown(unknown[0]))

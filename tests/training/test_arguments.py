@@ -192,9 +192,9 @@ def test_an_unfit_json_file_is_named(tmp_path, content, part):
 
 def test_a_home_folder_is_expanded_where_the_shell_does_not(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    arguments = parse_with("--data_dir=~/glue", "--cache_dir", "~/cache", "--run_name", "a~/b")
+    arguments = parse_with("--data_dir=~/glue", "--cache-dir=~/cache", "--checkpoint_dir", "~/w", "--run_name", "a~/b")
     assert (arguments.data.data_dir, arguments.model.cache_dir) == ("/home/me/glue", "/home/me/cache")
-    assert arguments.training.run_name == "a~/b"
+    assert (arguments.model.checkpoint_dir, arguments.training.run_name) == ("/home/me/w", "a~/b")
 
 
 def test_a_path_that_no_record_could_hold_is_refused():
