@@ -52,10 +52,6 @@ class DataArguments:
             self.delimiter = "\t"
         is_delimiter = self.delimiter is None or (len(self.delimiter) == 1 and self.delimiter not in '"\r\n\0')
         require(is_delimiter, f"--delimiter {self.delimiter}: give one character, or tab")
-        require(self.max_seq_length > 0, f"--max_seq_length {self.max_seq_length}: give a positive number")
-        for split in ("train", "eval", "predict"):
-            count = getattr(self, f"max_{split}_samples")
-            require(count is None or count > 0, f"--max_{split}_samples {count}: give a positive number")
 
     def _resolve_task_name(self):
         name = self.task_name.lower()

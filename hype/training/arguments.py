@@ -242,7 +242,7 @@ RANGES = (
      "dropout_rate all_dropout_rate adam_beta1 adam_beta2 label_smoothing_factor warmup_ratio"),
     ("a whole number of at least 1", lambda x: x >= 1,
      "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps save_total_limit "
-     "eval_accumulation_steps"),
+     "eval_accumulation_steps max_seq_length max_train_samples max_eval_samples max_predict_samples"),
     ("a whole number of at least 1, or -1 for no limit", lambda x: x == -1 or x >= 1, "max_steps"),
     ("a whole number of steps, or a share of all steps below 1",
      lambda x: x >= 0 and (x < 1 or float(x).is_integer()), "warmup_steps"),

@@ -31,7 +31,7 @@ OUT_OF_RANGE = {
     "dataloader_num_workers": "-1",
     "seed data_seed": "-1 4294967296 1.5",
     "max_seq_length": "0 -1",
-    "max_train_samples": "0",
+    "max_train_samples max_eval_samples max_predict_samples": "0",
     "hype_type": "Normal gauss",
     "hype_uniform_support": "both",
     "hype_stream": "mine",
