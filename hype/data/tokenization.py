@@ -36,7 +36,7 @@ def tokenize(
     Each split is cached in a file in `cache_dir`/hype_tokenized (default: the cache of `datasets`). If that fails, the
     result stays in memory and a warning is logged.
     """
-    length = _length(splits, tokenizer, max_seq_length, pad_to_max_length)
+    length = _length(splits, tokenizer, max_seq_length)
     folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hype_tokenized"
     determinants = (*VERSIONS, _tokenizer_hash(tokenizer), length, pad_to_max_length)
     tokenized = {}
@@ -64,13 +64,11 @@ def tokenize(
     return tokenized
 
 
-def _length(splits, tokenizer, max_seq_length, pad_to_max_length) -> int:
+def _length(splits, tokenizer, max_seq_length) -> int:
     is_pair = any("sentence2" in dataset.column_names for dataset in splits.splits.values())
     special_count = tokenizer.num_special_tokens_to_add(pair=is_pair)
     problem = f"--max_seq_length {max_seq_length}: {special_count} special tokens leave no room for text"
     require(max_seq_length > special_count, problem)
-    problem = "--pad_to_max_length: the tokenizer has no padding token; leave the flag out"
-    require(not pad_to_max_length or tokenizer.pad_token is not None, problem)
     if max_seq_length > tokenizer.model_max_length:
         splits.notes.append(f"inputs are cut to the {tokenizer.model_max_length} tokens that the model takes")
     return min(max_seq_length, tokenizer.model_max_length)

@@ -134,10 +134,3 @@ def test_lengths_that_cannot_be_are_refused_or_lowered(tmp_path):
     rows = tokenize(splits, tokenizer_of(model_max_length=7), 99, cache_dir=str(tmp_path))["train"]
     assert max(map(len, rows["input_ids"])) == 7
     assert "inputs are cut to the 7 tokens that the model takes" in splits.notes
-
-
-def test_padding_needs_a_padding_token(tmp_path):
-    tokenizer = tokenizer_of()
-    tokenizer.pad_token = None
-    with pytest.raises(InputError, match="--pad_to_max_length"):
-        tokenize(splits_of(PAIRS), tokenizer, 7, pad_to_max_length=True, cache_dir=str(tmp_path))
