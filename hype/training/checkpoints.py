@@ -33,7 +33,7 @@ LOCK = ".lock"
 OWN_FILES = (
     RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
     "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
-    "eval_results.json", "low_resource_indices.json", "test_predictions.tsv",
+    "eval_results.json", "test_results.json", "low_resource_indices.json", "test_predictions.tsv",
     *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
 )  # fmt: skip
 

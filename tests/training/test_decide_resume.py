@@ -169,7 +169,7 @@ def test_what_a_killed_write_has_left_goes_with_the_next_start(argv, tmp_path):
 def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path, monkeypatch):
     folder = folder_of(tmp_path / "run", ONE, [3])
     old = ("model.safetensors", "model-00001-of-00002.safetensors", "all_results.json", "README.md", "MNLI-m.tsv",
-           "test_predictions.tsv", "config.json", "low_resource_indices.json")  # fmt: skip
+           "test_predictions.tsv", "test_results.json", "config.json", "low_resource_indices.json")  # fmt: skip
     for name in (*old, "notes.txt", "train.tsv", "model_backup.safetensors", "my_results.json"):
         (folder / name).write_text("old")
     assert decided(folder, overwrite_output_dir=True) == Decision() and (folder / "run.json").exists()
