@@ -7,9 +7,7 @@ from hype.data.tasks import Task
 from hype.files import write_text
 
 
-def write_submission(
-    task: Task, split: str, predictions: Sequence[float], output_dir: str | Path
-) -> tuple[Path, str | None]:
+def write_submission(task: Task, split: str, predictions: Sequence[float], output_dir: Path) -> tuple[Path, str | None]:
     """Write `index<TAB>prediction` rows under the server's file name (own data: test_predictions.tsv).
 
     predictions: label ids in GLUE's order, or scores, which are clipped to the task's range and rounded to 3 decimals.
@@ -19,13 +17,11 @@ def write_submission(
         The file's path, and a warning if the server would reject it.
     """
     source = task.sources.get(split)
-    name = source.submission if source and source.submission else f"{split}_predictions.tsv"
-    warning = None
-    if source and source.submission and len(predictions) != source.row_count:
+    name, warning = source and source.submission, None
+    if name and len(predictions) != source.row_count:
         warning = f"{name}: {len(predictions)} rows; the GLUE server takes {source.row_count} (a sample or subset)"
     rows = [f"{index}\t{_word(task, prediction)}\n" for index, prediction in enumerate(predictions)]
-    path = Path(output_dir) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = output_dir / (name or f"{split}_predictions.tsv")
     write_text(path, "".join(["index\tprediction\n", *rows]))
     return path, warning
 

@@ -40,7 +40,6 @@ NEUTRAL = {
     "ddp_timeout", "local_rank", "parallelism_config", "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu",
     # permissions and reports
     "allow_changed", "allow_vanishing_noise",
-    *ALIASES,
 }  # fmt: skip
 NEUTRAL_PREFIXES = ("hub_", "trackio_")
 SECRETS = ("token", "hub_token")
@@ -67,8 +66,7 @@ def settings(arguments: Arguments) -> dict:
     found = {}
     for group in vars(arguments).values():
         defaults = _defaults(type(group))
-        known = {name: value for name, value in _flags(group).items() if name in defaults}
-        found |= {name: value for name, value in known.items() if value != defaults[name]}
+        found |= {name: value for name, value in _flags(group).items() if value != defaults.get(name, value)}
     found["output_dir"] = arguments.training.output_dir
     found = {name: value for name, value in found.items() if name not in (*SECRETS, *ALIASES)}
     return json.loads(json.dumps(found, default=str))

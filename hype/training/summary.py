@@ -53,11 +53,10 @@ def summary(record: dict) -> str:
         line = f"  {record['score_name']} {score} on {record['data']['rows']['validation']} validation examples"
         majority = record["majority_score"]
         lines.append(line if majority is None else f"{line} (majority class {100 * majority:.2f})")
-    for split in ("test", "test_mismatched"):
-        for name, value in record["metrics"].get(split, {}).items():
-            if not name.endswith("_samples"):
-                shown = "undefined" if value is None else f"{100 * value:.2f}"
-                lines.append(f"  {name} {shown} on {record['data']['rows'][split]} test examples")
+    for name, value in record["metrics"].get("test", {}).items():
+        if name != "test_samples":
+            shown = "undefined" if value is None else f"{100 * value:.2f}"
+            lines.append(f"  {name} {shown} on {record['data']['rows']['test']} test examples")
     if record["sample"]:
         lines.append(f"  {record['sample']}")
     if record["model"]["untrained"]:

