@@ -10,6 +10,7 @@ from pathlib import Path
 from hype.errors import DISK_FULL
 
 WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES)
+WEIGHT_FILES = ("model.safetensors", "model-?????-of-?????.safetensors")
 
 
 def write_text(path: Path, content: str) -> None:
@@ -69,9 +70,14 @@ def content_sha256(folder: Path, patterns: tuple[str, ...]) -> str:
     return joint_sha256(sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}))
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of a run's saved weights, if any: model.safetensors or several shards."""
+    return sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern))
+
+
 def weights_sha256(folder: Path) -> str | None:
-    """Hash a run's saved weights, model.safetensors or several shards together; None if there are none."""
-    found = sorted(folder.glob("model*.safetensors"))
+    """Hash a run's saved weights, several shards together; None if there are none."""
+    found = weight_files(folder)
     if len(found) > 1:
         return joint_sha256(found)
     return file_sha256(found[0]) if found else None

@@ -22,7 +22,15 @@ from torch import nn
 
 from hype.data.tasks import TASKS
 from hype.errors import EnvironmentFault, InputError, LockedError, RunError
-from hype.files import file_sha256, remove_temporary_files, sync, weights_sha256, write_json
+from hype.files import (
+    WEIGHT_FILES,
+    file_sha256,
+    remove_temporary_files,
+    sync,
+    weight_files,
+    weights_sha256,
+    write_json,
+)
 from hype.training.arguments import Arguments, RunArguments
 from hype.training.record import RECORD, DamagedRecordError, environment, provenance, read_record
 
@@ -31,9 +39,9 @@ MARKER = "complete.json"
 LOCK = ".lock"
 # Files of a run besides checkpoints and tokenizer. Next to another run's record they would be taken for that run's.
 OWN_FILES = (
-    RECORD, "README.md", "config.json", "model.safetensors", "model-?????-of-?????.safetensors",
-    "model.safetensors.index.json", "training_args.bin", "trainer_state.json", "all_results.json", "train_results.json",
-    "eval_results.json", "test_results.json", "low_resource_indices.json", "test_predictions.tsv",
+    RECORD, "README.md", "config.json", *WEIGHT_FILES, "model.safetensors.index.json", "training_args.bin",
+    "trainer_state.json", "all_results.json", "train_results.json", "eval_results.json", "test_results.json",
+    "low_resource_indices.json", "test_predictions.tsv",
     *sorted({s.submission for task in TASKS.values() for s in task.sources.values() if s.submission}),
 )  # fmt: skip
 
@@ -272,7 +280,7 @@ def require_weights(folder: Path, record: dict) -> None:
 
 def has_weights(folder: Path) -> bool:
     """Return whether the folder contains the run's model."""
-    return any(folder.glob("model*.safetensors"))
+    return bool(weight_files(folder))
 
 
 def require_space(folder: Path, model: nn.Module, training: RunArguments, has_checkpoint: bool) -> None:

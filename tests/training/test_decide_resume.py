@@ -156,7 +156,8 @@ def test_a_finished_run_whose_weights_are_others_is_not_called_finished(argv, tm
     error = capsys.readouterr().err.rstrip().split("\n")[-1]
     assert str(tmp_path / "run") in error and "--overwrite_output_dir" in error
     weights.write_bytes(content)
-    assert main.main(argv("do_train", max_steps=1)) == 0
+    (tmp_path / "run" / "model_backup.safetensors").write_bytes(content)
+    assert main.main(argv("do_train", max_steps=1)) == 0, "another file is no part of the weights"
 
 
 def test_what_a_killed_write_has_left_goes_with_the_next_start(argv, tmp_path):
