@@ -9,7 +9,6 @@ import pytest
 from hype.errors import InputError
 from hype.training.arguments import described_flags, parse
 from hype.training.old_flags import IGNORED_FLAGS, REMOVED_FLAGS, RENAMED_FLAGS
-from hype.training.record import settings
 
 REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
 
@@ -222,9 +221,3 @@ def test_the_compiler_does_not_round_products_unless_told(flags):
     """transformers enables TF32 together with torch.compile."""
     assert parse_with(*flags.split()).training.tf32 is False
     assert parse(REQUIRED).training.tf32 is None
-
-
-def test_no_secret_leaves_the_arguments():
-    arguments = parse_with("--token", "hf_secret", "--hub_token", "hf_secret")
-    assert "hf_secret" not in json.dumps(settings(arguments))
-    assert "hf_secret" not in str(arguments.training.__getstate__())
