@@ -11,8 +11,9 @@ from hype.data.tables import column, read_table, text_examples
 from hype.data.tasks import SENTENCES, Task, own_task
 from hype.flags import require
 
-# Names of columns that number or identify the rows; pandas writes its index as "" or "Unnamed: 0".
-ROW_NAMES = re.compile(r"(?i:unnamed: \d+|idx|index|guid|uuid)?|(.*[^A-Za-z])?(?i:id)|.*[a-z]I[dD]")
+# Names of columns that number or identify the rows; pandas writes its index as "" or "Unnamed: 0". The files of SetFit
+# spell the label in label_text, which would be taken for the second text of a pair.
+NO_TEXTS = re.compile(r"(?i:unnamed: \d+|idx|index|guid|uuid|label_text)?|(.*[^A-Za-z])?(?i:id)|.*[a-z]I[dD]")
 UNLABELLED = {"", "-1", "None", "nan"}
 
 
@@ -85,6 +86,6 @@ def _text_columns(data, path, table: pandas.DataFrame, notes) -> tuple[str, ...]
 
 
 def _is_text(name: str, values: pandas.Series) -> bool:
-    """Return whether a column may contain texts: it does not number the rows, and not all of it is numbers."""
+    """Return whether a column may contain texts: its name does not say otherwise, and not all of it is numbers."""
     words = (value for value in values if isinstance(value, str) and value)
-    return not ROW_NAMES.fullmatch(name) and any(not NUMBER.fullmatch(word) for word in words)
+    return not NO_TEXTS.fullmatch(name) and any(not NUMBER.fullmatch(word) for word in words)

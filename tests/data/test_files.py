@@ -61,12 +61,13 @@ def test_own_files_keep_texts_as_they_stand(read, name):
         ("text\tlabel\na\t0\nb\t1\n", {"delimiter": "tab"}, {"sentence1": ["a", "b"]}),
         ("sep=;\r\ntext;label\r\na, b;0\r\nc;1\r\n", {}, {"sentence1": ["a, b", "c"]}),
         ("valid,label\na,1\nb,0\n", {}, {"sentence1": ["a", "b"]}),
-        # Columns that number or identify the rows are not texts.
+        # Columns that number or identify the rows, or spell the label, are not texts.
         ("Unnamed: 0,text,label\n0,a,1\n1,b,0\n", {}, {"sentence1": ["a", "b"]}),
         (",text,label\n0,a,1\n1,b,0\n", {}, {"sentence1": ["a", "b"]}),
         ("ID,text,label\nx1,a,1\nx2,b,0\n", {}, {"sentence1": ["a", "b"]}),
         ("textID,text,label\ncb774db0d1,a,1\n549e992a42,b,0\n", {}, {"sentence1": ["a", "b"]}),
         ("pair_id,text,label\nx1,a,1\nx2,b,0\n", {}, {"sentence1": ["a", "b"]}),
+        ("text,label,label_text\na,1,good\nb,0,bad\n", {}, {"sentence1": ["a", "b"]}),
         ("length,text,label\n4,a,1\n3,b,0\n", {}, {"sentence1": ["a", "b"]}),
         ("score,text,label\n1e-3,a,1\n,b,0\n", {}, {"sentence1": ["a", "b"]}),
     ],
