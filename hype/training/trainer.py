@@ -211,6 +211,10 @@ class StepCallback(TrainerCallback):
             technique.load_state_dict(kept.get(technique.name, {}))
         # Trainer takes logging, evaluation and saving intervals from the checkpoint; use this run's flags instead.
         state.compute_steps(args, state.max_steps)
+        # If the folder was moved, Trainer ignores the best checkpoint, which has another path in the state.
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if state.best_model_checkpoint is None and best.is_dir():
+            state.best_model_checkpoint = str(best)
         if args.report_to and self.trainer.noise is not None:
             self.trainer.log({f"noise_{name}": value for name, value in _figures(self.trainer.noise).items()})
 

@@ -132,14 +132,28 @@ def test_older_checkpoints_go_when_a_new_one_is_whole(tmp_path):
     assert is_complete(tmp_path / "checkpoint-4")
 
 
-def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path):
-    options = {"save_total_limit": 1, "load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1}
-    trainer = trainer_of(tmp_path, save_steps=1, metric_for_best_model="eval_score", greater_is_better=True, **options)
+def best_at_2(folder, **changes):
+    options = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, **changes}
+    trainer = trainer_of(folder, metric_for_best_model="eval_score", greater_is_better=True, **options)
     trainer.compute_metrics = lambda predictions: {"score": float(trainer.state.global_step == 2)}
+    return trainer
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path):
+    trainer = best_at_2(tmp_path, save_total_limit=1)
     trainer.train()
     best = type(trainer.model).from_pretrained(tmp_path / "checkpoint-2")
     assert is_complete(tmp_path / "checkpoint-2")
     assert_equal_weights(weights(trainer.model), weights(best))
+
+
+def test_the_best_checkpoint_is_found_in_a_folder_that_was_moved(tmp_path):
+    first = best_at_2(tmp_path / "old")
+    first.train()
+    (tmp_path / "old").rename(tmp_path / "new")
+    resumed = best_at_2(tmp_path / "new")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "new" / "checkpoint-4"))
+    assert_equal_weights(weights(resumed.model), weights(first.model))
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
