@@ -18,19 +18,25 @@ def as_run_errors(folder: Path):
         yield
     except RunError:
         raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        remedy = "lower --per_device_train_batch_size or --max_seq_length, or choose a smaller model"
-        raise EnvironmentFault(f"out of memory: {remedy}") from error
     except KeyError as error:
         if "metric_for_best_model" not in str(error):
             raise
         raise InputError(f"--metric_for_best_model: {error.args[0]}") from error
     except UnpicklingError as error:
         raise InputError(f"{folder}: a checkpoint contains code, so it is not of this project; remove it") from error
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            remedy = "lower --per_device_train_batch_size or --max_seq_length, or choose a smaller model"
+            raise EnvironmentFault(f"out of memory: {remedy}") from error
         if reason := write_failure(error):
             raise EnvironmentFault(
                 f"cannot write {getattr(error, 'filename', None) or folder} ({reason}): make room or choose another "
                 "folder; the same command resumes from the newest complete checkpoint"
             ) from error
         raise
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error means that the machine or a device is out of memory."""
+    # On a CPU, torch raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -16,6 +16,7 @@ from hype.data.tasks import Task
 from hype.errors import InputError, RunError
 from hype.hub import from_hub
 from hype.training.arguments import ModelArguments
+from hype.training.faults import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 # model type -> positions that no token takes: these models number positions from the padding index + 1.
@@ -238,9 +239,9 @@ def _load(auto_class, name: str, model: ModelArguments, **options):
             f"--{flag} with a local model folder",
             lambda local_files_only: auto_class.from_pretrained(name, local_files_only=local_files_only, **options),
         )
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # each library raises its own kinds for an unusable model
+        if is_out_of_memory(error):
+            raise
         message = str(error.__cause__ if isinstance(error, RunError) else error).strip()
         remedy = _other_content(folder) or next(text for part, text in REMEDIES.items() if re.search(part, message))
         if isinstance(error, RunError) and remedy == REMEDIES[""]:

@@ -70,7 +70,14 @@ def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, 
     assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried 2.00 GiB"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes. Error code 12"),
+        MemoryError(),
+    ],
+)
 @pytest.mark.parametrize(
     "place", [(HyPeTrainer, "training_step"), (AutoModelForSequenceClassification, "from_pretrained")]
 )
