@@ -253,11 +253,10 @@ def study_sections(
 
 def _chosen_rates(entry: StudySection, base: Section) -> tuple[dict[str, tuple[float, ...]], str]:
     """Return each task's learning rate, and what is missing to determine them."""
-    chosen = best_rates(base.runs)
-    if chosen is None:
+    chosen, tasks = best_rates(base.runs), entry.overrides.get("tasks", base.tasks)
+    if chosen is None or not set(tasks) <= set(chosen):
         return dict.fromkeys(base.tasks, (1e-4,)), f"the runs of {base.name}"
-    tasks = entry.overrides.get("tasks", chosen)
-    edges = [f"{written(task)} {chosen[task][0]:g}" for task in tasks if task in chosen and chosen[task][1]]
+    edges = [f"{written(task)} {chosen[task][0]:g}" for task in tasks if chosen[task][1]]
     reason = f"{base.name} with further learning rates: the best is at the edge of its grid ({', '.join(edges)})"
     return {task: (rate,) for task, (rate, _) in chosen.items()}, reason if edges else ""
 

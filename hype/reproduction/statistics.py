@@ -234,7 +234,8 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
     """Choose each task's learning rate: the best mean over all methods, each with all its seeds.
 
     Returns:
-        task -> the rate, and whether it is at an edge of the grid; None while runs are missing.
+        task -> the rate, and whether it is at an edge of the grid; None while runs are missing. A task is left out if
+        a run failed at each of its rates.
     """
     if runs.empty or runs["status"].isin(["missing", "running", "interrupted"]).any():
         return None

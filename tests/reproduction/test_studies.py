@@ -116,6 +116,12 @@ def test_a_rate_at_the_edge_of_the_grid_stops_what_waits_for_it(tmp_path, capsys
     assert len(list((tmp_path / "r" / "runs").glob("*/run.json"))) == 3
 
 
+def test_a_task_with_a_failed_run_at_every_rate_waits(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hype.reproduction.sections.best_rates", lambda runs: {})
+    assert main(line_of(tmp_path, "chosen", "--dry_run")) == 0
+    assert "waits for the runs of rates" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
