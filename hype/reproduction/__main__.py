@@ -86,10 +86,8 @@ def _main(argv: list[str]) -> int:
     options.flags = _run_flags(passed)
     if not any(getattr(options, action) for action in ACTIONS):
         raise InputError("no action given; add --run, --show, --commands, --dry_run, --publish or --report")
-    return _act(options)
-
-
-def _act(options: argparse.Namespace) -> int:
+    if options.report and options.sections:
+        raise InputError("--report --sections: a report covers all sections; leave out one of the two flags")
     if options.run or options.show or options.report:
         from hype.reproduction.report import show, write_report  # before the runs, in case a package is missing
     sections = sections_of(options)
@@ -107,8 +105,6 @@ def _act(options: argparse.Namespace) -> int:
     if options.run or options.show:
         print(show(sections, _study(options), options.show == "full"))
     if options.report:
-        if options.sections:
-            raise InputError("--report --sections: a report covers all sections; leave out one of the two flags")
         print("\n".join(map(str, write_report(sections, _study(options), _results_dir(options)))))
     return exit_code
 

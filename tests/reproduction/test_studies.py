@@ -129,7 +129,7 @@ def test_a_task_with_a_failed_run_at_every_rate_waits(tmp_path, capsys, monkeypa
         (["small", "--show", "--tasks", "rte"], "--tasks: small sets its own"),
         (["small", "--show", "--models", "other=x"], "--models other: small takes tiny=PATH"),
         (["small", "--show", "--sections", "x"], "--sections x: small has first, by_layer"),
-        (["small", "--report", "--sections", "first"], "--report --sections: a report covers all sections"),
+        (["small", "--run", "--report", "--sections", "x"], "--report --sections: a report covers all sections"),
         (["table_1", "--show", "--sections", "x"], "--sections: only a study has sections"),
         (["small", "--run", "--data_dir", "/absent"], "--data_dir: /absent: no such folder"),
     ],
