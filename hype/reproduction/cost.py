@@ -1,5 +1,7 @@
 """Cost of runs: updates and floating-point operations, computed from the settings rather than measured."""
 
+import math
+
 from hype.data.tasks import TASKS
 from hype.reproduction.experiments import NAMES, load
 from hype.reproduction.runs import RunSpec, expand
@@ -27,8 +29,8 @@ def updates_and_examples(spec: RunSpec) -> tuple[int, int]:
     rows = TASKS[spec.task].sources["train"].row_count
     limits = [flags.get("max_train_samples"), "1000" if flags.get("low_resource") == "true" else None]
     rows = min([rows, *(int(limit) for limit in limits if limit)])
-    epochs = int(flags["num_train_epochs"])
-    return epochs * -(-rows // batch), epochs * rows
+    epochs = float(flags["num_train_epochs"])
+    return math.ceil(epochs * math.ceil(rows / batch)), round(epochs * rows)
 
 
 def operations(spec: RunSpec) -> float:
@@ -40,7 +42,7 @@ def operations(spec: RunSpec) -> float:
     layers, hidden = MODELS[spec.model]
     _, examples = updates_and_examples(spec)
     if "ChildTuning-D" in spec.argv:  # one pass over the training data before the first update
-        examples += examples // int(spec.flags["num_train_epochs"])
+        examples += examples / float(spec.flags["num_train_epochs"])
     kinds = ("validation", "test") if "--do_predict" in spec.argv else ("validation",)
     rows = sum(source.row_count for split, source in TASKS[spec.task].sources.items() if split.startswith(kinds))
     passes = 2 if TWICE & set(spec.flags) else 1

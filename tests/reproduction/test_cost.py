@@ -18,6 +18,8 @@ def test_updates_follow_from_rows_batch_and_epochs():
     assert updates_and_examples(first("table_1", model="XLNet-large", task="cola")) == (1200, 1200 * 64)
     assert updates_and_examples(first("table_3", task="mnli")) == (3 * 63, 3000)
     assert updates_and_examples(first("table_7", task="snli")) == (3 * 313, 15000)
+    half = expand(load("table_1"), Overrides(tasks=("rte",), flags={"num_train_epochs": "0.5"}))[0]
+    assert updates_and_examples(half) == (78, 1245)
 
 
 def test_a_run_costs_six_operations_per_parameter_and_token_and_two_passes_twice_that():
