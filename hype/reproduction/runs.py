@@ -93,8 +93,10 @@ class Overrides:
         parts += [f"{written(name)} with {_flags_text(flags)}" for name, flags in self.method_flags.items()]
         if self.hype_eps is not None:
             parts.append(f"noise of {self.hype_eps:g}")
-        if self.max_train_samples is not None and not any(f.get("low_resource") for f in experiment.flags.values()):
-            parts.append(f"at most the first {self.max_train_samples:,} training examples")
+        is_random = any(flags.get("low_resource") for flags in experiment.flags.values())  # 1,000 examples
+        if self.max_train_samples is not None and not (is_random and self.max_train_samples >= 1000):
+            which = "" if is_random else "the first "
+            parts.append(f"at most {which}{self.max_train_samples:,} training examples")
         if self.max_analysis_samples is not None:
             parts.append(f"analysed on the first {self.max_analysis_samples:,} examples of each set")
         return "; ".join(parts + ([_flags_text(self.flags)] if self.flags else []))

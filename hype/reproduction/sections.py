@@ -180,8 +180,8 @@ def section_of(
         methods.setdefault((spec.model, spec.folder), {})[spec.method] = None
     same = next((list(names) for names in methods.values() if len(names) > 1), None)
     if same:
-        scale = f"--hype_eps {overrides.hype_eps:g}" if overrides.hype_eps else "method_flags"
-        raise InputError(f"{scale} makes {', '.join(map(repr, same))} identical; keep one of them with --methods")
+        cause = f"--hype_eps {overrides.hype_eps:g}" if overrides.hype_eps else "this set of flags"
+        raise InputError(f"{cause} makes {', '.join(map(repr, same))} identical; keep one of them with --methods")
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
     fields = {"name": experiment.name, "title": title} | more
     return Section(

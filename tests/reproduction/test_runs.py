@@ -58,6 +58,8 @@ def test_at_most_so_many_training_examples_never_means_more():
     specs = specs_of("table_7", overrides)
     assert {parse(list(c.argv)).data.max_train_samples for c in specs[::12]} == {5000}
     assert "at most the first 8,000 training examples" in overrides.text(load("table_7"))
+    assert overrides.text(load("table_3")) == "", "it trains on 1,000"
+    assert replace(FULL, max_train_samples=48).text(load("table_3")) == "at most 48 training examples"
 
 
 @pytest.mark.parametrize(
