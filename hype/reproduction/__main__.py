@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from tqdm import tqdm
+
 from hype.errors import InputError, run_command
 from hype.flags import LineParser, positive
 from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
@@ -250,8 +252,7 @@ def _run(options: argparse.Namespace, sections: list) -> int:
 
 
 def _run_once(options: argparse.Namespace, sections: list) -> int:
-    # Imported here because the other actions do not need torch.
-    from hype.reproduction.executors import Outcome, Progress, drive, line_of, on_ray, sequential
+    from hype.reproduction.executors import drive, line_of, on_ray, sequential
     from hype.reproduction.sections import runs_of
     from hype.reproduction.status import FINISHED, PUBLISHED, read_published, state_of
 
@@ -261,16 +262,16 @@ def _run_once(options: argparse.Namespace, sections: list) -> int:
     wanted.sort(key=lambda pair: (pair[1].status != "interrupted", pair[0].seed))
     specs = [spec for spec, _ in wanted]
 
-    progress = Progress(options.experiment, len(specs))
+    bar = tqdm(total=len(specs), desc=options.experiment, unit="run", file=sys.stderr)
     if options.executor == "ray":
         outcomes = on_ray(specs, options.retry_failed, options.cpus_per_run, options.gpus_per_run)
     else:
-        outcomes = sequential(specs, options.retry_failed, progress)
-    ended = drive(outcomes, progress)
+        outcomes = sequential(specs, options.retry_failed, bar)
+    ended = drive(outcomes, bar)
     states = {spec: state_of(spec, published) for spec, _ in runs}
     for spec, state in states.items():  # earlier failures that were not retried
         if state.status != FINISHED and spec not in ended:
-            print(line_of(spec, Outcome(state.status, state.error)), file=sys.stderr)
+            print(line_of(spec, state), file=sys.stderr)
     counts = Counter(state.status for state in states.values())
     advice = "; --retry_failed tries again" if {"failed", "diverged", "damaged"} & set(counts) else ""
     shown = ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,58 +186,33 @@ def _logged_to(spec: RunSpec, on_progress: Callable[[str], None]) -> Iterator[No
                 changed.handlers[:] = handlers
 
 
-class Progress:
-    """Progress of a grid on stderr: the current run's number, step, remaining time and log file."""
-
-    def __init__(self, name: str, count: int):
-        self.count, self._begun = count, 0
-        self._bar = tqdm(total=count, desc=name, unit="run", file=sys.stderr)
-
-    def begin(self, spec: RunSpec) -> None:
-        """Announce a run that begins."""
-        self._begun += 1
-        self._bar.write(f"[{self._begun}/{self.count}] {spec.folder.name} (log: {spec.log_path})", file=sys.stderr)
-
-    def update(self, text: str) -> None:
-        """Show the latest state of the run's own bar: 12/189 [00:03<00:51, 3.4it/s]."""
-        self._bar.set_postfix_str(text.rpartition("|")[2].strip(), refresh=True)
-
-    def end(self, spec: RunSpec, outcome: Outcome) -> None:
-        """Count a run that has ended and, if it failed, print why."""
-        if outcome.status != FINISHED:
-            self._bar.write(line_of(spec, outcome), file=sys.stderr)
-        self._bar.set_postfix_str("", refresh=False)
-        self._bar.update()
-
-    def close(self) -> None:
-        """Close the bar and leave it on screen."""
-        self._bar.close()
-
-
-def line_of(spec: RunSpec, outcome: Outcome) -> str:
+def line_of(spec: RunSpec, ended: Outcome | State) -> str:
     """Describe in one line how a run ended."""
-    return f"{outcome.status}: {spec.folder.name}: {outcome.error} (log: {spec.log_path})"
+    return f"{ended.status}: {spec.folder.name}: {ended.error} (log: {spec.log_path})"
 
 
-def sequential(
-    specs: Iterable[RunSpec], retry: bool, progress: Progress | None = None
-) -> Iterator[tuple[RunSpec, Outcome]]:
-    """Do runs one after another; those locked by another process come last, once they are free."""
-    held = []
-    for spec in specs:
-        if progress:
-            progress.begin(spec)
-        outcome = execute(spec, retry, progress and progress.update)
-        if outcome.status == LOCKED:
-            held.append(spec)
-        else:
-            yield spec, outcome
-    while held:  # take over runs that the other process abandons; report those it finishes
-        spec = held.pop(0)
-        outcome = execute(spec, False, progress and progress.update)
-        if outcome.status == LOCKED:
-            held.append(spec)
+def sequential(specs: list[RunSpec], retry: bool, bar: tqdm | None = None) -> Iterator[tuple[RunSpec, Outcome]]:
+    """Do runs one after another; those locked by another process come last, once they are free.
+
+    Args:
+        bar: shows the current run's number, its log file, and the rest of its own bar: 12/189 [00:03<00:51, 3.4it/s].
+    """
+
+    def show(text: str) -> None:
+        if bar is not None:
+            bar.set_postfix_str(text.rpartition("|")[2].strip())
+
+    queue, held = deque(enumerate(specs, 1)), set()
+    while queue:
+        number, spec = queue.popleft()
+        if spec in held:  # taken over if the other process abandons it, reported if it finishes it
             time.sleep(POLL_S)
+        elif bar is not None:
+            bar.write(f"[{number}/{len(specs)}] {spec.folder.name} (log: {spec.log_path})", file=sys.stderr)
+        outcome = execute(spec, retry and spec not in held, show)
+        if outcome.status == LOCKED:
+            held.add(spec)
+            queue.append((number, spec))
         else:
             yield spec, outcome
 
@@ -305,22 +281,23 @@ def _execute_in(directory: str, spec: RunSpec, retry: bool) -> Outcome:
     return execute(spec, retry)
 
 
-def drive(outcomes: Iterable[tuple[RunSpec, Outcome]], progress: Progress) -> dict[RunSpec, Outcome]:
-    """Report runs as they end; return how each ended.
+def drive(outcomes: Iterable[tuple[RunSpec, Outcome]], bar: tqdm) -> dict[RunSpec, Outcome]:
+    """Count runs as they end and print why they failed; return how each ended.
 
     Raises:
         EnvironmentFault: a run met one, and so would the next. Runs in progress on Ray are stopped.
     """
     ended = {}
-    try:
+    with bar:
         for spec, outcome in outcomes:
             ended[spec] = outcome
-            progress.end(spec, outcome)
+            if outcome.status != FINISHED:
+                bar.write(line_of(spec, outcome), file=sys.stderr)
+            bar.set_postfix_str("", refresh=False)
+            bar.update()
             if outcome.is_environment:
                 raise EnvironmentFault(
-                    f"stopped at run {len(ended)} of {progress.count}, {spec.folder.name}: {outcome.error}; "
+                    f"stopped at run {len(ended)} of {bar.total}, {spec.folder.name}: {outcome.error}; "
                     "the same command continues"
                 )
-    finally:
-        progress.close()
     return ended

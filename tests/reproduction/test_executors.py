@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import datasets
 import pytest
+from tqdm import tqdm
 
 from hype.errors import EnvironmentFault, InputError
 from hype.reproduction import executors
 from hype.reproduction.__main__ import main
-from hype.reproduction.executors import Progress, drive, execute, sequential
+from hype.reproduction.executors import drive, execute, sequential
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.runs import expand
 from hype.reproduction.status import state_of
@@ -251,13 +252,13 @@ def test_progress_names_the_run_its_step_and_its_log(tmp_path, model, capsys):
     spec = specs_in(tmp_path, model)[0]
     seen = []
 
-    class Seen(Progress):
-        def update(self, text):
+    class Seen(tqdm):
+        def set_postfix_str(self, text="", refresh=True):
             seen.append(text)
-            super().update(text)
+            super().set_postfix_str(text, refresh)
 
-    progress = Seen("table_8", 1)
-    drive(sequential([spec], False, progress), progress)
+    bar = Seen(total=1)
+    drive(sequential([spec], False, bar), bar)
     error = capsys.readouterr().err
     assert f"[1/1] {spec.folder.name} (log: {spec.log_path})" in error
     assert any("/3 [" in text for text in seen), "48 examples are 3 steps"
