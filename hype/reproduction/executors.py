@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from hype.analysis import adversarial, probing, similarity, transfer
 from hype.analysis.finished import FinishedRun
-from hype.analysis.record import Options
 from hype.errors import DivergedError, EnvironmentFault, InputError, LockedError, RunError, as_input_error
 from hype.reproduction.runs import MAIN, RunSpec
 from hype.reproduction.status import (
@@ -148,8 +147,7 @@ def analyse(spec: RunSpec) -> None:
         except InputError:
             path.unlink()
         run = run or FinishedRun(spec.folder)
-        options = Options(output=path, **dict(spec.analysis.options))
-        ANALYSES[spec.analysis.name].analyse(run, target, options)
+        ANALYSES[spec.analysis.name].analyse(run, target, replace(spec.analysis.options, output=path))
 
 
 def _settle(spec: RunSpec, outcome: Outcome) -> None:

@@ -217,10 +217,5 @@ def load_study(name: str) -> Study:
     return Study(name=name, **content)
 
 
-@cache
-def _text(kind: str, name: str) -> str:
-    return FOLDER.joinpath(kind, f"{name}.json").read_text(encoding="utf-8")
-
-
 def _read(kind: str, name: str) -> dict:
-    return json.loads(_text(kind, name))
+    return json.loads(FOLDER.joinpath(kind, f"{name}.json").read_text(encoding="utf-8"))

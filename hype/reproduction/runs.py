@@ -160,17 +160,17 @@ def _points(method: Method) -> dict[str, dict]:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The analysis of a finished run's model, with a record per target. options: see `hype.analysis.record`."""
+    """The analysis of a finished run's model, with a record per target."""
 
     name: str
     targets: tuple[str, ...]
     folder: Path
-    options: tuple[tuple[str, str | int | None], ...]
+    options: Options
     digests: tuple[str, ...]  # of each target's dev set
 
     def key(self, target: str) -> str:
         """Return the key of a target's record, which depends on the data."""
-        count = dict(self.options).get("max_eval_samples")
+        count = self.options.max_eval_samples
         digest = self.digests[self.targets.index(target)][:8]
         return f"{self.name}-{target}{f'-first_{count}' if count else ''}-{digest}"
 
@@ -374,13 +374,10 @@ def _read_hashes(data: str, splits: tuple[str, ...]) -> dict[str, str]:
 def _analysis(experiment: Experiment, overrides: Overrides, task: str, folder: Path) -> Analysis | None:
     if not experiment.targets:
         return None
-    options = {name: getattr(overrides, name) for name in ("data_dir", "nli_dir", "adv_file")}
-    options["max_eval_samples"] = overrides.max_analysis_samples
-    targets = tuple(experiment.targets[task])
+    limit, targets = overrides.max_analysis_samples, tuple(experiment.targets[task])
+    options = Options(overrides.data_dir, overrides.nli_dir, overrides.adv_file, max_eval_samples=limit)
     digest = _digest_of_adversarial if experiment.analysis == "adversarial" else _digest_of_dev_set
-    return Analysis(
-        experiment.analysis, targets, folder, tuple(options.items()), tuple(digest(t, overrides) for t in targets)
-    )
+    return Analysis(experiment.analysis, targets, folder, options, tuple(digest(t, overrides) for t in targets))
 
 
 def _digest_of_dev_set(target: str, overrides: Overrides) -> str:

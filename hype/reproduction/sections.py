@@ -22,7 +22,7 @@ PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_f
 PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # analysis -> the path it needs besides data_dir
 RUN_COLUMNS = [
     "model", "data", "task", "method", "variant", "learning_rate", "seed", "status", "score", "majority", "dev_score",
-    "collapsed", "predictions", "hype_type", "hype_eps", "train_s", "key", "name", "command",
+    "collapsed", "predictions", "hype_type", "hype_eps", "train_s", "key", "command",
 ]  # fmt: skip
 
 
@@ -52,16 +52,14 @@ class Section:
         """A row for each run (see RUN_COLUMNS), scores x 100; in tables 6 and 7, one for each run and set."""
         rows = []
         for spec, state in zip(self.specs, self.states, strict=True):
-            rows += [_row(self.experiment, spec, state, target) for target in _targets(self.experiment, spec)]
-        return pd.DataFrame(rows, columns=RUN_COLUMNS).astype({"score": float, "dev_score": float, "majority": float})
+            targets = spec.analysis.targets if self.experiment.is_scored_elsewhere else (None,)
+            rows += [_row(self.experiment, spec, state, target) for target in targets]
+        runs = pd.DataFrame(rows, columns=RUN_COLUMNS)
+        return runs.assign(**{name: 100 * runs[name].astype(float) for name in ("score", "majority", "dev_score")})
 
     @property
     def tasks(self) -> list[str]:
-        return list(dict.fromkeys(self.runs["task"]))
-
-    @property
-    def models(self) -> list[str]:
-        return list(dict.fromkeys(self.runs["model"]))
+        return list(self.runs["task"].unique())
 
     @property
     def methods(self) -> list[str]:
@@ -115,10 +113,6 @@ class Section:
         return pd.concat(parts, ignore_index=True).merge(best)
 
 
-def _targets(experiment: Experiment, spec: RunSpec) -> tuple[str | None, ...]:
-    return spec.analysis.targets if experiment.is_scored_elsewhere else (None,)
-
-
 def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None) -> list:
     record = state.record or {}
     status = FINISHED if record else state.status
@@ -134,15 +128,10 @@ def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None
     is_noisy = "hype_type" in flags
     return [
         model, spec.data, task, spec.method, spec.variant, spec.learning_rate, spec.seed,
-        status,
-        _points(score), _points(majority), _points(dev_score), bool(record) and _is_collapsed(record, target),
-        predictions, flags.get("hype_type", "none"), float(flags.get("hype_eps", 1e-5)) if is_noisy else float("nan"),
-        None if "first_step" in timings else timings.get("train_s"), spec.key, spec.folder.name, spec.command,
+        status, score, majority, dev_score, bool(record) and _is_collapsed(record, target), predictions,
+        flags.get("hype_type", "none"), float(flags.get("hype_eps", 1e-5)) if is_noisy else float("nan"),
+        None if "first_step" in timings else timings.get("train_s"), spec.key, spec.command,
     ]  # fmt: skip
-
-
-def _points(score: float | None) -> float:
-    return float("nan") if score is None else 100 * score
 
 
 def _is_collapsed(record: dict, target: str | None) -> bool:
