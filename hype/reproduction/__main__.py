@@ -4,7 +4,6 @@ import argparse
 import math
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -86,6 +85,7 @@ def _main(argv: list[str]) -> int:
     own, passed = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     options = parser().parse_args(own)
     options.flags = _run_flags(passed)
+    options.study = load_study(options.experiment) if options.experiment in STUDIES else None
     if not any(getattr(options, action) for action in ACTIONS):
         raise InputError("no action given; add --run, --show, --commands, --dry_run, --publish or --report")
     if options.report and options.sections:
@@ -105,14 +105,10 @@ def _main(argv: list[str]) -> int:
     if options.run or options.publish:
         sections = sections_of(options, is_to_run=False)
     if options.run or options.show:
-        print(show(sections, _study(options), options.show == "full"))
+        print(show(sections, options.study, options.show == "full"))
     if options.report:
-        print("\n".join(map(str, write_report(sections, _study(options), _results_dir(options)))))
+        print("\n".join(map(str, write_report(sections, options.study, _results_dir(options)))))
     return exit_code
-
-
-def _study(options: argparse.Namespace):
-    return load_study(options.experiment) if options.experiment in STUDIES else None
 
 
 def _results_dir(options: argparse.Namespace) -> Path:
@@ -132,7 +128,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
     from hype.reproduction.status import PUBLISHED, read_published
 
     is_to_run = (options.run or options.commands) if is_to_run is None else is_to_run
-    study = _study(options)
+    study = options.study
     folder = options.results_dir or Path("outputs")
     for place in (folder, folder / "runs"):
         try:
@@ -213,7 +209,7 @@ def print_commands(sections: list) -> None:
 def plan_text(section) -> str:
     """Describe the runs: how many, their status, and how long the open ones will take sequentially."""
     from hype.reproduction import cost
-    from hype.reproduction.status import estimated_seconds
+    from hype.reproduction.status import counts_text, estimated_seconds
 
     lines = [f"{section.name}: {section.title} ({section.experiment.paper})", section.text]
     if section.waits_for:
@@ -229,7 +225,7 @@ def plan_text(section) -> str:
         counted = cost.hours_text(unknown)
         others = f"{len(unknown)} others without a similar record" if known else "no record yet"
         estimate = "; ".join(filter(None, [estimate, f"{others}; {counted}" if counted else others]))
-    lines += [section.counts, f"to do: {len(seconds)} runs" + (f", {estimate}" if seconds else "")]
+    lines += [counts_text(section.states), f"to do: {len(seconds)} runs" + (f", {estimate}" if seconds else "")]
     if any(spec.flags["save_model"] == "true" for spec in section.specs):
         lines.append(f"the model of each run is saved: {len(section.specs)} times the size of its weights")
     return "\n".join(line for line in [*lines, *section.notes] if line)
@@ -254,7 +250,7 @@ def _run(options: argparse.Namespace, sections: list) -> int:
 def _run_once(options: argparse.Namespace, sections: list) -> int:
     from hype.reproduction.executors import drive, line_of, on_ray, sequential
     from hype.reproduction.sections import runs_of
-    from hype.reproduction.status import FINISHED, PUBLISHED, read_published, state_of
+    from hype.reproduction.status import FINISHED, PUBLISHED, counts_text, read_published, state_of
 
     runs, published = runs_of(sections), read_published(_results_dir(options) / PUBLISHED)
     wanted = [(spec, state) for spec, state in runs if state.is_to_do(options.retry_failed)]
@@ -272,11 +268,10 @@ def _run_once(options: argparse.Namespace, sections: list) -> int:
     for spec, state in states.items():  # earlier failures that were not retried
         if state.status != FINISHED and spec not in ended:
             print(line_of(spec, state), file=sys.stderr)
-    counts = Counter(state.status for state in states.values())
-    advice = "; --retry_failed tries again" if {"failed", "diverged", "damaged"} & set(counts) else ""
-    shown = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(f"{options.experiment}: {len(runs)} runs: {shown}{advice}", file=sys.stderr)
-    return 0 if set(counts) <= {FINISHED} else 1
+    statuses = {state.status for state in states.values()}
+    advice = "; --retry_failed tries again" if {"failed", "diverged", "damaged"} & statuses else ""
+    print(f"{options.experiment}: {counts_text(states.values())}{advice}", file=sys.stderr)
+    return 0 if statuses <= {FINISHED} else 1
 
 
 def _publish(options: argparse.Namespace, sections: list) -> None:

@@ -14,6 +14,7 @@ from hype.reproduction.drawing import Figure
 from hype.reproduction.experiments import Question, Study, written
 from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import ALL_TASKS, SETTING, mean_effect, paired, percent
+from hype.reproduction.status import counts_text
 from hype.reproduction.tables import Table
 from hype.text_tables import markdown_table
 
@@ -82,7 +83,7 @@ def headline(section: Section) -> str:
 
 
 def _counts(section: Section) -> str:
-    return "no runs yet" if section.waits_for else section.counts
+    return "no runs yet" if section.waits_for else counts_text(section.states)
 
 
 def texts_of(section: Section) -> list[str]:

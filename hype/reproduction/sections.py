@@ -1,6 +1,5 @@
 """What a command line requests: an experiment, or the sections of a study, with their runs as a table."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -89,12 +88,6 @@ class Section:
         sets = [target.removesuffix("-mm") for of_task in self.experiment.targets.values() for target in of_task]
         folders = {self.overrides.data_dir_of(name) for name in (*self.experiment.tasks, *sets)}
         return " ".join(dict.fromkeys(filter(None, map(sample_text, sorted(filter(None, folders))))))
-
-    @property
-    def counts(self) -> str:
-        """The number of runs, and of those with each status."""
-        counts = Counter(state.status for state in self.states)
-        return f"{len(self.specs)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())
 
     @cached_property
     def layers(self) -> pd.DataFrame:

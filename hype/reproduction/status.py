@@ -1,7 +1,8 @@
 """The state of a run, from its folder or a study's published records: finished, failed, still to do."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,12 @@ class State:
     def is_to_do(self, retry: bool = False) -> bool:
         """Return whether the run is to be done. retry: even if it failed, diverged or is damaged."""
         return self.status in (MISSING, RUNNING, INTERRUPTED) or (retry and self.status != FINISHED)
+
+
+def counts_text(states: Collection[State]) -> str:
+    """Return the number of runs, and of those with each status."""
+    counts = Counter(state.status for state in states)
+    return f"{len(states)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
