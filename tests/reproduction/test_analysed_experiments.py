@@ -97,7 +97,7 @@ def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
     assert state_of(spec).status == "missing" and state_of(spec).record["score"] is not None
 
 
-def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model, monkeypatch):
+def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model):
     spec = specs_of_figure_3(tmp_path, model)[0]
     execute(spec)
     spec.analysis.path("rte").unlink()

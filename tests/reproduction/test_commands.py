@@ -123,7 +123,7 @@ def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback():
     assert process.returncode == 128 + signal.SIGPIPE
 
 
-def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model, capsys):
+def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model):
     from hype.training.finetune import finetune
 
     spec = specs_in(tmp_path, model)[0]

@@ -17,8 +17,6 @@ def _own_variables(monkeypatch):
     [
         (["table_1"], "no action given; add --run, --show"),
         (["table_11", "--show"], "table_11: no such experiment; give one of table_1"),
-        (["table_1", "--show", "--tasks", "wnli"], "--tasks wnli: not in this experiment; give 'stsb'"),
-        (["table_1", "--show", "--models", "bart=x"], "--models bart: not in this experiment"),
         (["table_1", "--show", "--learning_rates", "2"], "--learning_rates: 2: give positive rates"),
         (["table_1", "--show", "--learning_rates", "-1e-5"], "--learning_rates: -1e-5: give positive rates"),
         (["table_1", "--show", "--hype_eps", "0"], "--hype_eps: 0: give a positive number"),

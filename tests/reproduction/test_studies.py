@@ -131,7 +131,6 @@ def test_a_task_with_a_failed_run_at_every_rate_waits(tmp_path, capsys, monkeypa
         (["small", "--show", "--sections", "x"], "--sections x: small has first, by_layer"),
         (["small", "--run", "--report", "--sections", "x"], "--report --sections: a report covers all sections"),
         (["table_1", "--show", "--sections", "x"], "--sections: only a study has sections"),
-        (["small", "--run", "--data_dir", "/absent"], "--data_dir: /absent: no such folder"),
     ],
 )
 def test_what_does_not_fit_a_study_is_refused(options, message, capsys):
