@@ -95,7 +95,7 @@ def _main(argv: list[str]) -> int:
     sections = sections_of(options)
     exit_code = 0
     if options.dry_run:
-        print("\n\n".join(map(plan_text, sections)))
+        print("\n\n".join(plan_text(section, options.retry_failed) for section in sections))
     if options.commands:
         print_commands(sections)
     if options.run:
@@ -206,7 +206,7 @@ def print_commands(sections: list) -> None:
         print(command)
 
 
-def plan_text(section) -> str:
+def plan_text(section, retry: bool) -> str:
     """Describe the runs: how many, their status, and how long the open ones will take sequentially."""
     from hype.reproduction import cost
     from hype.reproduction.status import counts_text, estimated_seconds
@@ -217,7 +217,7 @@ def plan_text(section) -> str:
         lines.append(f"{len(section.planned)} runs{hours and f', {hours}'}; waits for {section.waits_for}")
         return "\n".join(filter(None, lines))
     lines.append(f"changed from the paper: {section.differences}" if section.differences else "")
-    seconds = estimated_seconds(section.specs, section.states)
+    seconds = estimated_seconds(section.specs, section.states, retry)
     known = [value for value in seconds.values() if value is not None]
     estimate = f"{timedelta(seconds=round(sum(known)))} sequentially, estimated from similar runs" if known else ""
     unknown = [spec for spec, value in seconds.items() if value is None]

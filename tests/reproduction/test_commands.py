@@ -193,6 +193,8 @@ def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_p
     monkeypatch.setattr(executors, "finetune", original)
     assert main(argv_of(tmp_path, model, "--run")) == 1, "what failed is left alone"
     assert "ZeroDivisionError" in capsys.readouterr().err, "and named again"
+    assert main(argv_of(tmp_path, model, "--dry_run", "--retry_failed")) == 0
+    assert "to do: 2 runs" in capsys.readouterr().out
     assert main(argv_of(tmp_path, model, "--run", "--retry_failed")) == 0
 
 
