@@ -92,7 +92,7 @@ def _main(argv: list[str]) -> int:
         raise InputError("--report --sections: a report covers all sections; leave out one of the two flags")
     if options.run or options.show or options.report:
         from hype.reproduction.report import show, write_report  # before the runs, in case a package is missing
-    sections = sections_of(options)
+    sections = sections_of(options, options.run or options.commands)
     exit_code = 0
     if options.dry_run:
         print("\n\n".join(plan_text(section, options.retry_failed) for section in sections))
@@ -103,7 +103,7 @@ def _main(argv: list[str]) -> int:
     if options.publish:
         _publish(options, sections)
     if options.run or options.publish:
-        sections = sections_of(options, is_to_run=False)
+        sections = sections_of(options, False)
     if options.run or options.show:
         print(show(sections, options.study, options.show == "full"))
     if options.report:
@@ -118,8 +118,10 @@ def _results_dir(options: argparse.Namespace) -> Path:
     return options.results_dir or (published if published.exists() and not here.exists() else here)
 
 
-def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> list:
+def sections_of(options: argparse.Namespace, is_to_run: bool) -> list:
     """Return the requested sections: one for an experiment, one or more for a study.
+
+    is_to_run: a study then needs its data and model.
 
     Raises:
         InputError: unknown names, paths that do not exist, or flags that do not go together.
@@ -127,7 +129,6 @@ def sections_of(options: argparse.Namespace, is_to_run: bool | None = None) -> l
     from hype.reproduction import sections as asked
     from hype.reproduction.status import PUBLISHED, read_published
 
-    is_to_run = (options.run or options.commands) if is_to_run is None else is_to_run
     study = options.study
     folder = options.results_dir or Path("outputs")
     for place in (folder, folder / "runs"):
@@ -239,7 +240,7 @@ def _run(options: argparse.Namespace, sections: list) -> int:
             print(f"{section.name}: {section.differences}", file=sys.stderr)
         exit_code = max(exit_code, _run_once(options, ready))
         done |= {section.name for section in ready}
-        sections = sections_of(options)
+        sections = sections_of(options, True)
     for section in sections:
         if section.waits_for:
             print(f"{section.name}: waits for {section.waits_for}", file=sys.stderr)
