@@ -201,7 +201,7 @@ def print_commands(sections: list) -> None:
             print(f"note: {section.name} waits for {section.waits_for}", file=sys.stderr)
     # A run is listed once for each of its analyses.
     commands = dict.fromkeys(spec.absolute_command for spec, state in runs if state.record is None)
-    if not commands:
+    if not commands and not any(section.waits_for for section in sections):
         print("note: nothing to print, every run has a score", file=sys.stderr)
     for command in commands:
         print(command)

@@ -33,6 +33,7 @@ from hype.reproduction.status import (
 )
 from hype.training.arguments import parse
 from hype.training.checkpoints import has_weights, locked
+from hype.training.faults import is_out_of_memory
 from hype.training.finetune import finetune
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def _attempt(spec: RunSpec, state: State) -> Outcome:
         status = DIVERGED if isinstance(error, DivergedError) else FAILED
         logger.error("%s: %s", status, error)
         # Out of memory: another run may need less.
-        is_environment = isinstance(error, EnvironmentFault) and not isinstance(error.__cause__, torch.OutOfMemoryError)
+        is_environment = isinstance(error, EnvironmentFault) and not is_out_of_memory(error.__cause__)
         return Outcome(status, str(error), is_environment)
     except Exception as error:
         logger.exception("failed")

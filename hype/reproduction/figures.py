@@ -89,7 +89,12 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
     tasks, levels = list(pairs["task"].unique()), 100 * seeds.groupby("task")["flips"].mean()
     shares = pairs[pairs["hype_type"] == "normal"].groupby("hype_eps")["flips"].mean()
     above = shares[shares >= seeds["flips"].mean() / 2]
-    title = f"Noise below {above.index[0]:g} changes less than" if len(above) else "No scale of the noise changes"
+    if above.empty:
+        title = "No scale of the noise changes"
+    elif above.index[0] == shares.index[0]:
+        title = f"Noise of {above.index[0]:g} changes at least"
+    else:
+        title = f"Noise below {above.index[0]:g} changes less than"
     (model,), (data,) = pairs["model"].unique(), pairs["data"].unique()
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(max(2, len(tasks)) * 1.8 + 1, 5.2))

@@ -40,7 +40,7 @@ def drawn() -> dict:
     ("kind", "finding"),
     [
         ("effects", "What HyPe-N 1e-5 adds to no dropout: one setting so far"),
-        ("dose", "Noise below 1e-05 changes less than half as many predictions as another seed does"),
+        ("dose", "Noise of 1e-05 changes at least half as many predictions as another seed does"),
         ("runs", "Each seed"),
     ],
 )
