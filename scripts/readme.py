@@ -23,7 +23,7 @@ from hype.reproduction.statistics import flip_share, mean_effect, percent  # noq
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
-SHOWN = "minilm"  # the study whose numbers README shows
+SHOWN = "decisive"  # the study whose numbers README shows
 
 
 @cache
@@ -45,20 +45,6 @@ def quick_start() -> str:
     return "\n".join(["```", *compare.table(found), "", found[0]["sample"], compare.ONE_SEED, "```"])
 
 
-def runs() -> str:
-    """Show the single runs, one row each."""
-    columns = ["run", "task", "training examples", "steps", "learning rate", "method", "score x 100", "majority class"]
-    rows = []
-    for name, line in single_runs().items():
-        if name.startswith("quick_start"):
-            continue
-        rate, majority = line["identity"].get("learning_rate", 5e-5), line["majority_score"]
-        score = f"{line['score_name'].replace('_', ' ')} {100 * line['score']:.2f}"
-        texts = [name, written(line["task"]), f"{line['data']['rows']['train']:,}", str(line["steps"]), f"{rate:g}"]
-        rows.append([*texts, line["label"], score, "-" if majority is None else f"{100 * majority:.2f}"])
-    return markdown_table(columns, rows)
-
-
 def repeats() -> str:
     """Compare a run of seed 42 on all of CoLA without noise with its repeat on another machine, and that repeat with
     a run there with noise of 1e-7."""
@@ -78,11 +64,14 @@ def repeats() -> str:
 
 
 def answers(study: str, is_short: bool = False) -> str:
-    """Show the questions of a study with their answers. is_short: only the first line of each."""
-    found = report.answers(load_study(study), sections(study))
-    return "\n".join(
-        f"- **{text}** {' '.join(answer.splitlines()[: 1 if is_short else None])}" for text, answer in found
-    )
+    """Show the questions of a study with their answers. is_short: the first line of each that has an answer."""
+    lines = []
+    for text, answer in report.answers(load_study(study), sections(study)):
+        if not is_short:
+            lines.append(f"- **{text}** {' '.join(answer.splitlines())}")
+        elif answer != report.UNANSWERED:
+            lines.append(f"- **{text}** {answer.splitlines()[0]}")
+    return "\n".join(lines)
 
 
 def effects(study: str) -> str:
@@ -120,12 +109,12 @@ PARTS = {
     "docs/benchmark.md": {"benchmark": benchmark_page},
     "docs/reproduction.md": {
         "scale": cost.table,
-        "headline": partial(answers, "minilm"),
-        "effects": partial(effects, "minilm"),
-        "dose": partial(dose, "minilm"),
+        "headline": partial(answers, SHOWN),
+        "progress": lambda: report.progress(sections(SHOWN)),
+        "effects": partial(effects, SHOWN),
+        "first_effects": partial(effects, "minilm"),
+        "first_dose": partial(dose, "minilm"),
         "repeats": repeats,
-        "decisive": lambda: report.progress(sections("decisive")),
-        "runs": runs,
     },
 }
 

@@ -18,6 +18,7 @@ from hype.reproduction.status import counts_text
 from hype.reproduction.tables import Table
 from hype.text_tables import markdown_table
 
+UNANSWERED = "No pair of runs is finished yet."
 METHODS = (
     "Scores are dev scores x 100: Matthews correlation for CoLA, F1 for MRPC and QQP, the mean of Pearson and "
     "Spearman correlation for STS-B, accuracy for the others; mean ± standard deviation over n seeds. For each model, "
@@ -49,7 +50,7 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     planned = paired(runs, [(question.method, question.reference)])
     pairs = planned.dropna(subset="difference")
     if pairs.empty:
-        return "No pair of runs is finished yet."
+        return UNANSWERED
     found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
     verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
     if found.is_within(question.margin):

@@ -84,9 +84,9 @@ class Estimate:
             return "-"
         low, high = self.interval(level or 0.95)
         name = f"{100 * level:g} % interval " if level else ""
-        between = "" if math.isnan(low) else f"{name}{low:+.2f} to {high:+.2f}, "
+        between = "" if math.isnan(low) else f"{name}{signed(low)} to {signed(high)}, "
         missing = f" of {self.planned}" if self.n < self.planned else ""
-        return f"{self.mean:+.2f} ({between}n {self.n}{missing})"
+        return f"{signed(self.mean)} ({between}n {self.n}{missing})"
 
 
 def estimate(groups: Iterable[Sequence[float]]) -> Estimate:
@@ -247,6 +247,11 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
         best = rates.idxmax()
         chosen[task] = (best, best in (rates.index[0], rates.index[-1]))
     return chosen
+
+
+def signed(points: float) -> str:
+    """Format a difference with its sign; -0.001 is +0.00."""
+    return f"{round(points, 2) + 0:+.2f}"
 
 
 def spread_text(mean: float, sd: float = math.nan) -> str:

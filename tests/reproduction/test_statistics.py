@@ -104,6 +104,7 @@ def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
         ([1.0], "+1.00 (n 1)"),
         ([1.0, math.nan], "+1.00 (n 1 of 2)"),
         ([1.0] * 3, "+1.00 (+1.00 to +1.00, n 3)"),
+        ([-0.001] * 3, "+0.00 (+0.00 to +0.00, n 3)"),
     ],
 )
 def test_an_estimate_is_written_with_its_interval_and_n_of_how_many(values, text):
