@@ -26,11 +26,12 @@ METHODS = (
     "paper does. This selects on the set that is reported, which flatters every method, the more so the larger its "
     "grid. Effects involve no selection.",
     "An effect is the mean paired difference of runs that share seed, data and learning rate, with its 95 % Student's "
-    "t interval over seeds; over all tasks, each task has the same weight. “Differs from 0” means that this interval "
-    "excludes 0. “No effect within ±1” means that the 90 % interval lies inside ±1 point (two one-sided tests at 5 "
-    "%). An effect is “inconclusive” if neither holds; “could detect” is then the smallest effect that this many pairs "
-    "would detect in four of five studies. Intervals are not corrected for multiple comparisons: of twenty effects "
-    "that are 0, about one has an interval that excludes 0. They cover seeds, not other dev sets or training samples.",
+    "t interval over seeds; over all tasks, each task has the same weight and counts as independent of the others. "
+    "“Differs from 0” means that this interval excludes 0. “No effect beyond ±1” means that the 90 % interval lies "
+    "inside ±1 point (two one-sided tests at 5 %). An effect is “inconclusive” if neither holds; “could detect” is "
+    "then the smallest effect that this many pairs would detect in four of five studies. Intervals are not corrected "
+    "for multiple comparisons: of twenty effects that are 0, about one has an interval that excludes 0. They cover "
+    "seeds, not other dev sets or training samples.",
     "“At majority level”: the 95 % interval of the mean score reaches down to the score of the majority class, so the "
     "model has not been shown to have learned anything, and a difference there proves nothing. “Collapsed”: runs that "
     "predict a single class; they are included, and a second number excludes them. “Flips”: dev predictions that "
@@ -54,10 +55,11 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
     verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
     if found.is_within(question.margin):
-        verdict, level = f"No effect within ±{question.margin:g} point", 0.9
+        verdict, level = f"No effect beyond ±{question.margin:g} point", 0.9
     elif found.excludes_zero:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
-    text = f"{verdict}: on average {found.text(level)} points over {count} setting{'s' * (count > 1)}.\n"
+    interim = " (interim)" if found.n < found.planned else ""
+    text = f"{verdict}{interim}: on average {found.text(level)} points over {count} setting{'s' * (count > 1)}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())

@@ -76,7 +76,7 @@ class Estimate:
         inside = f"within ±{self.margin:g}" if self.margin else ""
         if self.excludes_zero:
             return ("higher" if self.mean > 0 else "lower") + (f", but {inside}" if inside else "")
-        return f"no effect {inside}" if inside else f"inconclusive (could detect {self.detectable:.1f})"
+        return f"no effect beyond ±{self.margin:g}" if inside else f"inconclusive (could detect {self.detectable:.1f})"
 
     def text(self, level: float | None = None) -> str:
         """Format the mean with its interval and n; the level is mentioned unless None (95 %)."""

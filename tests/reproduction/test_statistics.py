@@ -128,7 +128,7 @@ def test_identical_predictions_are_said_as_such():
     runs = runs_of(*seeds("hype-n", [50.0] * 3, **labels), *seeds(CONTROL, [50.0] * 3, **labels))
     assert effect(runs).verdict == "identical predictions in 3 of 3 runs"
     other = runs_of(*seeds("hype-n", [50.0] * 3, predictions="0111"), *seeds(CONTROL, [50.0] * 3, **labels))
-    assert effect(other).verdict == "no effect within ±0.5" and effect(other).flips == 0.25
+    assert effect(other).verdict == "no effect beyond ±0.5" and effect(other).flips == 0.25
 
 
 def test_regression_has_no_flips():
