@@ -46,8 +46,8 @@ def quick_start() -> str:
 
 
 def repeats() -> str:
-    """Compare a run of seed 42 on all of CoLA without noise with its repeat on another machine, and that repeat with
-    a run there with noise of 1e-7."""
+    """Compare a run of seed 42 on all of CoLA without noise with the same trained again later, and that with a run
+    beside it that has noise of 1e-7."""
     runs = all_runs([section for section in sections("minilm") if section.name == "full_cola"])
     (study,) = runs[(runs["method"] == CONTROL) & (runs["seed"] == 42)].itertuples()
     again, noised = (single_runs()[name] for name in ("repeat_cola", "repeat_cola_hype_1e-7"))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hype.reproduction.status import read_published
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -62,3 +64,13 @@ def test_its_commands_for_a_task_and_own_files_run(tiny_folder, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "HyPe-N 1e-05" in result.stdout and (tmp_path / "outputs" / "mine" / "run.json").is_file()
+
+
+def test_the_repeated_runs_of_the_decisive_study_are_equal():
+    studied, single = (read_published(ROOT / "results" / name / "runs.jsonl") for name in ("decisive", "outputs"))
+    repeats = {key: line for key, line in single.items() if key in studied}
+    assert sorted(line["task"] for line in repeats.values()) == ["cola", "stsb"]
+    for key, line in repeats.items():
+        assert [line.get(name) for name in ("score", "predictions")] == [
+            studied[key].get(name) for name in ("score", "predictions")
+        ]
