@@ -1,6 +1,7 @@
 """Additions to argparse for all command lines of the project. Nothing slow is imported here."""
 
 import argparse
+import os
 import re
 from dataclasses import field
 
@@ -22,11 +23,18 @@ def require(condition: bool, message: str) -> None:
 
 
 class LineParser(argparse.ArgumentParser):
-    """An argument parser without abbreviated flags, whose errors are one-line `InputError`s without the usage."""
+    """An argument parser without abbreviated flags, whose errors are one-line `InputError`s without the usage.
+
+    It expands the home folder where the shell does not, as in --data_dir=~/glue.
+    """
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
         self._negative_number_matcher = NEGATIVE_NUMBER
+
+    def parse_known_args(self, args, namespace=None):
+        expanded = [re.sub(r"^(--[\w-]+=|)(~\w*/)", lambda m: m[1] + os.path.expanduser(m[2]), part) for part in args]
+        return super().parse_known_args(expanded, namespace)
 
     def error(self, message):
         raise InputError(message.removeprefix("argument "))

@@ -5,6 +5,9 @@ import math
 import torch
 from torch.optim.adam import adam
 
+# Names of transformers' --optim for torch's AdamW with moments in full precision, which the optimisers here replace.
+TORCH_ADAMW = ("adamw_torch", "adamw_torch_fused")
+
 
 class LegacyAdamW(torch.optim.Optimizer):
     """The AdamW of transformers 4.7: epsilon outside the bias correction, weight decay after the step.

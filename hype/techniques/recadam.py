@@ -5,7 +5,7 @@ import math
 import torch
 
 from hype.errors import InputError
-from hype.optimizers import LegacyAdamW
+from hype.optimizers import TORCH_ADAMW, LegacyAdamW
 from hype.techniques.base import Flag, Technique
 
 
@@ -54,7 +54,7 @@ class RecAdam(Technique):
         self.anchors = {}
 
     def before_training(self, trainer) -> None:
-        if not trainer.args.optim.startswith("adamw_torch"):
+        if trainer.args.optim not in TORCH_ADAMW:
             raise InputError(f"--optim {trainer.args.optim} and --recadam exclude each other: give one")
         body = trainer.model.base_model.parameters()
         self.anchors = {parameter: parameter.detach().clone() for parameter in body if parameter.requires_grad}

@@ -16,6 +16,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from hype.data.arguments import DataArguments
 from hype.errors import InputError
 from hype.flags import LineParser, flag, require
+from hype.optimizers import TORCH_ADAMW
 from hype.perturbation import HYPE_TYPES
 from hype.techniques import TechniqueArguments
 from hype.training.old_flags import REMOVED_FLAGS, current_flags
@@ -212,8 +213,6 @@ def parse(argv: list[str]) -> Arguments:
         argv = _argv_of_file(Path(argv[0])) + argv[1:]
     if unfit := [part for part in argv if part.encode("utf-8", "replace").decode() != part]:
         raise InputError(f"{unfit[0]!a}: not UTF-8, so it cannot be recorded; rename it")
-    # The shell does not expand --data_dir=~/glue, nor the strings in a JSON file.
-    argv = [re.sub(r"^(--[\w-]+=|)(~\w*/)", lambda m: m[1] + os.path.expanduser(m[2]), part) for part in argv]
     argv = current_flags(argv)
     flags, unknown = parser().parse_known_args(argv)
     if unknown:
@@ -283,7 +282,7 @@ def _check(flags: argparse.Namespace, given: set[str]) -> None:
     for name in changed & REFUSED_FLAGS.keys():
         raise InputError(f"--{name} {getattr(flags, name)}: {REFUSED_FLAGS[name]}; leave the flag out")
     require(
-        flags.optimizer_semantics == "torch" or flags.optim.startswith("adamw_torch"),
+        flags.optimizer_semantics == "torch" or flags.optim in TORCH_ADAMW,
         f"--optim {flags.optim} and --optimizer_semantics release exclude each other: give one",
     )
     if flags.load_best_model_at_end and flags.save_strategy != "best":

@@ -73,6 +73,7 @@ def test_only_decayed_names_decay(tmp_path):
         assert decays[id(parameter)] == (0.0 if "bias" in name or "LayerNorm" in name else 0.1), name
 
 
-def test_another_optimizer_beside_it_is_refused():
-    with pytest.raises(ValueError, match="adafactor"):
-        begun(tiny_model("bert"), optim="adafactor")
+@pytest.mark.parametrize("optim", ["adafactor", "adamw_torch_8bit"])
+def test_another_optimizer_beside_it_is_refused(optim):
+    with pytest.raises(ValueError, match=optim):
+        begun(tiny_model("bert"), optim=optim)

@@ -74,6 +74,7 @@ def test_what_every_run_needs_is_asked_for_by_name(missing):
         ("--dropout_rate 0.1 --all_dropout_rate 0.1", "--all_dropout_rate"),
         ("--overwrite_output_dir --resume_from_checkpoint true", "--overwrite_output_dir and --resume_from_checkpoint"),
         ("--optimizer_semantics release --optim sgd", "--optim sgd"),
+        ("--optimizer_semantics release --optim adamw_torch_4bit", "--optim adamw_torch_4bit"),
         ("--fp16 --bf16", "fp16"),
         ("--load_best_model_at_end", "--eval_strategy and --save_strategy .* they are no and steps"),
         ("--load_best_model_at_end --eval_strategy epoch", "they are epoch and steps"),
