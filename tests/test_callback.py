@@ -116,13 +116,6 @@ def test_what_a_training_that_raised_left_behind_goes_with_remove_or_the_next_tr
         assert hooks_of(trainer.model) == []
 
 
-def test_noise_around_a_training_ends_with_it_whatever_ends_it(tmp_path):
-    trainer = build(tmp_path, [At(Failing())])
-    with pytest.raises(FaultError), HyPe(trainer.model):
-        trainer.train()
-    assert hooks_of(trainer.model) == []
-
-
 @pytest.mark.parametrize(("options", "seed"), [({}, 7), ({"seed": 3}, 3)], ids=["the Trainer's", "its own"])
 def test_the_noise_is_that_of_seed_rank_and_step(options, seed, tmp_path):
     callback = HyPeCallback("normal", 0.5, **options)
