@@ -13,6 +13,7 @@ from transformers import AutoConfig
 from hype.cli import main
 from hype.training.checkpoints import locked
 from scripts.options import options_page
+from tests.test_scripts import README_COMMAND, RELEASED
 from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[1]
@@ -74,13 +75,9 @@ def test_the_released_command_runs_as_it_is_printed(argv, tiny_folder, tmp_path,
     for name in ("train", "dev"):
         (glue / f"{name}.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     monkeypatch.setenv("GLUE_DIR", str(glue.parent))
-    command = (
-        "--adam_epsilon 1e-6 --max_seq_length 128 --eval_accumulation_steps 20 --do_eval --do_train --warmup_ratio 0.1 "
-        "--weight_decay 0.01 --save_total_limit 1 --save_steps 30000 --model_name_or_path {MODEL} --task_name rte "
-        "--per_device_train_batch_size 16 --learning_rate 2e-5 --num_train_epochs 3.0 --seed 42 "
-        "--output_dir {OUTPUT_DIR} --low_resource --dropout_rate 0.0 --hype_type uniform --hype_eps 1e-5"
-    )
-    assert main(command.format(MODEL=tiny_folder, OUTPUT_DIR=tmp_path / "run").split()) == 0
+    command = README_COMMAND.format(**RELEASED, MODEL=tiny_folder, OUTPUT_DIR=tmp_path / "run")
+    ours = "--low_resource --dropout_rate 0.0 --hype_type uniform --hype_eps 1e-5"
+    assert main(f"{command} {ours}".split()) == 0
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["steps"] == 189  # ceil(1000 / 16) * 3
     assert record["data"]["rows"]["train"] == 1000

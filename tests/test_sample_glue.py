@@ -120,20 +120,6 @@ def test_a_task_has_all_of_its_labels_and_no_text_twice(folder):
     assert all(all(row) for row in texts) and len(set(texts)) == len(texts)
 
 
-def test_files_keep_the_quirks_of_the_download():
-    contents = {name: (SAMPLE / f"{name}.tsv").read_bytes() for name in COLUMNS}
-    assert [name for name in COLUMNS if contents[name].startswith(b"\xef\xbb\xbf")] == ["MRPC/train", "MRPC/dev"]
-    assert [name for name in COLUMNS if not contents[name].endswith(b"\n")] == ["CoLA/dev"]
-
-
-def test_texts_hold_what_trips_readers():
-    texts = {text for folder in FOLDERS for row in texts_of(folder) for text in row}
-    assert {"None", "NA"} <= texts
-    assert any(text.startswith('"') and text.count('"') == 1 for text in texts)
-    assert any("'" in text for text in texts)
-    assert any(not text.isascii() for text in texts)
-
-
 def test_readme_states_the_row_counts():
     readme = (SAMPLE / "README.md").read_text(encoding="utf-8")
     stated = [line.strip("| ").split(" | ")[:2] for line in readme.splitlines() if line.count("|") == 4]

@@ -121,13 +121,6 @@ def test_further_flags_are_passed_on_as_they_are_and_last(project, active):
     assert argv[argv.index("--model_name_or_path") + 1] == "a model"
 
 
-def test_main_understands_the_command(project, active):
-    flags = ["--low_resource", "--dropout_rate", "0.0", "--hype_type", "uniform", "--hype_eps", "1e-5"]
-    arguments = parse(received(project / "run_glue.sh", "rte", *flags, env=active, MODEL="m")["argv"])
-    assert (arguments.hype.hype_type, arguments.hype.hype_eps, arguments.data.task_name) == ("uniform", 1e-5, "rte")
-    assert (arguments.training.learning_rate, arguments.training.warmup_steps) == (2e-5, 0.1)
-
-
 def test_output_folders_have_short_readable_and_distinct_names(project, active):
     calls = [
         ({}, ["rte"]), ({}, ["cola"]), ({"SEED": "1"}, ["rte"]), ({"LR": "1e-5"}, ["rte"]),
