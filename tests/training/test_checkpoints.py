@@ -87,15 +87,6 @@ def test_a_marker_of_another_form_is_no_marker(content, run):
     assert not is_complete(run / "checkpoint-4")
 
 
-def test_a_training_goes_on_from_the_newest_whole_checkpoint_to_the_same_weights(run):
-    damage(run / "checkpoint-4" / "model.safetensors", "flip")
-    trainer = trainer_of(run)
-    trainer.train(resume_from_checkpoint=str(last_complete(run)))
-    expected = trainer_of(run.parent / "straight", save_strategy="no")
-    expected.train()
-    assert_equal_weights(weights(trainer.model), weights(expected.model))
-
-
 def failing_at_4(function, checkpoint_of):
     """Wrap a function so that it fails with a full disk at checkpoint 4."""
 

@@ -11,8 +11,6 @@ from tests.by_hand import hooks_of
 from tests.small_training import arguments, assert_equal_weights, rows, weights
 from tests.tiny import tiny_model
 
-VALUES = [math.nan, math.inf, -math.inf]
-
 
 class DivergingTrainer(HyPeTrainer):
     """Multiply the loss of a single forward, counted from 1."""
@@ -41,7 +39,7 @@ def weights_after(folder, steps, **changes):
     return weights(trainer.model)
 
 
-@pytest.mark.parametrize("factor", VALUES)
+@pytest.mark.parametrize("factor", [math.nan, -math.inf])
 def test_a_loss_that_is_not_finite_ends_the_training_at_its_step(factor, tmp_path):
     trainer = trainer_of(tmp_path, at=3, factor=factor)
     with pytest.raises(DivergedError, match=f"the loss is -?{abs(factor)} at step 3"):
@@ -60,7 +58,7 @@ def test_a_loss_that_is_not_finite_in_one_of_the_accumulated_batches_ends_the_tr
 
 
 @pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, max_grad_norm, tmp_path):
     trainer = trainer_of(tmp_path, max_grad_norm=max_grad_norm)
     backwards = []
