@@ -6,7 +6,6 @@ import re
 import resource
 import shutil
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -134,40 +133,37 @@ def test_a_checkpoint_without_optimizer_is_never_gone_on_from(tmp_path):
     assert last_complete(tmp_path) is None
 
 
-def interrupted(argv, **flags):
-    """Make an interrupted run with a checkpoint."""
-    record = finetune(parse(argv("do_train", max_steps=2, save_steps=1, **flags)))
-    write_json(Path(record["settings"]["output_dir"]) / "run.json", {**record, "status": "running"})
+CHANGES = {
+    "learning_rate": {"learning_rate": 1e-4}, "seed": {"seed": 7}, "weight_decay": {"weight_decay": 0.5},
+    "hype_eps": {"hype_type": "normal", "hype_eps": 1e-3}, "data.train": {"max_train_samples": 40},
+    "mixout_p": {"mixout_p": 0.5}, "max_seq_length": {"max_seq_length": 16},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("field", "change"),
-    [
-        ("learning_rate", {"learning_rate": 1e-4}), ("seed", {"seed": 7}), ("weight_decay", {"weight_decay": 0.5}),
-        ("hype_eps", {"hype_type": "normal", "hype_eps": 1e-3}), ("data.train", {"max_train_samples": 40}),
-        ("mixout_p", {"mixout_p": 0.5}), ("max_seq_length", {"max_seq_length": 16}), ("model", {}),
-        ("tokenizer", {}),
-    ],
-)  # fmt: skip
-def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp_path, field, change):
+def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp_path):
     model = shutil.copytree(tiny_folder, tmp_path / "model")
-    interrupted(argv, model_name_or_path=model)
-    for name, file, old, new in (
+    flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1}
+    record = finetune(parse(argv("do_train", **flags)))
+    write_json(tmp_path / "run" / "run.json", {**record, "status": "running"})
+
+    def assert_refused(field, **change):
+        message = rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"
+        with pytest.raises(InputError, match=message):
+            finetune(parse(argv("do_train", **{**flags, **change})))
+
+    for field, change in CHANGES.items():
+        assert_refused(field, **change)
+    for field, file, old, new in (
         ("model", "config.json", "1e-12", "1e-6"),
         ("tokenizer", "tokenizer.json", "Lowercase", "NFD"),
     ):
-        if field == name:
-            content = (model / file).read_text(encoding="utf-8")
-            assert old in content
-            (model / file).write_text(content.replace(old, new), encoding="utf-8")
-    flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1, **change}
-    with pytest.raises(
-        InputError, match=rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"
-    ):
-        finetune(parse(argv("do_train", **flags)))
-    if field == "learning_rate":
-        record = finetune(parse(argv("do_train", "allow_changed", **flags)))
-        assert record["changed"] == {"learning_rate": [1e-3, 1e-4]}
+        content = (model / file).read_text(encoding="utf-8")
+        assert old in content
+        (model / file).write_text(content.replace(old, new), encoding="utf-8")
+        assert_refused(field)
+        (model / file).write_text(content, encoding="utf-8")
+    changed = finetune(parse(argv("do_train", "allow_changed", **{**flags, "learning_rate": 1e-4})))["changed"]
+    assert changed == {"learning_rate": [1e-3, 1e-4]}
 
 
 @pytest.mark.slow

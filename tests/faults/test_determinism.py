@@ -8,11 +8,8 @@ import torch
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.trainer import HyPeTrainer
-from tests.by_hand import hooks_of
 from tests.faults.processes import finish
 from tests.faults.test_kills import outcome
-from tests.small_training import arguments, rows
-from tests.tiny import tiny_model
 
 ALL = ("do_train", "do_eval", "do_predict")
 NOISE = {"hype_type": "normal", "hype_eps": 1e-2}
@@ -55,19 +52,3 @@ def test_what_is_logged_evaluated_saved_and_loaded_ahead_changes_nothing(argv, t
     first, second = outcome(tmp_path / "run"), outcome(tmp_path / "often")
     for name in ("model.safetensors", "RTE.tsv", "score", "steps"):
         assert first[name] == second[name]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
-def test_no_hook_stays_whatever_ends_a_training(tmp_path, error):
-    model = tiny_model("bert")
-    trainer = HyPeTrainer(model, arguments(tmp_path), train_dataset=rows(8), hype_options=NOISE)
-    seen = []
-
-    def failing(*args, **kwargs):
-        seen.append(len(hooks_of(model)))
-        raise error
-
-    trainer.training_step = failing
-    with pytest.raises(error):
-        trainer.train()
-    assert seen[0] >= 3 and hooks_of(model) == []

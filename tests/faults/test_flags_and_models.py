@@ -11,7 +11,6 @@ from hype.training.trainer import HyPeTrainer
 REFUSED = [
     ({"learning_rate": -1}, "--learning_rate -1"),
     ({"hype_type": "normal", "hype_eps": 1e38}, "--hype_eps 1e+38"),
-    ({"hype_type": "normal", "hype_top_layers": -1}, "hype_top_layers"),
     ({"hype_type": "normal", "hype_top_layers": 3}, "hype_top_layers 3"),
     ({"hype_type": "normal", "hype_layers_path": "encoder.blocks"}, "encoder.blocks"),
     ({"data_dir": "/no/such/glue"}, "/no/such/glue"),
