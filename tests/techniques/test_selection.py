@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from transformers import HfArgumentParser
 
 from hype.errors import InputError
 from hype.techniques import FLAGS as ALL_FLAGS
@@ -29,17 +28,6 @@ def test_its_flags_switch_one_technique_on(hype_is_on):
 def test_anchors_and_fisher_information_come_before_noise_on_the_parameters():
     flags = {**FLAGS["NoisyTune"], **FLAGS["RecAdam"], **FLAGS["Child-Tuning D"], **FLAGS["Mixout"]}
     assert names(**flags)[-1] == "NoisyTune"
-
-
-def test_the_released_flags_are_parsed():
-    line = (
-        "--mode ChildTuning-D --reserve_p 0.3 --noise_lambda 0.15 --rdrop_alpha 0.5 "
-        "--r3f_lambda 1.0 --r3f_eps 1e-5 --r3f_noise_type uniform"
-    )
-    (arguments,) = HfArgumentParser(TechniqueArguments).parse_args_into_dataclasses(line.split())
-    assert (arguments.mode, arguments.reserve_p, arguments.noise_lambda) == ("ChildTuning-D", 0.3, 0.15)
-    assert (arguments.rdrop_alpha, arguments.r3f_lambda, arguments.r3f_eps) == (0.5, 1.0, 1e-5)
-    assert arguments.r3f_noise_type == "uniform"
 
 
 def switched_on(flag):

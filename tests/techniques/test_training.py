@@ -17,7 +17,6 @@ from tests.techniques.runs import FLAGS, HYPE, TWO_FORWARDS, fixed_differences, 
 from tests.tiny import CHECKPOINTING, tiny_model
 
 alone_and_with_hype = pytest.mark.parametrize("hype", [None, HYPE], ids=["alone", "with HyPe"])
-both_tasks = pytest.mark.parametrize("is_regression", [False, True], ids=["classification", "regression"])
 
 
 def trained(folder, flags, **options):
@@ -32,8 +31,9 @@ def resumed(folder, flags, step=2, **options):
     return trainer
 
 
-@both_tasks
-@alone_and_with_hype
+@pytest.mark.parametrize(
+    ("hype", "is_regression"), [(None, False), (HYPE, True)], ids=["classification alone", "regression with HyPe"]
+)
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "electra", "xlnet", "deberta"])
 def test_technique_trains_resumes_exactly_saves_loads_and_evaluates(tmp_path, model_type, name, hype, is_regression):
@@ -156,7 +156,7 @@ def test_activation_checkpointing_changes_nothing(tmp_path, name, hype):
 
 
 @pytest.mark.parametrize("name", ["Top-K Tuning", "Child-Tuning F", "RecAdam", "NoisyTune", "R-Drop", "R3F", "LNSR"])
-@both_tasks
+@pytest.mark.parametrize("is_regression", [False, True], ids=["classification", "regression"])
 def test_accumulated_batches_give_the_update_of_one_big_batch(tmp_path, name, is_regression):
     """Without draws per batch both must agree, including regularisers; epsilon 1 keeps Adam from acting on signs."""
     flags, found, regularisers = {**FLAGS[name], **({"r3f_eps": 0.0} if name == "R3F" else {})}, [], []
