@@ -13,7 +13,7 @@ from hype.reproduction.__main__ import main
 from hype.reproduction.status import state_of
 from hype.training.record import read_record
 from hype.training.trainer import HyPeTrainer
-from tests.reproduction.small_runs import argv_of, specs_in, write_tiny_model
+from tests.reproduction.small_runs import argv_of, specs_in
 
 WRITES = 200
 
@@ -66,9 +66,9 @@ def test_a_record_that_is_none_of_ours_is_refused_by_its_name(tmp_path, content,
     assert str(path) in str(caught.value)
 
 
-def test_a_diverged_run_is_counted_and_in_no_mean(tmp_path, monkeypatch, capsys):
+def test_a_diverged_run_is_counted_and_in_no_mean(tiny_folder, tmp_path, monkeypatch, capsys):
     """Of two seeds the second diverges: the cell shows the score of the first and says that it is one of two."""
-    model, loss = write_tiny_model(tmp_path / "model"), HyPeTrainer.compute_loss
+    loss = HyPeTrainer.compute_loss
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def diverging(self, *args, **kwargs):
@@ -76,9 +76,9 @@ def test_a_diverged_run_is_counted_and_in_no_mean(tmp_path, monkeypatch, capsys)
         return value * math.nan if args[0].training and self.args.seed == 2 else value
 
     monkeypatch.setattr(HyPeTrainer, "compute_loss", diverging)
-    assert main([*argv_of(tmp_path / "results", model, "--run"), "--methods", "vanilla"]) == 1
+    assert main([*argv_of(tmp_path / "results", tiny_folder, "--run"), "--methods", "vanilla"]) == 1
     captured = capsys.readouterr()
-    specs = specs_in(tmp_path / "results", model, methods=("vanilla",))
+    specs = specs_in(tmp_path / "results", tiny_folder, methods=("vanilla",))
     states = [state_of(spec) for spec in specs]
     assert [state.status for state in states] == ["finished", "diverged"]
     assert "1 diverged" in captured.err and "the loss is nan at step 1" in captured.err

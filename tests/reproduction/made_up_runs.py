@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hype.reproduction.experiments import CONTROL, load
+from hype.reproduction.experiments import load
 from hype.reproduction.runs import Overrides, RunSpec
 from hype.reproduction.sections import RUN_COLUMNS, Section
 from hype.reproduction.status import State
@@ -57,6 +57,3 @@ def section(scores: dict[str, list], name="table_8", model="BERT", **changes) ->
         states=states,
     )  # fmt: skip
     return replace(made, **changes)
-
-
-__all__ = ["CONTROL", "record", "run", "runs_of", "section", "seeds"]

@@ -3,32 +3,11 @@
 import json
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModel, PreTrainedTokenizerFast
-
 from hype.reproduction.experiments import load
 from hype.reproduction.runs import Overrides, RunSpec, expand
-from tests.tiny import tiny_config
+from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "examples" / "sample_glue"
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-
-
-def write_tiny_model(folder: Path) -> Path:
-    """Write a BERT of three layers without head, and a tokenizer of letters."""
-    vocabulary = {token: i for i, token in enumerate([*SPECIAL.values(), *"abcdefghijklmnopqrstuvwxyz"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=32, **SPECIAL).save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        AutoModel.from_config(tiny_config("bert", pad_token_id=0)).save_pretrained(folder)
-    return folder
 
 
 def overrides(model: Path, **changes) -> Overrides:

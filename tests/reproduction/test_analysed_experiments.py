@@ -14,14 +14,9 @@ from hype.reproduction.runs import Overrides, expand
 from hype.reproduction.sections import section_of
 from hype.reproduction.status import state_of
 from tests.analysis.test_transfer import nli_folder
-from tests.reproduction.small_runs import SAMPLE, write_tiny_model
+from tests.tiny import SAMPLE
 
 NAMES = {"figure_3": "roberta-large", "figure_4": "roberta-large", "table_6": "bert-large", "table_7": "roberta-large"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

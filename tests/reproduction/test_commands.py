@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import pytest
 
 from hype.reproduction import executors
@@ -18,18 +17,8 @@ from hype.reproduction.experiments import load
 from hype.reproduction.sections import section_of
 from hype.reproduction.status import state_of
 from hype.training.arguments import parse
-from tests.reproduction.small_runs import ROOT, SAMPLE, argv_of, overrides, specs_in, write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("tiny_model"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("GLUE_DIR", raising=False)
+from tests.reproduction.small_runs import ROOT, argv_of, overrides, specs_in
+from tests.tiny import SAMPLE
 
 
 def test_a_dry_run_counts_and_estimates_and_touches_nothing(tmp_path, model, capsys):

@@ -20,12 +20,7 @@ from hype.reproduction.runs import expand
 from hype.reproduction.status import state_of
 from hype.training.checkpoints import locked
 from hype.training.trainer import HyPeTrainer
-from tests.reproduction.small_runs import ROOT, argv_of, lasting, overrides, specs_in, write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+from tests.reproduction.small_runs import ROOT, argv_of, lasting, overrides, specs_in
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from hype.reproduction.drawing import LOOKS, look_of
-from hype.reproduction.experiments import load
+from hype.reproduction.experiments import CONTROL, load
 from hype.reproduction.figures import layer_figures, seeds_figures, study_figures
 from hype.reproduction.tables import settings, settings_table
-from tests.reproduction.made_up_runs import CONTROL, run, runs_of, section, seeds
+from tests.reproduction.made_up_runs import run, runs_of, section, seeds
 
 NOTE = "sample data written for a test"
 

@@ -7,11 +7,6 @@ import pytest
 from hype.reproduction.__main__ import main, parser
 
 
-@pytest.fixture(autouse=True)
-def _own_variables(monkeypatch):
-    monkeypatch.delenv("GLUE_DIR", raising=False)
-
-
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import pytest
 
 from hype.errors import EnvironmentFault
-from hype.reproduction.experiments import StudySection, load, load_study
+from hype.reproduction.experiments import CONTROL, StudySection, load, load_study
 from hype.reproduction.report import headline, progress, show, write_report
 from hype.reproduction.tables import effect_tables, further, score_tables, study_runs
-from tests.reproduction.made_up_runs import CONTROL, record, section
+from tests.reproduction.made_up_runs import record, section
 
 SCORES = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58], "hype-n 1e-5": [0.52, 0.61, None]}
 HOSTILE = "<script>alert(1)</script>|=1+1"

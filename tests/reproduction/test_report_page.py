@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from hype.reproduction.experiments import CONTROL
 from hype.reproduction.report import write_report
-from tests.reproduction.made_up_runs import CONTROL, section
+from tests.reproduction.made_up_runs import section
 from tests.reproduction.small_runs import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -13,7 +13,8 @@ from hype.reproduction.experiments import CONTROL, VANILLA, StudyModel, load
 from hype.reproduction.runs import Known, Overrides, RunSpec, expand
 from hype.training.arguments import parse
 from hype.training.record import identity, model_fingerprints, run_id
-from tests.reproduction.small_runs import SAMPLE, specs_in, write_tiny_model
+from tests.reproduction.small_runs import specs_in
+from tests.tiny import SAMPLE
 
 FULL = Overrides(data_dir=None)
 
@@ -146,8 +147,8 @@ def forget() -> None:
 
 
 @pytest.fixture
-def model(tmp_path):
-    return write_tiny_model(tmp_path / "model")
+def model(tiny_folder, tmp_path):
+    return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
 def test_a_folder_ends_in_the_run_id_of_its_identity(model):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from hype.reproduction.experiments import CONTROL
 from hype.reproduction.statistics import (
     ALL_TASKS,
     another_seed,
@@ -19,7 +20,7 @@ from hype.reproduction.statistics import (
     selected,
     summarised,
 )
-from tests.reproduction.made_up_runs import CONTROL, run, runs_of, seeds
+from tests.reproduction.made_up_runs import run, runs_of, seeds
 
 VALUES = [0.5, 1.5, -0.25, 2.0, 0.75, 1.0]
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import datasets
 import pytest
 
 from hype.data.arguments import DataArguments
@@ -25,7 +24,8 @@ from hype.reproduction.status import read_published
 from hype.training.arguments import ModelArguments
 from hype.training.record import model_fingerprints
 from tests.reproduction.made_up_runs import section
-from tests.reproduction.small_runs import ROOT, SAMPLE, write_tiny_model
+from tests.reproduction.small_runs import ROOT
+from tests.tiny import SAMPLE
 
 ONE = {"tasks": ["rte"], "seeds": [1], "learning_rates": [1e-3], "max_train_samples": 32}
 TWO = ["vanilla", "vanilla, no dropout"]
@@ -40,15 +40,8 @@ SECTIONS = (
 QUESTIONS = (Question("Does it help?", CONTROL, VANILLA, ("first",)),)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture(autouse=True)
-def _small_study(tmp_path, monkeypatch, model):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("GLUE_DIR", raising=False)
+def _small_study(monkeypatch, model):
     hashes = model_fingerprints(ModelArguments(model_name_or_path=str(model)))
 
     def read(task, splits, **limits):
