@@ -28,19 +28,17 @@ ALL = ("do_train", "do_eval", "do_predict")
 SHORT = {**SETTINGS, **NOISE, "max_steps": 8, "save_steps": 2, "lr_scheduler_type": "constant"}
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory, tiny_folder):
-    """Return what the undisturbed short run leaves."""
-    folder = tmp_path_factory.mktemp("straight")
-    return SimpleNamespace(folder=folder, outcome=None)
+STRAIGHT = {}
 
 
-def expected(straight, argv) -> dict:
+@pytest.fixture
+def straight(argv, tmp_path_factory) -> dict:
     """Return what the undisturbed short run leaves; made once."""
-    if straight.outcome is None:
-        finish(argv(*ALL, **SHORT, output_dir=straight.folder / "run"), straight.folder / "log")
-        straight.outcome = outcome(straight.folder / "run")
-    return straight.outcome
+    if not STRAIGHT:
+        folder = tmp_path_factory.mktemp("straight")
+        finish(argv(*ALL, **SHORT, output_dir=folder / "run"), folder / "log")
+        STRAIGHT.update(outcome(folder / "run"))
+    return STRAIGHT
 
 
 def exit_after_training():
@@ -59,7 +57,7 @@ def test_a_crash_behind_the_last_checkpoint_costs_no_training_and_changes_nothin
     command, log = argv(*ALL, **SHORT), tmp_path / "log"
     assert Running(command, log, fault).wait() == [9]
     assert "training" not in finish(command, log)
-    assert outcome(tmp_path / "run") == expected(straight, argv)
+    assert outcome(tmp_path / "run") == straight
 
 
 @pytest.mark.slow
@@ -77,7 +75,7 @@ def test_a_signal_ends_the_run_behind_a_checkpoint_of_its_step(argv, tmp_path, s
     assert int(newest.name.removeprefix("checkpoint-")) in (5, 6, 7)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     assert finish(command, log).count("training") == 8 - int(newest.name.removeprefix("checkpoint-"))
-    assert outcome(tmp_path / "run") == expected(straight, argv)
+    assert outcome(tmp_path / "run") == straight
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_a_full_disk_ends_in_one_line_and_the_checkpoint_before_stays(argv, tmp_
     assert "error: cannot write" in log.read_text() and "Traceback" not in log.read_text()
     assert last_complete(tmp_path / "run") == tmp_path / "run" / "checkpoint-2"
     finish(command, log)
-    assert outcome(tmp_path / "run") == expected(straight, argv)
+    assert outcome(tmp_path / "run") == straight
 
 
 class FullDisk:

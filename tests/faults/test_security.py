@@ -97,18 +97,17 @@ def test_code_in_a_checkpoint_is_refused_or_never_read(argv, capsys, tmp_path, t
         assert "contains code" in refusal(capsys, argv("do_train", **flags))
 
 
-@pytest.mark.parametrize("place", ["config.json", "tokenizer_config.json"])
+OWN_CODE = {
+    "config.json": {"auto_map": {"AutoConfig": "own.Own"}, "model_type": "own"},
+    "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["own.Own"] * 2}, "tokenizer_class": "OwnTokenizer"},
+}
+
+
+@pytest.mark.parametrize("place", OWN_CODE)
 def test_code_beside_a_model_is_not_run_and_nobody_is_asked(argv, capsys, model, trace, place, monkeypatch):
     (model / "own.py").write_text(f"from pathlib import Path\nPath({str(trace)!r}).touch()\nclass Own: pass\n")
     settings = json.loads((model / place).read_text())
-    name = "AutoConfig" if place == "config.json" else "AutoTokenizer"
-    value = "own.Own" if place == "config.json" else ["own.Own", "own.Own"]
-    settings |= (
-        {"auto_map": {name: value}, "model_type": "own"} if place == "config.json" else {"auto_map": {name: value}}
-    )
-    if place == "tokenizer_config.json":
-        settings["tokenizer_class"] = "OwnTokenizer"
-    (model / place).write_text(json.dumps(settings))
+    (model / place).write_text(json.dumps({**settings, **OWN_CODE[place]}))
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 9))
     code = main.main(argv("do_train", model_name_or_path=model, max_steps=1))
     error = capsys.readouterr().err
