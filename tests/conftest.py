@@ -1,5 +1,6 @@
-"""Fixtures for tests of complete runs: a tiny model folder and the sample GLUE folder."""
+"""Fixtures: the published numbers, and for complete runs a tiny model folder and the sample GLUE folder."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -31,6 +32,12 @@ def word_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> dict:
+    """Return the published numbers with which noise, techniques and optimisers are compared."""
+    return json.loads((Path(__file__).parent / "data" / "technique_vectors.json").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 import torch
 
 from hype.optimizers import LegacyAdamW
-from tests.techniques.conftest import assert_near, tensor, vectors  # noqa: F401
+from tests.techniques.conftest import assert_near, tensor
 
 
-def test_legacy_adamw_takes_the_steps_of_transformers_4_7(vectors):  # noqa: F811
+def test_legacy_adamw_takes_the_steps_of_transformers_4_7(vectors):
     vector = vectors["adamw_legacy_vs_torch"]
     for case in vector["cases"]:
         parameter = torch.nn.Parameter(tensor(vector["theta0"]))

@@ -1,8 +1,6 @@
 """The noise itself: distribution, independence, precision, and the two random streams."""
 
 import itertools
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from tests.by_hand import Recorded
 from tests.tiny import tiny_batch, tiny_model
 
 EPS = 1e-2
-VECTORS = Path(__file__).parent / "data" / "technique_vectors.json"
 # 4 standard errors of the correlation of 100,000 independent pairs.
 SAMPLE_SHAPE = (100, 10, 100)
 CORRELATION_LIMIT = 4 / 100_000**0.5
@@ -99,8 +96,8 @@ def test_noise_has_the_documented_distribution(kind):
         assert values.min() < low + EPS / 1000 and high - EPS / 1000 < values.max()
 
 
-def test_uniform_noise_of_paper_and_release_equal_the_published_numbers():
-    vector = json.loads(VECTORS.read_text())["hype_release_noise"]
+def test_uniform_noise_of_paper_and_release_equal_the_published_numbers(vectors):
+    vector = vectors["hype_release_noise"]
     eps = vector["sigma"]
     paper = draw((2, 500, 200), hype_type="uniform", hype_eps=eps)[0].double().numpy().ravel()
     release = draw((2, 500, 200), **{**KINDS["positive"][0], "hype_eps": eps})[0].double().numpy().ravel()

@@ -10,9 +10,9 @@ import pytest
 
 from hype.data.tasks import SENTENCES, TASKS
 from tests.glue_files import load
+from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "examples" / "sample_glue"
 GLUE = ROOT.parent / "shared" / "glue_data"
 MAX_BYTES = 400_000
 

@@ -175,8 +175,6 @@ def test_only_without_training_file_the_checkpoint_names_the_classes(read, tmp_p
     ("content", "flags", "parts"),
     [
         ("t,label\na,0\nb,1.0\n", {}, ["row 3: '1.0'", "whole numbers", "--do_regression"]),
-        ("t,label\na,0\nb,\n", {}, ["row 3: ''", "missing"]),
-        ("t,label\na,0\nb,-1\n", {}, ["row 3: '-1'"]),
         ("t,gold\na,0\nb,1\n", {}, ["no column 'label'", "t, gold", "--label_column"]),
         ("text,label,label\na,0,0\nb,1,1\n", {}, ["more than one column 'label'"]),
         ("text,text,label\na,a,0\nb,b,1\n", {}, ["more than one column 'text'"]),

@@ -1,17 +1,6 @@
-"""The published numbers with which the techniques are compared."""
+"""Comparison with the published numbers of the techniques."""
 
-import json
-from pathlib import Path
-
-import pytest
 import torch
-
-VECTORS = Path(__file__).parents[1] / "data" / "technique_vectors.json"
-
-
-@pytest.fixture(scope="session")
-def vectors() -> dict:
-    return json.loads(VECTORS.read_text())
 
 
 def tensor(values) -> torch.Tensor:
