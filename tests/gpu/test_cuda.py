@@ -4,18 +4,16 @@ import json
 
 import pytest
 import torch
-from transformers import Trainer
 
-from hype import HyPe, HyPeCallback
+from hype import HyPe
 from hype.diagnostics import measure_noise
-from hype.errors import InputError
 from hype.perturbation import stream_seed
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
-from hype.training.trainer import HyPeTrainer
 from tests import by_hand
 from tests.small_training import arguments, assert_equal_weights, rows, weights
 from tests.tiny import tiny_batch, tiny_model
+from tests.training.test_invariance import BUILDERS, hype_trainer
 
 EPS = 1e-3
 NOISE = {"hype_type": "normal", "hype_eps": EPS}
@@ -23,6 +21,10 @@ NOISE = {"hype_type": "normal", "hype_eps": EPS}
 
 def batch_on(device, **options):
     return {name: value.to(device) for name, value in tiny_batch(**options).items()}
+
+
+def random_states(device):
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if device.type == "cuda" else [])]
 
 
 def drawn(device, hype_type="normal", step=0, draw=0, **options):
@@ -60,11 +62,10 @@ def test_equal_keys_draw_equal_noise_and_every_part_of_the_key_matters(device):
 
 def test_the_own_stream_leaves_torch_s_generators_alone(device):
     model, batch = tiny_model("bert", dropout=0.0).to(device).train(), batch_on(device)
-    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if device.type == "cuda" else [])]
+    states = random_states(device)
     with HyPe(model, **NOISE):
         model(**batch)
-    after = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if device.type == "cuda" else [])]
-    assert all(torch.equal(a, b) for a, b in zip(states, after, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(states, random_states(device), strict=True))
 
 
 # ------------------------------------------------------------------------------------------------ By hand
@@ -92,15 +93,6 @@ def test_the_logits_equal_algorithm_1_by_hand(device, model_type):
 # ------------------------------------------------------------------------------------------------ Training
 
 
-def callback_trainer(args, noise, model):
-    callbacks = [] if noise is None else [HyPeCallback(**noise)]
-    return Trainer(model, args, train_dataset=rows(20), callbacks=callbacks)
-
-
-def hype_trainer(args, noise, model):
-    return HyPeTrainer(model, args, train_dataset=rows(20), eval_dataset=rows(8), hype_options=noise)
-
-
 def trained(build, folder, device, noise=NOISE, resume=None, **changes):
     """Train a model with dropout; return its weights and the batches that it saw."""
     options = {"max_steps": 6, "full_determinism": True, "use_cpu": device.type == "cpu", **changes}
@@ -112,7 +104,7 @@ def trained(build, folder, device, noise=NOISE, resume=None, **changes):
     return weights(trainer.model), seen
 
 
-@pytest.mark.parametrize("build", [callback_trainer, hype_trainer])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_eps_0_equals_vanilla_and_noise_leaves_the_batches_as_they_are(build, device, tmp_path, deterministic):
     vanilla, batches = trained(build, tmp_path / "1", device, None)
     without, _ = trained(build, tmp_path / "2", device, {**NOISE, "hype_eps": 0.0})
@@ -122,20 +114,8 @@ def test_eps_0_equals_vanilla_and_noise_leaves_the_batches_as_they_are(build, de
     assert any(not torch.equal(noised[name], vanilla[name]) for name in vanilla)
 
 
-def test_noise_leaves_the_dropout_masks_as_they_are(device):
-    model, batch = tiny_model("bert", dropout=0.3).to(device).train(), batch_on(device)
-    logits = []
-    for noise in (None, {**NOISE, "hype_eps": 1e-7}):
-        torch.manual_seed(0)
-        hype = noise and HyPe(model, **noise)
-        logits.append(model(**batch).logits)
-        if hype:
-            hype.remove()
-    torch.testing.assert_close(*logits, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("step", [2, 4])
-@pytest.mark.parametrize("build", [callback_trainer, hype_trainer])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(build, step, device, tmp_path, deterministic):
     saving = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "linear"}
     straight, _ = trained(build, tmp_path, device, **saving)
@@ -144,14 +124,14 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(build, step,
 
 
 def test_evaluation_leaves_the_random_states_alone(device, tmp_path):
-    trainer = hype_trainer(arguments(tmp_path, use_cpu=device.type == "cpu"), NOISE, tiny_model("bert"))
+    args = arguments(tmp_path, use_cpu=device.type == "cpu")
+    trainer = hype_trainer(args, NOISE, tiny_model("bert"), eval_dataset=rows(8))
     draws = []  # no model draws in evaluation by itself
     trainer.model.register_forward_hook(lambda *_: draws.append((torch.rand(1), torch.rand(1, device=device))))
-    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if device.type == "cuda" else [])]
+    states = random_states(device)
     trainer.evaluate()
     trainer.predict(rows(8))
-    after = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if device.type == "cuda" else [])]
-    assert all(torch.equal(a, b) for a, b in zip(states, after, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(states, random_states(device), strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable")  # its new name is not in transformers 5.17
@@ -252,10 +232,3 @@ def test_a_run_repeats_bit_for_bit_under_full_determinism(device, argv, tmp_path
         finetune(parse(argv("do_train", "full_determinism", output_dir=tmp_path / name, use_cpu=device.type == "cpu")))
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
     assert first == second
-
-
-def test_several_visible_gpus_are_refused_with_the_remedy(argv, monkeypatch):
-    arguments_of_run = parse(argv("do_train"))
-    monkeypatch.setattr(type(arguments_of_run.training), "n_gpu", property(lambda self: 2))
-    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
-        finetune(arguments_of_run)

@@ -234,3 +234,10 @@ def test_test_data_that_has_labels_is_scored(argv, tmp_path):
     assert json.loads((tmp_path / "run" / "test_results.json").read_text()) == record["metrics"]["test"]
     files |= {"test_file": tmp_path / "unlabelled.csv", "output_dir": tmp_path / "other"}
     assert "test" not in finetune(parse(argv("do_train", "do_predict", **flags, **files)))["metrics"]
+
+
+def test_several_visible_gpus_are_refused_with_the_remedy(argv, monkeypatch):
+    arguments = parse(argv("do_train"))
+    monkeypatch.setattr(type(arguments.training), "n_gpu", property(lambda self: 2))
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
+        finetune(arguments)
