@@ -1,7 +1,5 @@
 """What all command lines except main.py share: one-line errors, no abbreviated flags."""
 
-from pathlib import Path
-
 import pytest
 
 from hype import compare
@@ -34,10 +32,3 @@ def test_a_count_is_a_whole_number_of_at_least_1():
     for text in ("0", "-1", "1.5", "many"):
         with pytest.raises(InputError, match=f"^--count: {text}: give a whole number of at least 1$"):
             parser.parse_args(["--count", text])
-
-
-def test_a_home_folder_is_expanded_where_the_shell_does_not(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    arguments = analysis.parser().parse_args(["transfer", "~/run", "--nli_dir=~/nli", "--cache_dir", "a~/b"])
-    assert (arguments.folders, arguments.nli_dir) == ([Path("/home/me/run")], "/home/me/nli")
-    assert arguments.cache_dir == "a~/b"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hype.data.tables import EXTENSIONS, column, read_delimited, read_table, refuse_any
+from hype.data.tables import EXTENSIONS, read_delimited, read_table, refuse_any
 from hype.errors import InputError
 from tests.glue_files import as_bytes
 
@@ -125,20 +125,6 @@ def test_another_delimiter_than_the_extensions_is_named_with_the_flag(tmp_path, 
         read_table(path)
     assert list(read_table(path, delimiter="\t" if delimiter == "tab" else delimiter[1])) == ["text", "label"]
     assert list(read_table(path, delimiter="§")) == [content.partition("\n")[0]]
-
-
-def test_a_missing_column_says_that_row_1_was_taken_as_the_header(tmp_path):
-    path = write(tmp_path, "a.csv", "0,text one\n1,text two\n")
-    with pytest.raises(InputError, match=r"no column 'label' among 0, text one .*row 1 is taken as the header"):
-        column(path, read_table(path), "label")
-
-
-def test_columns_of_one_name_are_refused_only_where_they_are_used(tmp_path):
-    path = write(tmp_path, "a.csv", "v1,v2,,,\nham,hello,,,\n")
-    table = read_table(path)
-    assert column(path, table, "v2").tolist() == ["hello"]
-    with pytest.raises(InputError, match="more than one column ''"):
-        column(path, table, "")
 
 
 def test_a_file_without_header_gets_the_names_given_and_keeps_those_asked_for(tmp_path):
