@@ -47,13 +47,12 @@ def work(argv: list[str], log: Path, pipe, prepare, ranks: tuple[int, int, int])
     if prepare is not None:
         prepare()
     code = 1
-    with contextlib.suppress(SystemExit):
-        try:
-            code = main.main(argv)
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
+    try:
+        code = main.main(argv)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
     os._exit(code)
 

@@ -1,5 +1,6 @@
 """Faults at chosen places: what a crash, a signal, a full disk or a changed setting leaves, and what goes on."""
 
+import functools
 import json
 import os
 import re
@@ -164,33 +165,28 @@ def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp
     assert changed == {"learning_rate": [1e-3, 1e-4]}
 
 
+def full_disk(size):
+    """Limit the size of files from checkpoint 4 on."""
+    save = HyPeTrainer._save_checkpoint
+
+    def limited(self, *args, **kwargs):
+        if self.state.global_step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        return save(self, *args, **kwargs)
+
+    HyPeTrainer._save_checkpoint = limited
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [50_000, 100_000], ids=["weights", "optimizer"])
 def test_a_full_disk_ends_in_one_line_and_the_checkpoint_before_stays(argv, tmp_path, straight, size):
     """Files grow to `size` bytes at most from the second checkpoint on: weights have 84 kB, the optimiser's 193 kB."""
     command, log = argv(*ALL, **SHORT), tmp_path / "log"
-    assert Running(command, log, FullDisk(size)).wait() == [4]
+    assert Running(command, log, functools.partial(full_disk, size)).wait() == [4]
     assert "error: cannot write" in log.read_text() and "Traceback" not in log.read_text()
     assert last_complete(tmp_path / "run") == tmp_path / "run" / "checkpoint-2"
     finish(command, log)
     assert outcome(tmp_path / "run") == straight
-
-
-class FullDisk:
-    """Limit the size of files from checkpoint 4 on."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def __call__(self):
-        save, size = HyPeTrainer._save_checkpoint, self.size
-
-        def limited(self, *args, **kwargs):
-            if self.state.global_step == 4:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-            return save(self, *args, **kwargs)
-
-        HyPeTrainer._save_checkpoint = limited
 
 
 def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(argv, tmp_path, monkeypatch):

@@ -70,16 +70,16 @@ def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, 
     assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
 
 
+STEP, LOAD = (HyPeTrainer, "training_step"), (AutoModelForSequenceClassification, "from_pretrained")
+
+
 @pytest.mark.parametrize(
-    "error",
+    ("place", "error"),
     [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes. Error code 12"),
-        MemoryError(),
+        (STEP, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")),
+        (STEP, MemoryError()),
+        (LOAD, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")),
     ],
-)
-@pytest.mark.parametrize(
-    "place", [(HyPeTrainer, "training_step"), (AutoModelForSequenceClassification, "from_pretrained")]
 )
 def test_out_of_memory_is_a_fault_of_the_environment_and_says_what_to_lower(argv, capsys, monkeypatch, place, error):
     def full(*args, **kwargs):
