@@ -38,11 +38,9 @@ def _own_cache(cache, monkeypatch):
 def straight(tmp_path_factory, model, cache):
     """The records of four runs that nothing disturbed, by the folder's name."""
     specs = specs_in(tmp_path_factory.mktemp("straight"), model)
-    before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, str(cache)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
         assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
-    finally:
-        datasets.config.HF_DATASETS_CACHE = before
     return {spec.folder.name: lasting(spec.folder) for spec in specs}
 
 
