@@ -3,7 +3,7 @@
 import torch
 
 from hype.optimizers import LegacyAdamW
-from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.vectors import assert_near, tensor
 
 
 def test_legacy_adamw_takes_the_steps_of_transformers_4_7(vectors):

@@ -16,7 +16,7 @@ from hype.techniques.child_tuning import (
     masks_of_largest,
     scored_parameters,
 )
-from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.vectors import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 
 

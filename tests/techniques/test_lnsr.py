@@ -8,7 +8,7 @@ import torch
 from hype import HyPe
 from hype.techniques import TechniqueArguments, lnsr
 from hype.techniques.lnsr import LNSR, response, scaled_noise
-from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.vectors import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta")

@@ -8,7 +8,7 @@ from torch import nn
 
 from hype.techniques import TechniqueArguments, mixout
 from hype.techniques.mixout import Mix, Mixout, mix_in_training
-from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.vectors import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 
 

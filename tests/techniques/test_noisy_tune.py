@@ -8,7 +8,7 @@ from torch import nn
 
 from hype.techniques import TechniqueArguments, noisy_tune
 from hype.techniques.noisy_tune import NoisyTune
-from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.vectors import assert_near, tensor
 from tests.tiny import tiny_model
 
 

@@ -7,8 +7,8 @@ import torch
 
 from hype.techniques import TechniqueArguments, selected
 from hype.techniques.recadam import RecallingAdamW, anneal
-from tests.techniques.conftest import assert_near, tensor
 from tests.techniques.runs import FLAGS, trainer_of
+from tests.techniques.vectors import assert_near, tensor
 from tests.tiny import tiny_model
 
 

@@ -14,7 +14,7 @@ from hype.techniques import TechniqueArguments
 from hype.techniques.divergence import symmetric_kl
 from hype.techniques.r3f import R3F
 from hype.techniques.r_drop import RDrop
-from tests.techniques.conftest import assert_near, tensor
+from tests.techniques.vectors import assert_near, tensor
 from tests.tiny import tiny_batch, tiny_model
 
 

@@ -1,15 +1,12 @@
 """Techniques in two processes: the ranks agree, and equal a single process if nothing is drawn per rank."""
 
-import os
-import subprocess
-import sys
 from contextlib import nullcontext
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.small_training import weights
+from tests.small_training import run_in_two_processes, weights
 from tests.techniques.runs import FLAGS, HYPE, fixed_differences, trainer_of
 from tests.tiny import tiny_model
 
@@ -42,15 +39,7 @@ def run(folder, flags, is_drawing, batch_size):
 
 @pytest.mark.slow
 def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    done = subprocess.run(
-        [*command, "-m", "tests.techniques.two_processes", str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two_processes("tests.techniques.two_processes", tmp_path)
     for name, flags in COMPARED.items():
         together = load_file(tmp_path / f"{name}.safetensors")
         for key, weight in weights(run(tmp_path / "one", flags, is_drawing=False, batch_size=4).model).items():

@@ -102,10 +102,6 @@ def test_no_flag_is_abbreviated_or_guessed_but_the_nearest_one_is_named(flag, an
         parse_with(flag, "1")
 
 
-def test_both_spellings_of_a_flag_work():
-    assert parse_with("--hype-type", "normal", "--hype_eps=1e-4").hype.hype_eps == 1e-4
-
-
 OLD = [
     ("--evaluation_strategy epoch", lambda a: a.training.eval_strategy == "epoch"),
     ("--evaluation-strategy=steps --eval_steps 3", lambda a: a.training.eval_strategy == "steps"),

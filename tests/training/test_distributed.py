@@ -1,10 +1,5 @@
 """Two processes on one machine (gloo): separate noise and dropout, the same update as one process, exact resuming."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +8,7 @@ from transformers import Trainer
 
 from hype import HyPeCallback
 from hype.training.trainer import HyPeTrainer
-from tests.small_training import arguments, assert_equal_weights, rows, rows_of_lengths, weights
+from tests.small_training import arguments, assert_equal_weights, rows, rows_of_lengths, run_in_two_processes, weights
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.slow
@@ -47,15 +42,7 @@ def build(name, folder, batch_size, *callbacks):
 def folder(tmp_path_factory):
     """Run all of TRAININGS in two processes; return the folder with the files of each rank."""
     folder = tmp_path_factory.mktemp("two_ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.two_ranks", str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two_processes("tests.two_ranks", folder)
     return folder
 
 
