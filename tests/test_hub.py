@@ -66,46 +66,30 @@ def test_any_answer_but_a_gateways_failure_is_the_hub(server, status, reachable)
     assert hub.hub_is_reachable() is reachable
 
 
-def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch):
-    def load_nothing(local_files_only):
-        raise OSError
-
-    monkeypatch.setattr(hub, "hub_is_reachable", lambda: False)
-    with pytest.raises(EnvironmentFault) as caught:
-        hub.from_hub("the model roberta-large", "a model folder", load_nothing)
-    assert caught.value.exit_code == 4
-    for part in ("roberta-large", "cannot be reached", "give a model folder instead"):
-        assert part in str(caught.value)
-
-
 @pytest.mark.parametrize("reachable", [True, False])
 def test_the_cache_alone_is_used_where_the_hub_does_not_answer(monkeypatch, reachable):
     monkeypatch.setattr(hub, "hub_is_reachable", lambda: reachable)
     assert hub.from_hub("x", "y", lambda local_files_only: local_files_only) is not reachable
 
 
-def test_a_name_that_the_hub_does_not_know_is_wrong_input(monkeypatch):
-    monkeypatch.setattr(hub, "hub_is_reachable", lambda: True)
-    response = SimpleNamespace(headers={}, request=None)
+UNKNOWN = OSError("rbert is no model\nsecond line")
+UNKNOWN.__cause__ = RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
 
+
+@pytest.mark.parametrize(
+    ("reachable", "error", "kind", "message"),
+    [
+        (False, OSError(), EnvironmentFault, "rbert: .* cannot be reached .*; give a folder instead"),
+        (True, ConnectionError("reset by peer"), EnvironmentFault, "reset by peer"),
+        (True, UNKNOWN, InputError, r"rbert could not be loaded from the hub \(rbert is no model\); give a folder"),
+    ],
+    ids=["unreachable", "broken", "unknown"],
+)
+def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch, reachable, error, kind, message):
     def load(local_files_only):
-        try:
-            raise RepositoryNotFoundError("404", response=response)
-        except RepositoryNotFoundError as error:
-            raise OSError("rbert is no model\nsecond line") from error
+        raise error
 
-    with pytest.raises(
-        InputError, match=r"model rbert could not be loaded from the hub \(rbert is no model\); give"
-    ) as c:
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: reachable)
+    with pytest.raises(kind, match=message) as caught:
         hub.from_hub("model rbert", "a folder", load)
-    assert "\n" not in str(c.value)
-
-
-def test_a_connection_that_breaks_is_a_fault_of_the_environment(monkeypatch):
-    monkeypatch.setattr(hub, "hub_is_reachable", lambda: True)
-
-    def load(local_files_only):
-        raise ConnectionError("reset by peer")
-
-    with pytest.raises(EnvironmentFault, match="reset by peer"):
-        hub.from_hub("model x", "a folder", load)
+    assert "\n" not in str(caught.value)
