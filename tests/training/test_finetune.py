@@ -43,7 +43,9 @@ def test_a_run_leaves_a_plain_checkpoint_and_the_files_that_run_glue_users_know(
 
 
 def test_the_score_of_the_record_is_the_saved_models_accuracy_by_scikit_learn(argv, tmp_path):
-    record = finetune(parse(argv(*TRAIN, **NOISE)))
+    """The model is loaded again with transformers' own choice of attention."""
+    record = finetune(parse(argv(*TRAIN, **NOISE, attn_implementation="eager")))
+    assert record["identity"]["attn_implementation"] == "eager"
     folder = tmp_path / "run"
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -158,16 +160,6 @@ def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(ar
     for record in (tuned, again):
         assert record["model"]["untrained"] == [] and "not trained" not in summary(record)
     assert again["score"] == tuned["score"]
-
-
-def test_attention_is_computed_as_asked_to_the_same_loss(argv, tmp_path):
-    losses = {}
-    for name in ("eager", "sdpa"):
-        flags = {"attn_implementation": name, "output_dir": tmp_path / name, "max_steps": 3}
-        record = finetune(parse(argv(*TRAIN, all_dropout_rate=0, **NOISE, **flags)))
-        assert record["identity"]["attn_implementation"] == name
-        losses[name] = [record["metrics"]["train"]["train_loss"], record["metrics"]["eval"]["eval_loss"]]
-    assert losses["eager"] == pytest.approx(losses["sdpa"], rel=1e-5)
 
 
 @pytest.mark.parametrize(
