@@ -39,10 +39,10 @@ class Recorded:
         return (state.double() + self.noise(len(self.states) - 1)).to(state.dtype)
 
 
-def run_with_noise(model, ids=IDS, eps=0.5, **options):
+def run_with_noise(model, ids=IDS, hype_type="uniform", hype_eps=0.5, **options):
     """Return logits and recorded noise of one training forward, by default with large noise."""
     recorded = Recorded()
-    with HyPe(model.train(), "uniform", eps, **options) as hype, torch.no_grad():
+    with HyPe(model.train(), hype_type, hype_eps, **options) as hype, torch.no_grad():
         hype.observer = recorded.observe
         return model(ids).logits, recorded
 

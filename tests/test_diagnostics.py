@@ -9,7 +9,7 @@ import torch
 
 from hype import HyPe
 from hype.diagnostics import measure_noise
-from tests.by_hand import IDS, Recorded
+from tests.by_hand import IDS, run_with_noise
 from tests.tiny import enable_checkpointing, tiny_batch, tiny_model
 
 WIDE = {"hidden_size": 128, "dropout": 0.0}
@@ -21,24 +21,16 @@ def measured(model, *args, ids=IDS, **options):
         return measure_noise(model, hype, lambda: model(ids).logits)
 
 
-def recorded_draws(model, *args, ids=IDS, **options):
-    """Return the clean and noised states of the same draws, as numpy float64."""
-    recorded = Recorded()
-    with HyPe(model.train(), *args, **options) as hype, torch.no_grad():
-        hype.observer = recorded.observe
-        model(ids)
-    return [(clean.double().numpy(), noised.double().numpy()) for clean, noised in recorded.draws]
-
-
 def test_share_of_changed_entries_is_that_of_float32_rounding():
     """U(-eps, eps) leaves h unchanged if under half of float32's spacing at h: with probability spacing / (2 eps)."""
     model = tiny_model("bert", **WIDE)
     result = measured(model, "uniform", 1e-5, ids=MANY_IDS)
     assert [layer["dtype"] for layer in result["layers"]] == ["float32"] * 3
-    for layer, (clean, _) in zip(result["layers"], recorded_draws(model, "uniform", 1e-5, ids=MANY_IDS), strict=True):
-        expected = 1 - (np.spacing(np.abs(clean).astype(np.float32)) / 2e-5).mean()
+    _, recorded = run_with_noise(model, MANY_IDS, hype_eps=1e-5)
+    for layer, (clean, _) in zip(result["layers"], recorded.draws, strict=True):
+        expected = 1 - (np.spacing(clean.abs().numpy()).astype(np.float64) / 2e-5).mean()
         assert 0.99 < expected < 0.999
-        assert layer["changed"] == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / clean.size))
+        assert layer["changed"] == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / clean.numel()))
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.01), (torch.float16, 0.05)])
@@ -57,9 +49,10 @@ def test_signal_to_noise_ratio_is_that_by_hand(hype_type, variance):
     model = tiny_model("bert", **WIDE)
     options = {"hype_type": hype_type, "hype_eps": 1e-2, "hype_intermediate": True}
     result = measured(model, ids=MANY_IDS, **options)
-    draws = recorded_draws(model, ids=MANY_IDS, **options)
-    assert len(result["layers"]) == len(draws) == 6
-    for layer, (clean, noised) in zip(result["layers"], draws, strict=True):
+    _, recorded = run_with_noise(model, MANY_IDS, **options)
+    assert len(result["layers"]) == len(recorded.draws) == 6
+    for layer, (clean, noised) in zip(result["layers"], recorded.draws, strict=True):
+        clean, noised = clean.double().numpy(), noised.double().numpy()
         power = (clean**2).mean()
         assert layer["snr_db"] == pytest.approx(10 * math.log10(power / ((noised - clean) ** 2).mean()), abs=1e-6)
         assert layer["snr_db"] == pytest.approx(10 * math.log10(power / (variance * 1e-4)), abs=0.1)

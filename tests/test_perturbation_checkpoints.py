@@ -89,18 +89,6 @@ def of_two_forwards(loss, hype):
     (loss() + 2 * loss()).backward()
 
 
-def in_the_order_of_the_forwards(loss, hype):
-    first, second = loss(), loss()
-    (2 * first).backward()
-    second.backward()
-
-
-def after_a_forward_that_is_thrown_away(loss, hype):
-    kept = loss()
-    loss()
-    kept.backward()
-
-
 def after_a_reference_pass_with_noise(loss, hype):
     kept = loss()
     with torch.no_grad():
@@ -118,10 +106,7 @@ ONE_FORWARD = [
     once, accumulated, twice_through_one_graph, without_noise, after_a_reference_pass_without_noise,
     before_a_reference_pass_without_noise, of_two_steps_with_a_forward_that_is_thrown_away,
 ]  # fmt: skip
-SEVERAL_FORWARDS = [
-    of_two_forwards, in_the_order_of_the_forwards, after_a_forward_that_is_thrown_away,
-    after_a_reference_pass_with_noise, after_the_next_step_has_begun,
-]  # fmt: skip
+SEVERAL_FORWARDS = [of_two_forwards, after_a_reference_pass_with_noise, after_the_next_step_has_begun]
 
 
 def gradients(model, inputs, pattern, **options):
