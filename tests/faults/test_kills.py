@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hype.files import file_sha256
-from tests.faults.processes import PHASES, Running, finish
+from tests.faults.processes import Running, finish
 from tests.techniques.runs import FLAGS
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,8 @@ SETTINGS = {
     "num_train_epochs": 2, "per_device_train_batch_size": 8, "save_steps": 3, "save_total_limit": 1,
     "eval_strategy": "steps", "eval_steps": 4,
 }  # fmt: skip
-STEPS = 12  # 2 epochs of 48 examples in batches of 8
+# How often each phase occurs; the training steps are 2 epochs of 48 examples in batches of 8.
+OCCURRENCES = {"start": 1, "training": 12, "evaluation": 4, "checkpoint": 4, "model": 5}
 LONGEST_DELAY_S = 0.05  # about what a checkpoint takes
 ATTEMPTS = 4  # on a busy machine the signal may come when the run has ended: then the next one comes earlier
 TECHNIQUES = RNG.sample(sorted(FLAGS), len(FLAGS))
@@ -38,14 +39,13 @@ def _seed_is_shown(capsys):
         print(f" HYPE_KILLS={MOMENTS} HYPE_KILL_SEED={SEED}", end=" ")
 
 
-def moments(count: int, phases=("start", *PHASES)) -> list[tuple[str, int, float]]:
+def moments(count: int, phases=tuple(OCCURRENCES)) -> list[tuple[str, int, float]]:
     """Draw a phase, which of its occurrences, and how long after its beginning; the phases take turns."""
     order = RNG.sample(phases, len(phases))
     drawn = []
     for index in range(count):
         phase = order[index % len(order)]
-        nth = {"start": 1, "training": RNG.randint(2, STEPS), "checkpoint": RNG.randint(1, 4)}.get(phase, 0)
-        nth = nth or {"evaluation": RNG.randint(1, 4), "model": RNG.randint(1, 5)}[phase]
+        nth = RNG.randint(2 if phase == "training" else 1, OCCURRENCES[phase])
         drawn.append((phase, nth, RNG.uniform(0, 2 if phase == "start" else LONGEST_DELAY_S)))
     return drawn
 
