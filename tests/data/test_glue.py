@@ -136,6 +136,8 @@ BAD = {
         "rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\tneutral\n",
         "column 'label': expected one of entailment, not_entailment; found: row 3: 'neutral'",
     ),
+    "no label": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\t\n", "row 3: ''"),
+    "unlabelled": ("rte", "RTE/train.tsv", RTE_ROWS + "1\ta\tb\t-1\n", "row 3: '-1'"),
     "an unknown word": ("snli", SNLI, snli_jsonl([*NLI_ROWS, ("A.", "B.", "maybe")]), "row 4: 'maybe'"),
     "a list": ("snli", "SNLI/train_subset.json", '[{"text_a": "", "text_b": "", "label": []}]', "row 1"),
     "no rows": ("snli", "SNLI/train_subset.json", "[]", "no rows"),
