@@ -87,17 +87,14 @@ def table(records: list[dict]) -> list[str]:
 
 def _runs(records: list[dict]) -> pd.DataFrame:
     """Return one row per record, as `hype.reproduction.statistics` expects; `model` is all that paired runs share."""
-    from hype.techniques import TechniqueArguments
-
-    own = {"seed", "data_seed", "dropout_rate", "all_dropout_rate", *REGULARISERS}
-    own |= {*TechniqueArguments.__dataclass_fields__}
     rows = []
     for record in records:
-        identity = record["identity"]
-        kept = {name: value for name, value in identity.items() if name not in own and not name.startswith("hype_")}
+        identity, own = record["identity"], {"seed", "data_seed", *_settings(record)}
+        kept = {name: value for name, value in identity.items() if name not in own}
         is_vanilla = record["label"].startswith("vanilla") and not any(identity.get(name) for name in REGULARISERS)
         rows.append({
-            "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"], "method": record["label"],
+            "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"],
+            "method": _method(record, records),
             "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
             "score": record.get("score"), "majority": record.get("majority_score"), "collapsed": False,
             "predictions": record.get("predictions"), "metric": record.get("score_name") or "-",
@@ -105,6 +102,22 @@ def _runs(records: list[dict]) -> pd.DataFrame:
         })  # fmt: skip
     runs = pd.DataFrame(rows).astype({"score": float, "majority": float, "seconds": float})
     return runs.assign(score=100 * runs["score"], majority=100 * runs["majority"])
+
+
+def _settings(record: dict) -> dict:
+    """Return the settings of a run's method."""
+    from hype.techniques import TechniqueArguments
+
+    own = {"dropout_rate", "all_dropout_rate", *REGULARISERS, *TechniqueArguments.__dataclass_fields__}
+    return {name: value for name, value in record["identity"].items() if name in own or name.startswith("hype_")}
+
+
+def _method(record: dict, records: list[dict]) -> str:
+    """Return a run's label, with those of its settings that other runs of the same label do not share."""
+    others = [_settings(other) for other in records if other["label"] == record["label"]]
+    extra = [f"{k} {v}" for k, v in _settings(record).items() if any(other.get(k) != v for other in others)]
+    name, *dropout = record["label"].split(", ")
+    return ", ".join([name, *extra, *dropout])
 
 
 def draw(records: dict[Path, dict], path: Path) -> None:

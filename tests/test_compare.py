@@ -72,6 +72,16 @@ def test_a_run_with_a_regulariser_of_trainers_is_not_vanilla(tmp_path, flag):
     assert "+10.00" not in compare([other, hype])
 
 
+def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_path):
+    label, hype = "HyPe-U 1e-05, dropout 0", {"hype_type": "uniform", "dropout_rate": 0.0}
+    write_run(tmp_path / "a", label, 0.6, identity=hype)
+    write_run(tmp_path / "b", label, 0.8, identity={**hype, "hype_top_layers": 2})
+    write_run(tmp_path / "c", "vanilla, dropout 0", 0.5, identity={"dropout_rate": 0.0})
+    text = compare([tmp_path / name for name in "abc"])
+    assert row_of(text, "rte   HyPe-U 1e-05, dropout 0")[2:7:4] == ["1", "+10.00 (n 1)"]
+    assert row_of(text, "rte   HyPe-U 1e-05, hype_top_layers 2, dropout 0")[2:7:4] == ["1", "+30.00 (n 1)"]
+
+
 def test_unfinished_runs_are_left_out_with_a_line(tmp_path):
     finished = write_run(tmp_path / "a", "vanilla", 0.5)
     running = write_run(tmp_path / "b", "HyPe", None, status="running")
