@@ -10,7 +10,8 @@ from hype.files import write_text
 def write_submission(task: Task, split: str, predictions: Sequence[float], output_dir: Path) -> tuple[Path, str | None]:
     """Write `index<TAB>prediction` rows under the server's file name (own data: test_predictions.tsv).
 
-    predictions: label ids in GLUE's order, or scores, which are clipped to the task's range and rounded to 3 decimals.
+    predictions: label ids in GLUE's order, or scores. STS-B's are clipped to its range and rounded to 3 decimals; own
+        scores, of any size, keep 7 digits.
     An existing file is replaced atomically.
 
     Returns:
@@ -29,5 +30,7 @@ def write_submission(task: Task, split: str, predictions: Sequence[float], outpu
 def _word(task: Task, prediction: float) -> str:
     if not task.is_regression:
         return task.label_words[int(prediction)]
-    low, high = task.label_range or (float("-inf"), float("inf"))
+    if task.label_range is None:
+        return f"{float(prediction):.7g}"
+    low, high = task.label_range
     return f"{min(max(float(prediction), low), high):.3f}"

@@ -45,5 +45,5 @@ def test_own_data_gets_its_own_words_and_is_not_clipped(tmp_path):
     path, warning = write_submission(own_task(("t",), ("no", "yes")), "test", [1, 0], tmp_path)
     assert (path.name, warning) == ("test_predictions.tsv", None)
     assert path.read_text() == "index\tprediction\n0\tyes\n1\tno\n"
-    path, _ = write_submission(own_task(("t",), None), "test", [-7.25], tmp_path)
-    assert path.read_text() == "index\tprediction\n0\t-7.250\n"
+    path, _ = write_submission(own_task(("t",), None), "test", np.float32([-7.25, 1.5e-5, 123456.5]), tmp_path)
+    assert path.read_text() == "index\tprediction\n0\t-7.25\n1\t1.5e-05\n2\t123456.5\n"
