@@ -229,12 +229,13 @@ def _differences(run: dict, record: dict) -> dict[str, list]:
 
 
 def _shown(changed: dict[str, list]) -> str:
-    """Describe changed settings; of changed hashes, say only that the content changed."""
+    """Describe changed settings; hashes are not shown: of two, only that the content changed."""
     is_hash = re.compile(r"[0-9a-f]{64}").fullmatch
     texts = []
     for key, values in list(changed.items())[:5]:
-        old, new = ("default" if value is None else str(value) for value in values)
-        texts.append(f"the content of {key} changed" if is_hash(old) and is_hash(new) else f"{key}: {old} -> {new}")
+        shown = ["default" if value is None else str(value) for value in values]
+        old, new = ("given" if is_hash(text) else text for text in shown)
+        texts.append(f"the content of {key} changed" if old == new else f"{key}: {old} -> {new}")
     return "; ".join(texts)
 
 

@@ -71,6 +71,9 @@ TABLE = {
     "another run, allowed": (OTHER_RUN, ALLOWED, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}}),
     "finished": (FINISHED, {}, {"checkpoint": None}),
     "finished, other": (OTHER_FINISHED, {}, REFUSED_FINISHED),
+    "finished, with test data": (
+        {**FINISHED, "identity": {**ONE, "data.test": "a" * 64}}, {}, r"data.test: given -> default"
+    ),
     "finished, other, allowed": (OTHER_FINISHED, ALLOWED, REFUSED_FINISHED),
     "finished, other, resumed": (OTHER_FINISHED, {"resume": "true"}, REFUSED),
     "finished, other, resumed, allowed": (
