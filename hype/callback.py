@@ -70,8 +70,9 @@ class HyPeCallback(TrainerCallback):
 
 
 def _hidden_dropout(model: Any) -> float:
-    """Return the highest hidden dropout rate in the configuration, under any name in the table of architectures."""
-    configs = (getattr(module, "config", None) for module in unwrap(model).modules())
-    config = next((config for config in configs if hasattr(config, "model_type")), None)
+    """Return the highest hidden dropout rate in the configurations of the model and its parts, under any known name."""
     names = {name for architecture in ARCHITECTURES.values() for name in architecture.hidden_dropouts}
-    return max(getattr(config, name, None) or 0.0 for name in names)
+    names.add("hidden_dropout")  # wav2vec 2.0, HuBERT, BLOOM
+    configs = [getattr(module, "config", None) for module in unwrap(model).modules()]
+    configs = [config for config in configs if hasattr(config, "model_type")]
+    return max((getattr(config, name, None) or 0.0 for config in configs for name in names), default=0.0)

@@ -1,5 +1,6 @@
 """HyPeCallback with transformers' own Trainer: noise while it trains, none afterwards, errors at the right time."""
 
+import copy
 import logging
 from types import SimpleNamespace
 
@@ -180,10 +181,13 @@ def test_a_callback_that_is_added_in_a_training_works_from_the_next_step(tmp_pat
     assert observing.steps == [3, 4] and hooks_of(trainer.model) == []
 
 
-@pytest.mark.parametrize(("dropout", "word"), [(0.0, "off"), (0.1, "on")])
-def test_the_start_of_a_training_tells_the_noise_and_the_hidden_dropout(dropout, word, tmp_path, caplog):
+@pytest.mark.parametrize(("dropout", "of_part", "word"), [(0.0, 0.0, "off"), (0.1, 0.0, "on"), (0.0, 0.1, "on")])
+def test_the_start_of_a_training_tells_the_noise_and_the_hidden_dropout(dropout, of_part, word, tmp_path, caplog):
+    """of_part: the rate of a part with its own configuration (encoder-decoders), under wav2vec 2.0's name."""
     trainer = build(tmp_path, [HyPeCallback("uniform", "5e-1", hype_top_layers=2)])  # YAML reads 5e-1 as a string
     trainer.model = tiny_model("bert", hidden_dropout_prob=dropout)
+    trainer.model.bert.config = copy.deepcopy(trainer.model.config)
+    trainer.model.bert.config.hidden_dropout, trainer.model.bert.config.hidden_dropout_prob = of_part, 0.0
     with caplog.at_level(logging.INFO, logger="hype"):
         trainer.train()
     (line,) = [record.getMessage() for record in caplog.records if record.name == "hype.callback"]
