@@ -228,6 +228,16 @@ def test_half_precision_weights_that_round_the_noise_away_are_refused_or_named(d
     assert len(logged) == (warnings or 0) and all("measure_noise" in line for line in logged)
 
 
+@pytest.mark.parametrize(("model_type", "eps", "count"), [("albert", 1e-5, 1), ("albert", 0.1, 0), ("bert", 1e-5, 0)])
+def test_hidden_states_that_autocast_makes_half_precision_are_named_once(model_type, eps, count, caplog):
+    """A linear layer projects ALBERT's embeddings."""
+    model = tiny_model(model_type).train()
+    with HyPe(model, hype_eps=eps), torch.autocast("cpu", dtype=torch.bfloat16):
+        model(**tiny_batch())
+    logged = [record.getMessage() for record in caplog.records if record.name == "hype.perturbation"]
+    assert len(logged) == count and all("the hidden states are torch.bfloat16" in line for line in logged)
+
+
 def test_half_precision_is_that_of_the_layers_not_of_the_head():
     model = tiny_model("bert")
     model.classifier.to(torch.bfloat16)
