@@ -50,7 +50,7 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
 
 def _record(folder: Path) -> dict:
     record = read_record(folder / RECORD)
-    missing = [key for key in ("label", "task", "seed", "timings", "data") if key not in record]
+    missing = [key for key in ("label", "task", "seed", "timings", "data", "model") if key not in record]
     if missing:
         raise InputError(f"{folder / RECORD}: no {', '.join(missing)}; give the folder of a run")
     return record
@@ -59,7 +59,6 @@ def _record(folder: Path) -> dict:
 def table(records: list[dict]) -> list[str]:
     """Return the lines of the table of finished runs, given their records in full or as published by a study."""
     runs = _runs(records)
-    several = runs.groupby("task")["model"].nunique().max() > 1
     rows = []
     for (task, _), here in runs.groupby(["task", "model"], sort=False):
         vanilla = here.loc[here["is_vanilla"], "method"]
@@ -71,7 +70,7 @@ def table(records: list[dict]) -> list[str]:
             first, effect = group.iloc[0], differences.get(method)
             rows.append([
                 task,
-                method + (f", lr {first['learning_rate']:g}" if several else ""),
+                method,
                 str(len(group)),
                 first["metric"],
                 spread_text(group["score"].mean(), group["score"].std()),
@@ -88,13 +87,12 @@ def table(records: list[dict]) -> list[str]:
 def _runs(records: list[dict]) -> pd.DataFrame:
     """Return one row per record, as `hype.reproduction.statistics` expects; `model` is all that paired runs share."""
     rows = []
-    for record in records:
-        identity, own = record["identity"], {"seed", "data_seed", *_settings(record)}
+    for record, name in zip(records, _names(records), strict=True):
+        identity, own = record["identity"], {"seed", "data_seed", *_settings(record)[0]}
         kept = {name: value for name, value in identity.items() if name not in own}
         is_vanilla = record["label"].startswith("vanilla") and not any(identity.get(name) for name in REGULARISERS)
         rows.append({
-            "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"],
-            "method": _method(record, records),
+            "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"], "method": name,
             "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
             "score": record.get("score"), "majority": record.get("majority_score"), "collapsed": False,
             "predictions": record.get("predictions"), "metric": record.get("score_name") or "-",
@@ -104,20 +102,33 @@ def _runs(records: list[dict]) -> pd.DataFrame:
     return runs.assign(score=100 * runs["score"], majority=100 * runs["majority"])
 
 
-def _settings(record: dict) -> dict:
-    """Return the settings of a run's method."""
+def _settings(record: dict) -> tuple[dict, dict]:
+    """Return the settings of a run's method, and the others in which compared runs may differ (no seeds, no hashes)."""
     from hype.techniques import TechniqueArguments
 
-    own = {"dropout_rate", "all_dropout_rate", *REGULARISERS, *TechniqueArguments.__dataclass_fields__}
-    return {name: value for name, value in record["identity"].items() if name in own or name.startswith("hype_")}
+    of_method = {"dropout_rate", "all_dropout_rate", *REGULARISERS, *TechniqueArguments.__dataclass_fields__}
+    method, others = {}, {"learning_rate": 5e-5}
+    for name, value in record["identity"].items():
+        if name in of_method or name.startswith("hype_"):
+            method[name] = value
+        elif name not in ("seed", "data_seed", "tokenizer") and not name.startswith("data."):
+            others[name] = value
+    return method, others | {"model": "/".join(Path(record["model"]["name"]).parts[-2:])}
 
 
-def _method(record: dict, records: list[dict]) -> str:
-    """Return a run's label, with those of its settings that other runs of the same label do not share."""
-    others = [_settings(other) for other in records if other["label"] == record["label"]]
-    extra = [f"{k} {v}" for k, v in _settings(record).items() if any(other.get(k) != v for other in others)]
-    name, *dropout = record["label"].split(", ")
-    return ", ".join([name, *extra, *dropout])
+def _names(records: list[dict]) -> list[str]:
+    """Return each run's label with what it leaves out: settings in which runs of the label, or of the task, differ."""
+    names = []
+    for record in records:
+        of_task = [other for other in records if other["task"] == record["task"]]
+        of_label = [other for other in of_task if other["label"] == record["label"]]
+        extra = []
+        for i, peers in enumerate((of_label, of_task)):
+            theirs = [_settings(peer)[i] for peer in peers]
+            extra += [f"{k} {v}" for k, v in _settings(record)[i].items() if any(peer.get(k) != v for peer in theirs)]
+        name, *dropout = record["label"].split(", ")
+        names.append(", ".join([name, *extra, *dropout]))
+    return names
 
 
 def draw(records: dict[Path, dict], path: Path) -> None:

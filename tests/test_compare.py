@@ -16,7 +16,8 @@ def write_run(folder, label, score, seed=42, identity=(), **changes):
     record = {
         "schema": 2, "status": "finished", "identity": {**BASE, "seed": seed, **dict(identity)}, "task": "rte",
         "seed": seed, "label": label, "score": score, "score_name": "accuracy", "majority_score": 0.5, "sample": None,
-        "predictions": None, "timings": {"total_s": 61.4}, "data": {"rows": {"validation": 64}}, **changes,
+        "predictions": None, "timings": {"total_s": 61.4}, "data": {"rows": {"validation": 64}},
+        "model": {"name": "/home/me/bert-base"}, **changes,
     }  # fmt: skip
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps({key: value for key, value in record.items() if value != "absent"}))
@@ -80,6 +81,16 @@ def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_pat
     text = compare([tmp_path / name for name in "abc"])
     assert row_of(text, "rte   HyPe-U 1e-05, dropout 0")[2:7:4] == ["1", "+10.00 (n 1)"]
     assert row_of(text, "rte   HyPe-U 1e-05, hype_top_layers 2, dropout 0")[2:7:4] == ["1", "+30.00 (n 1)"]
+
+
+def test_models_rates_and_data_that_differ_are_named(tmp_path):
+    write_run(tmp_path / "a", "vanilla, dropout 0", 0.5, identity={"dropout_rate": 0.0})
+    write_run(tmp_path / "b", "vanilla, dropout 0", 0.6, identity={"dropout_rate": 0.0, "max_train_samples": 9})
+    write_run(tmp_path / "c", "HyPe", 0.7, identity={"learning_rate": 1e-4, "model": "n"}, model={"name": "x/large"})
+    text = compare([tmp_path / name for name in "abc"])
+    assert row_of(text, "rte   vanilla, learning_rate 2e-05, model me/bert-base, dropout 0")[4] == "50.00"
+    assert "vanilla, learning_rate 2e-05, model me/bert-base, max_train_samples 9, dropout 0" in text
+    assert "HyPe, learning_rate 0.0001, model x/large" in text
 
 
 def test_unfinished_runs_are_left_out_with_a_line(tmp_path):
