@@ -42,8 +42,9 @@ METHODS = (
 
 
 def answers(study: Study, sections: Sequence[Section]) -> list[tuple[str, str]]:
-    """Answer the questions of a study: a sentence with its interval and, on a second line, further findings."""
-    return [(question.text, _answer(question, sections)) for question in study.questions]
+    """Answer the questions about these sections: a sentence with its interval and, on a second line, more findings."""
+    names = {section.name for section in sections}
+    return [(asked.text, _answer(asked, sections)) for asked in study.questions if names.issuperset(asked.sections)]
 
 
 def _answer(question: Question, sections: Sequence[Section]) -> str:

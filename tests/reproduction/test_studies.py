@@ -195,3 +195,4 @@ def test_a_question_is_answered_by_its_interval(gain, verdict):
     study = replace(load_study("minilm"), questions=QUESTIONS)
     ((question, answer),) = answers(study, [made])
     assert question == "Does it help?" and answer.startswith(verdict)
+    assert answers(study, [replace(made, name="other")]) == [], "not asked about: its runs are not here"
