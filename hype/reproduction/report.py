@@ -21,12 +21,13 @@ from hype.text_tables import markdown_table
 UNANSWERED = "No pair of runs is finished yet."
 METHODS = (
     "Scores are dev scores x 100: Matthews correlation for CoLA, F1 for MRPC and QQP, the mean of Pearson and "
-    "Spearman correlation for STS-B, accuracy for the others; mean ± standard deviation over n seeds. For each model, "
-    "task and method a score table shows the learning rate and grid point with the best mean on the dev set, as the "
-    "paper does. This selects on the set that is reported, which flatters every method, the more so the larger its "
-    "grid. Effects involve no selection.",
-    "An effect is the mean paired difference of runs that share seed, data and learning rate, with its 95 % Student's "
-    "t interval over seeds; over all tasks, each task has the same weight and counts as independent of the others. "
+    "Spearman correlation for STS-B, accuracy for the others and for every set of tables 6 and 7; mean ± standard "
+    "deviation over n seeds. For each model, task and method a score table shows the learning rate and grid point with "
+    "the best mean on the dev set, as the paper does. This selects on the set that is reported, which flatters every "
+    "method, the more so the larger its grid. Effects involve no selection.",
+    "An effect is the mean paired difference of runs that share seed, data and learning rate, averaged over the "
+    "finished learning rates of each seed, with its 95 % Student's t interval over seeds; over all tasks, each task "
+    "has the same weight and counts as independent of the others. "
     "“Differs from 0” means that this interval excludes 0. “No effect beyond ±1” means that the 90 % interval lies "
     "inside ±1 point (two one-sided tests at 5 %). An effect is “inconclusive” if neither holds; “could detect” is "
     "then the smallest effect that this many pairs would detect in four of five studies. Intervals are not corrected "
@@ -35,7 +36,8 @@ METHODS = (
     "“At majority level”: the 95 % interval of the mean score reaches down to the score of the majority class, so the "
     "model has not been shown to have learned anything, and a difference there proves nothing. “Collapsed”: runs that "
     "predict a single class; they are included, and a second number excludes them. “Flips”: dev predictions that "
-    "differ between the two runs of a pair; regression has none.",
+    "differ between the two runs of a pair, without pairs whose reference predicts a single class; regression has "
+    "none.",
     "“No dropout” is vanilla fine-tuning with hidden dropout 0. The paper lacks this control, although HyPe also runs "
     "without dropout. Attention dropout stays at 0.1 in all of these. HyPe-N adds normal noise, HyPe-U uniform noise.",
 )
