@@ -89,12 +89,15 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
     tasks, levels = list(pairs["task"].unique()), 100 * seeds.groupby("task")["flips"].mean()
     shares = pairs[pairs["hype_type"] == "normal"].groupby("hype_eps")["flips"].mean()
     above = shares[shares >= seeds["flips"].mean() / 2]
-    if above.empty:
-        title = "No scale of the noise changes"
+    than_seed = "half as many predictions as another seed does"
+    if seeds["flips"].isna().all():
+        title = "Effect of each scale of the noise; no other seed to compare with yet"
+    elif above.empty:
+        title = f"No scale of the noise changes {than_seed}"
     elif above.index[0] == shares.index[0]:
-        title = f"Noise of {above.index[0]:g} changes at least"
+        title = f"Noise of {above.index[0]:g} changes at least {than_seed}"
     else:
-        title = f"Noise below {above.index[0]:g} changes less than"
+        title = f"Noise below {above.index[0]:g} changes less than {than_seed}"
     (model,), (data,) = pairs["model"].unique(), pairs["data"].unique()
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(max(2, len(tasks)) * 1.8 + 1, 5.2))
@@ -123,7 +126,6 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
             f"{seeds_text(pairs.groupby(['task', 'method'])['seed'].nunique())}; bars: 95 % t interval, if three "
             "seeds; small markers: single pairs, hollow if a run predicts a single class. Dashed: another seed."
         )
-        title = f"{title} half as many predictions as another seed does"
         return finished(canvas, "dose", title, caption, f"{model}, {data} training examples. {note}".strip(" ."))
 
 

@@ -58,6 +58,12 @@ def test_the_dose_figure_marks_the_papers_scales_and_what_another_seed_changes()
     assert all(text in svg for text in ("the paper's scales", "another seed", "noise (eps)"))
 
 
+def test_a_single_seed_is_compared_with_no_other_in_the_dose_figure():
+    runs = dosed()
+    _, figure = study_figures(runs[runs["seed"] == 1], NOTE)
+    assert "no other seed to compare with yet" in figure.caption and "as another seed does" not in figure.caption
+
+
 def test_one_scale_is_no_dose_figure():
     runs = dosed()
     few = runs[runs["hype_eps"].isna() | (runs["hype_eps"] < 1e-3)]
