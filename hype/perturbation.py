@@ -92,7 +92,7 @@ class HyPe:
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
         self.step, self.draw_count = 0, 0  # optimiser step; number of draws in it
         self.enabled = True
-        self._warns = not allow_vanishing_noise  # once, if the dtype of the hidden states rounds the noise away
+        self._may_warn = not allow_vanishing_noise  # once, if the dtype of the hidden states rounds the noise away
         self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (hidden, noised hidden)
         self.hooks: list[_Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -138,14 +138,10 @@ class HyPe:
         noise = self._own_draw(noise, draw) if self.own_stream else SAMPLERS[self.sampler](noise, self.eps, None)
         # Adding in place, into the noise tensor, takes one allocation and two passes over memory.
         noised = noise.add_(hidden).to(hidden.dtype)
-        if not torch.compiler.is_compiling() and self._warns and torch.finfo(hidden.dtype).eps > 10 * self.eps:
-            self._warns = False
-            logger.warning(
-                "hype_eps %g: the hidden states are %s here (autocast does not keep them in float32 in every model), "
-                "which rounds most of the noise away: train in float32 or increase hype_eps",
-                self.eps,
-                hidden.dtype,
-            )
+        if self._may_warn and not torch.compiler.is_compiling() and torch.finfo(hidden.dtype).eps > 10 * self.eps:
+            self._may_warn = False
+            text = "hype_eps %g: the hidden states are %s, by autocast or the model: most of the noise is rounded away"
+            logger.warning(f"{text}; train in float32 or increase hype_eps", self.eps, hidden.dtype)
         if self.observer is not None:
             self.observer(hidden, noised)
         return noised

@@ -19,7 +19,7 @@ from hype.files import write_text  # noqa: E402
 from hype.reproduction import cost, report, tables  # noqa: E402
 from hype.reproduction.experiments import CONTROL, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
-from hype.reproduction.statistics import flip_share, mean_effect, percent  # noqa: E402
+from hype.reproduction.statistics import flip_share, mean_effect, percent, signed  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
@@ -57,7 +57,7 @@ def repeats() -> str:
     ]
     columns = ["all of CoLA, seed 42, no dropout", "dev predictions that differ, %", "score difference, points"]
     texts = [
-        [name, f"{100 * flip_share(line['predictions'], labels):.2f}", f"{100 * line['score'] - score:+.2f}"]
+        [name, f"{100 * flip_share(line['predictions'], labels):.2f}", signed(100 * line["score"] - score)]
         for name, line, (labels, score) in rows
     ]
     return markdown_table(columns, texts)
@@ -112,6 +112,7 @@ PARTS = {
         "headline": partial(answers, SHOWN),
         "progress": lambda: report.progress(sections(SHOWN)),
         "effects": partial(effects, SHOWN),
+        "dose": partial(dose, SHOWN),
         "first_effects": partial(effects, "minilm"),
         "first_dose": partial(dose, "minilm"),
         "repeats": repeats,
