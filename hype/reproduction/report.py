@@ -27,7 +27,7 @@ METHODS = (
     "method, the more so the larger its grid. Effects involve no selection.",
     "An effect is the mean paired difference of runs that share seed, data and learning rate, averaged over the "
     "finished learning rates of each seed, with its 95 % Student's t interval over seeds; over all tasks, each task "
-    "has the same weight and counts as independent of the others. "
+    "has the same weight, and a seed is one observation. "
     "“Differs from 0” means that this interval excludes 0. “No effect beyond ±1” means that the 90 % interval lies "
     "inside ±1 point (two one-sided tests at 5 %). An effect is “inconclusive” if neither holds; “could detect” is "
     "then the smallest effect that this many pairs would detect in four of five studies. Intervals are not corrected "
@@ -61,7 +61,7 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
         verdict, level = f"No effect beyond ±{question.margin:g} point", 0.9
     elif found.excludes_zero:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
-    interim = " (interim)" if found.n < found.planned else ""
+    interim = "" if found.is_complete else " (interim)"
     text = f"{verdict}{interim}: on average {found.text(level)} points over {count} setting{'s' * (count > 1)}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):

@@ -32,12 +32,14 @@ class Estimate:
     """The mean of several groups of values, each group with the same weight.
 
     Attributes:
-        planned: the number of values, including missing ones.
+        n, planned: the number of seeds with a value, and with those whose values are missing.
+        is_complete: no planned value is missing.
         se, df: NaN if a group has only one value.
     """
 
     n: int
     planned: int
+    is_complete: bool
     mean: float
     se: float = math.nan
     df: float = math.nan
@@ -85,29 +87,26 @@ class Estimate:
         low, high = self.interval(level or 0.95)
         name = f"{100 * level:g} % interval " if level else ""
         between = "" if math.isnan(low) else f"{name}{signed(low)} to {signed(high)}, "
-        missing = f" of {self.planned}" if self.n < self.planned else ""
+        missing = f" of {self.planned}" if self.n < self.planned else "" if self.is_complete else ", incomplete"
         return f"{signed(self.mean)} ({between}n {self.n}{missing})"
 
 
-def estimate(groups: Iterable[Sequence[float]]) -> Estimate:
-    """Estimate the mean over groups of equal weight (stratified); one group gives the usual t interval.
+def estimate(groups: Iterable[Sequence[float] | pd.Series]) -> Estimate:
+    """Estimate the mean over groups of equal weight; one group gives the usual t interval.
 
-    The degrees of freedom follow Welch and Satterthwaite, as the groups' variances differ. NaN is a planned value that
-    is missing.
+    Values with the same index (their seed) may depend on each other: the seeds are the independent observations. If
+    every group has every seed, the interval is that of the seeds' means. Otherwise it comes from the cluster-robust
+    variance of Liang and Zeger (1986), of which that is a special case. NaN is a planned value that is missing.
     """
-    groups = [np.asarray(group, float) for group in groups]
-    planned = sum(map(len, groups))
-    groups = [present for group in groups if len(present := group[~np.isnan(group)])]
-    if not groups:
-        return Estimate(0, planned, math.nan)
-    n, mean = sum(map(len, groups)), float(np.mean([group.mean() for group in groups]))
-    if min(map(len, groups)) < 2:
-        return Estimate(n, planned, mean)
-    variances = np.array([group.var(ddof=1) / len(group) for group in groups])
-    total = variances.sum()
-    freedoms = np.array([len(group) - 1 for group in groups])
-    df = float(total**2 / (variances**2 / freedoms).sum()) if total > 0 else float(freedoms.sum())
-    return Estimate(n, planned, mean, float(np.sqrt(total)) / len(groups), df)
+    groups = [pd.Series(group, dtype=float) for group in groups]
+    values = pd.DataFrame(dict(enumerate(groups)))  # a row for each seed
+    planned, is_complete = len(values), all(group.notna().all() for group in groups)
+    values = values.dropna(axis="columns", how="all").dropna(how="all")
+    n, counts, mean = len(values), values.count(), float(values.mean().mean())
+    if n < 2 or counts.min() < 2:
+        return Estimate(n, planned, is_complete, mean)
+    errors = ((values - values.mean()) / counts).sum(axis="columns") / len(counts)  # each seed's share
+    return Estimate(n, planned, is_complete, mean, math.sqrt(n / (n - 1) * (errors**2).sum()), n - 1)
 
 
 def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.DataFrame:
@@ -146,18 +145,17 @@ def flip_share(ours: str | None, theirs: str | None) -> float:
     return float(np.mean(np.frombuffer(ours.encode(), "S1") != np.frombuffer(theirs.encode(), "S1")))
 
 
-def mean_effect(pairs: pd.DataFrame, strata: Sequence[str] = SETTING) -> Estimate:
-    """Estimate the mean paired difference, with equal weight for each stratum, in which a seed gives one value."""
-    by_seed = pairs.groupby([*strata, "seed"])["difference"].mean()
-    return estimate(group for _, group in by_seed.groupby(level=list(strata)))
+def mean_effect(pairs: pd.DataFrame) -> Estimate:
+    """Estimate the mean paired difference, with equal weight for each setting, in which a seed gives one value."""
+    by_seed = pairs.groupby([*SETTING, "seed"])["difference"].mean()
+    return estimate(group.droplevel(SETTING) for _, group in by_seed.groupby(level=SETTING))
 
 
-def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
+def effects(pairs: pd.DataFrame) -> pd.DataFrame:
     """Estimate the effect of each method and variant for each task and, if there are several, over all tasks.
 
     Args:
         pairs: see `paired`.
-        is_one_run: tasks are sets on which one run is scored (tables 6 and 7), so a seed gives one value for all.
 
     Returns:
         The columns of `EFFECT`, a row for each effect with at least one pair:
@@ -172,8 +170,8 @@ def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
     for names, group in pairs.groupby(EFFECT[:5], sort=False):
         by_task = dict(list(group.groupby("task", sort=False)))
         for task in [*by_task, *([ALL_TASKS] if len(by_task) > 1 else [])]:
-            planned, strata = by_task.get(task, group), SETTING[:2] if is_one_run and task == ALL_TASKS else SETTING
-            found, done = mean_effect(planned, strata), planned.dropna(subset="difference")
+            planned = by_task.get(task, group)
+            found, done = mean_effect(planned), planned.dropna(subset="difference")
             if done.empty:
                 continue
             sides = [done["score"], done["score_reference"]] if task != ALL_TASKS else []
@@ -182,7 +180,7 @@ def effects(pairs: pd.DataFrame, is_one_run: bool = False) -> pd.DataFrame:
             same = f"identical predictions in {len(done)} of {len(done)} runs" if done["is_identical"].all() else ""
             rows.append([
                 *names, task, found.mean, *found.interval(), found.n, found.text(), done["flips"].mean(),
-                int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]], strata).text(),
+                int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]]).text(),
                 at_majority, found.excludes_zero and not at_majority, prefix + (same or found.verdict),
             ])  # fmt: skip
     return pd.DataFrame(rows, columns=EFFECT)

@@ -92,7 +92,7 @@ def comparisons(section: Section) -> list[tuple[str, str]]:
 
 def section_effects(section: Section, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """Compare methods of a section with their references; see `statistics.effects`."""
-    return effects(paired(section.runs, pairs), section.experiment.is_scored_elsewhere)
+    return effects(paired(section.runs, pairs))
 
 
 def effect_tables(section: Section, pairs: Iterable[tuple[str, str]], title: str = "Paired effects") -> list[Table]:

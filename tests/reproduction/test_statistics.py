@@ -25,9 +25,9 @@ from tests.reproduction.made_up_runs import run, runs_of, seeds
 VALUES = [0.5, 1.5, -0.25, 2.0, 0.75, 1.0]
 
 
-def effect(runs, task="rte", is_one_run=False):
+def effect(runs, task="rte"):
     """Return the effect of HyPe-N over no dropout, a row of `effects`."""
-    found = effects(paired(runs, [("hype-n", CONTROL)]), is_one_run)
+    found = effects(paired(runs, [("hype-n", CONTROL)]))
     return next(found[found["task"] == task].itertuples())
 
 
@@ -47,15 +47,22 @@ def test_a_paired_effect_is_that_of_scipys_related_t_test():
     assert found.text == f"{found.mean:+.2f} ({expected.low:+.2f} to {expected.high:+.2f}, n 5)"
 
 
-def test_groups_have_equal_weight_and_welchs_degrees_of_freedom():
-    """Two groups: the mean of means; half of Welch's standard error, with Welch's degrees of freedom."""
-    first, second = [1.0, 2.0, 4.0, 3.0], [10.0, 12.0]
+def test_the_interval_over_several_groups_is_that_of_the_means_of_the_seeds():
+    first, second = [1.0, 2.0, 4.0, 3.0], [10.0, 12.0, 9.0, 17.0]
     found = estimate([first, second])
-    welch = stats.ttest_ind(first, [-value for value in second], equal_var=False)
-    assert found.mean == pytest.approx((2.5 + 11) / 2)
-    assert found.df == pytest.approx(welch.df)
-    expected = welch.confidence_interval(0.95)  # of first + second
-    assert found.interval() == pytest.approx((expected.low / 2, expected.high / 2))
+    expected = stats.ttest_1samp(np.mean([first, second], axis=0), 0).confidence_interval()
+    assert found.interval() == pytest.approx((expected.low, expected.high))
+    assert found.text().endswith("n 4)")
+
+
+def test_groups_with_other_seeds_have_equal_weight_and_the_cluster_robust_variance():
+    """Seeds 1 to 4 and 1, 2: by hand, each seed's share in the error of the mean of means, squared and summed."""
+    found = estimate([[1.0, 2.0, 4.0, 3.0], [10.0, 12.0]])
+    shares = [(-1.5 / 4 - 1 / 2) / 2, (-0.5 / 4 + 1 / 2) / 2, 1.5 / 4 / 2, 0.5 / 4 / 2]
+    assert found.mean == pytest.approx((2.5 + 11) / 2) and found.df == 3
+    assert found.se == pytest.approx(math.sqrt(4 / 3 * sum(share**2 for share in shares)))
+    missing = estimate([[1.0, 2.0, 4.0, 3.0], [10.0, 12.0, math.nan, math.nan]])
+    assert missing.se == found.se and missing.text().endswith("n 4, incomplete)")
 
 
 def test_interval_and_verdict_cannot_contradict():
@@ -159,7 +166,7 @@ def test_all_tasks_have_equal_weight_however_many_seeds_each_has():
     rows = [*seeds("hype-n", [51.0, 52.0, 53.0]), *seeds(CONTROL, [50.0] * 3)]
     rows += [*seeds("hype-n", [58.0, 60.0], task="cola"), *seeds(CONTROL, [50.0] * 2, task="cola")]
     found = effect(runs_of(*rows), ALL_TASKS)
-    assert found.mean == pytest.approx((2 + 9) / 2) and found.n == 5
+    assert found.mean == pytest.approx((2 + 9) / 2) and found.n == 3
 
 
 def test_several_sets_of_one_run_are_one_piece_of_evidence():
@@ -169,9 +176,8 @@ def test_several_sets_of_one_run_are_one_piece_of_evidence():
         for row in (*seeds("hype-n", [50.0 + gain, 40.0 + gain, 60.0 + gain], task=task),
                     *seeds(CONTROL, [50.0, 40.0, 60.0], task=task))
     ]  # fmt: skip
-    for is_one_run, n in ((True, 3), (False, 6)):
-        found = effect(runs_of(*rows), ALL_TASKS, is_one_run)
-        assert (found.n, found.mean) == (n, pytest.approx(20))
+    found = effect(runs_of(*rows), ALL_TASKS)
+    assert (found.n, found.mean) == (3, pytest.approx(20))
 
 
 def test_learning_rates_of_one_seed_are_one_value():
@@ -190,7 +196,7 @@ def test_settings_of_several_sections_have_equal_weight():
     rows = [*seeds("hype-n", [51.0, 52.0, 53.0]), *seeds(CONTROL, [50.0] * 3)]
     rows += [*seeds("hype-n", [59.0, 61.0], data="first 1,000"), *seeds(CONTROL, [50.0] * 2, data="first 1,000")]
     found = mean_effect(paired(runs_of(*rows), [("hype-n", CONTROL)]))
-    assert (found.mean, found.n) == (pytest.approx((2 + 10) / 2), 5)
+    assert (found.mean, found.n) == (pytest.approx((2 + 10) / 2), 3)
 
 
 def test_another_seed_compares_each_two_runs_once_without_those_of_one_class():
