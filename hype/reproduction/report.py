@@ -78,14 +78,15 @@ def headline(section: Section) -> str:
     if section.waits_for:
         return f"Waits for {section.waits_for}"
     found = tables.section_effects(section, tables.comparisons(section))
-    found = found[found["task"] != ALL_TASKS]
+    over_all = found[found["task"] == ALL_TASKS]  # where there are several tasks, single ones are only described
+    found = found if over_all.empty else over_all
     clear = found[found["excludes_zero"].astype(bool)]
     if len(clear):
-        names = list(dict.fromkeys(f"{written(e.method)} on {written(e.task)}" for e in clear.itertuples()))
-        return f"{len(clear)} of {len(found)} effects differ from 0: {', '.join(names[:3])}"
+        texts = [f"{written(e.method)} on {written(e.task)} ({e.verdict})" for e in clear.itertuples()]
+        return f"{len(clear)} of {len(found)} effects differ from 0: {', '.join(dict.fromkeys(texts[:3]))}"
     if found["low"].isna().all():
         return "Too few seeds to compare methods" if len(found) else "No pair of runs yet"
-    return f"None of {len(found)} effects differs from 0"
+    return f"No effect out of {len(found)} differs from 0"
 
 
 def _counts(section: Section) -> str:

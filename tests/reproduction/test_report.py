@@ -106,8 +106,11 @@ def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
     more = section(
         {"vanilla": base, CONTROL: [score + gain for score, gain in zip(base, (0.1, 0.11, 0.1), strict=True)]}
     )
-    assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE"
-    assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "None of 1 effects differs from 0"
+    assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE (higher)"
+    cola = [replace(spec, task="cola") for spec in more.specs]
+    tasks = replace(more, specs=[*more.specs, *cola], states=[*more.states, *more.states])
+    assert headline(tasks) == "1 of 1 effects differ from 0: no dropout on all tasks (higher)"
+    assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "No effect out of 1 differs from 0"
     assert headline(section({"vanilla": [0.5], CONTROL: [0.6]})) == "Too few seeds to compare methods"
     assert headline(section({"vanilla": [None]})) == "No pair of runs yet"
 
