@@ -140,8 +140,10 @@ class HyPe:
         noised = noise.add_(hidden).to(hidden.dtype)
         if self._may_warn and not torch.compiler.is_compiling() and torch.finfo(hidden.dtype).eps > 10 * self.eps:
             self._may_warn = False
-            text = "hype_eps %g: the hidden states are %s, by autocast or the model: most of the noise is rounded away"
-            logger.warning(f"{text}; train in float32 or increase hype_eps", self.eps, hidden.dtype)
+            logger.warning(
+                f"hype_eps {self.eps:g}: the hidden states are {hidden.dtype} (autocast), which rounds most of the noise "
+                "away: train in float32 or increase hype_eps"
+            )
         if self.observer is not None:
             self.observer(hidden, noised)
         return noised
