@@ -141,8 +141,8 @@ class HyPe:
         if self._may_warn and not torch.compiler.is_compiling() and torch.finfo(hidden.dtype).eps > 10 * self.eps:
             self._may_warn = False
             logger.warning(
-                f"hype_eps {self.eps:g}: the hidden states are {hidden.dtype} (autocast), which rounds most of the noise "
-                "away: train in float32 or increase hype_eps"
+                f"hype_eps {self.eps:g}: the hidden states are {hidden.dtype} (autocast), which rounds most of the "
+                "noise away: train in float32 or increase hype_eps"
             )
         if self.observer is not None:
             self.observer(hidden, noised)
