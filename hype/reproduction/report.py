@@ -13,7 +13,7 @@ from hype.reproduction import figures, tables
 from hype.reproduction.drawing import Figure
 from hype.reproduction.experiments import Question, Study, written
 from hype.reproduction.sections import Section, all_runs
-from hype.reproduction.statistics import ALL_TASKS, SETTING, mean_effect, paired, percent
+from hype.reproduction.statistics import ALL_TASKS, SETTING, effects, mean_effect, paired, percent
 from hype.reproduction.status import counts_text
 from hype.reproduction.tables import Table
 from hype.text_tables import markdown_table
@@ -77,7 +77,7 @@ def headline(section: Section) -> str:
     """Summarise in a few words what the section's effects support."""
     if section.waits_for:
         return f"Waits for {section.waits_for}"
-    found = tables.section_effects(section, tables.comparisons(section))
+    found = effects(paired(section.runs, tables.comparisons(section)))
     over_all = found[found["task"] == ALL_TASKS]  # where there are several tasks, single ones are only described
     found = found if over_all.empty else over_all
     clear = found[found["excludes_zero"].astype(bool)]

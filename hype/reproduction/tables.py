@@ -90,14 +90,9 @@ def comparisons(section: Section) -> list[tuple[str, str]]:
     return found + [(m, section.counterpart(m)) for m in methods if m not in (VANILLA, CONTROL)]
 
 
-def section_effects(section: Section, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Compare methods of a section with their references; see `statistics.effects`."""
-    return effects(paired(section.runs, pairs))
-
-
 def effect_tables(section: Section, pairs: Iterable[tuple[str, str]], title: str = "Paired effects") -> list[Table]:
     """Show effects: a row for each method (and variant), a column for each task, one table per model."""
-    found = section_effects(section, pairs)
+    found = effects(paired(section.runs, pairs))
     lines = [f"{written(e.method)} minus {written(e.reference)}\n{e.variant}".strip() for e in found.itertuples()]
     cells = [f"{effect.text}\n{_effect_note(effect)}" for effect in found.itertuples()]
     return _tables(title, found.assign(line=lines, cell=cells), [*section.tasks, ALL_TASKS])
