@@ -71,12 +71,12 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def last_complete(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint of a run; warn about newer ones that are incomplete or damaged."""
+    """Return the newest complete checkpoint of a run; warn about newer ones, from which it cannot be resumed."""
     numbered = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
     for step in sorted(numbered, reverse=True):
         if is_complete(numbered[step]):
             return numbered[step]
-        logger.warning("%s is incomplete or damaged and is ignored", numbered[step])
+        logger.warning("%s is ignored: incomplete, damaged, or saved with --save_only_model", numbered[step])
     return None
 
 
