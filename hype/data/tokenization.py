@@ -90,7 +90,8 @@ def _encode(texts: Dataset, tokenizer, length, pad_to_max_length, **cache) -> Da
 
     def encode(batch):
         columns = list(batch.values())
-        encoding = tokenizer(*columns, truncation=True, max_length=length, padding=padding)
+        # FNet's tokenizer returns a mask only on request.
+        encoding = tokenizer(*columns, truncation=True, max_length=length, padding=padding, return_attention_mask=True)
         is_full = [sum(mask) == length for mask in encoding["attention_mask"]]  # truncated, or exactly this long
         rows = zip(is_full, *columns, strict=True)
         is_cut = [full and len(tokenizer(*texts, verbose=False)["input_ids"]) > length for full, *texts in rows]
