@@ -19,6 +19,7 @@ from tqdm import tqdm
 from hype.analysis import adversarial, probing, similarity, transfer
 from hype.analysis.finished import FinishedRun
 from hype.errors import DivergedError, EnvironmentFault, InputError, LockedError, RunError, as_input_error
+from hype.files import weight_files
 from hype.reproduction.runs import MAIN, RunSpec
 from hype.reproduction.status import (
     DAMAGED,
@@ -32,7 +33,7 @@ from hype.reproduction.status import (
     write_failure,
 )
 from hype.training.arguments import parse
-from hype.training.checkpoints import has_weights, locked
+from hype.training.checkpoints import locked
 from hype.training.faults import is_out_of_memory
 from hype.training.finetune import finetune
 
@@ -115,7 +116,7 @@ def execute(spec: RunSpec, retry: bool = False, on_progress: Callable[[str], Non
 def _attempt(spec: RunSpec, state: State) -> Outcome:
     try:
         spec.failure_path.unlink(missing_ok=True)
-        if state.record is None or not has_weights(spec.folder):
+        if state.record is None or not weight_files(spec.folder):
             is_anew = state.record is not None or state.status == DAMAGED
             finetune(parse([*spec.argv, *(["--overwrite_output_dir", "true"] if is_anew else [])]))
         analyse(spec)

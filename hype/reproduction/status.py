@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hype.errors import EnvironmentFault, InputError, LockedError
-from hype.files import write_json, write_text
+from hype.files import weight_files, write_json, write_text
 from hype.reproduction.runs import KEY_LENGTH, RunSpec
-from hype.training.checkpoints import has_weights, locked
+from hype.training.checkpoints import locked
 from hype.training.record import RECORD, SCHEMA, read_record
 
 MISSING, RUNNING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
@@ -70,7 +70,7 @@ def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
     if failure:
         return State(failure["status"], finished, failure["error"], analyses)
     if finished:
-        return State(INTERRUPTED if has_weights(spec.folder) else MISSING, finished, analyses=analyses)
+        return State(INTERRUPTED if weight_files(spec.folder) else MISSING, finished, analyses=analyses)
     if record is None:
         return State(MISSING)
     if record["status"] in (FAILED, DIVERGED):

@@ -22,15 +22,7 @@ from torch import nn
 
 from hype.data.tasks import TASKS
 from hype.errors import EnvironmentFault, InputError, LockedError, RunError
-from hype.files import (
-    WEIGHT_FILES,
-    file_sha256,
-    remove_temporary_files,
-    sync,
-    weight_files,
-    weights_sha256,
-    write_json,
-)
+from hype.files import WEIGHT_FILES, file_sha256, remove_temporary_files, sync, weights_sha256, write_json
 from hype.training.arguments import Arguments, RunArguments
 from hype.training.record import RECORD, DamagedRecordError, environment, provenance, read_record
 
@@ -277,11 +269,6 @@ def require_weights(folder: Path, record: dict) -> None:
             f"{folder}: the weights have changed since the run finished (damaged or modified); restore them, or "
             "pass --overwrite_output_dir to train again"
         )
-
-
-def has_weights(folder: Path) -> bool:
-    """Return whether the folder contains the run's model."""
-    return bool(weight_files(folder))
 
 
 def require_space(folder: Path, model: nn.Module, training: RunArguments, has_checkpoint: bool) -> None:

@@ -18,7 +18,7 @@ from hype.data.submission import write_submission
 from hype.data.tasks import Task
 from hype.data.tokenization import tokenize
 from hype.errors import DivergedError, EnvironmentFault, InputError, as_input_error
-from hype.files import sync, weights_sha256, write_json
+from hype.files import sync, weight_files, weights_sha256, write_json
 from hype.hub import hub_is_reachable
 from hype.optimizers import LegacyAdamW
 from hype.techniques import Technique, selected
@@ -26,7 +26,7 @@ from hype.training import machine, metrics, modeling
 from hype.training import record as records
 from hype.training.arguments import Arguments
 from hype.training.card import write_card
-from hype.training.checkpoints import clear, decide_resume, has_weights, locked, on_first_process, require_space
+from hype.training.checkpoints import clear, decide_resume, locked, on_first_process, require_space
 from hype.training.faults import as_run_errors
 from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.length_order import in_given_order, longest_first
@@ -80,7 +80,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
     decision = on_first_process(training, lambda: decide_resume(arguments, folder, record))
     if decision.finished is not None:
         logger.warning("%s: the run is already finished and is not repeated", folder)
-        if training.do_train and training.save_model and not has_weights(folder):
+        if training.do_train and training.save_model and not weight_files(folder):
             logger.warning("%s: the model is missing; pass --overwrite_output_dir to train it again", folder)
         return decision.finished if is_first else None
     record.update(changed=decision.changed, resumed_from=decision.resumed_from)
