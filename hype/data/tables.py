@@ -71,7 +71,7 @@ def read_delimited(
     """
     text, first_row = decode(path, encoding).rstrip("\r\n"), 1
     is_quoted = Path(path).suffix.lower() == ".csv"
-    if is_quoted and (match := re.match("sep=(.)\r?\n", text)):  # Excel's delimiter declaration
+    if is_quoted and (match := re.match('sep=([^"\r])\r?\n', text)):  # Excel's delimiter declaration
         delimiter, text, first_row = match[1], text[match.end() :], 2
     rows = enumerate(_split_rows(path, text, delimiter, is_quoted), first_row)
     if header is None:
