@@ -75,7 +75,7 @@ def read_delimited(
         delimiter, text, first_row = match[1], text[match.end() :], 2
     rows = enumerate(_split_rows(path, text, delimiter, is_quoted), first_row)
     if header is None:
-        header = next(rows, (first_row, []))[1]
+        _, header = next(rows)  # the text is not empty
         found = re.search(r"[;|\t,]", header[0]) if len(header) == 1 and delimiter is None else None
         if found:
             shown = "tab" if found[0] == "\t" else f"'{found[0]}'"
