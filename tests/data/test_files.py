@@ -59,7 +59,6 @@ def test_own_files_keep_texts_as_they_stand(read, name):
         ("v1,v2,,,\n0,a,,,\n1,b,,,\n", {"text_columns": "v2", "label_column": "v1"}, {"sentence1": ["a", "b"]}),
         ("text;label\na, b;0\nc, d;1\n", {"delimiter": ";"}, {"sentence1": ["a, b", "c, d"]}),
         ("text\tlabel\na\t0\nb\t1\n", {"delimiter": "tab"}, {"sentence1": ["a", "b"]}),
-        ("sep=;\r\ntext;label\r\na, b;0\r\nc;1\r\n", {}, {"sentence1": ["a, b", "c"]}),
         ("valid,label\na,1\nb,0\n", {}, {"sentence1": ["a", "b"]}),
         # Columns that number or identify the rows, or spell the label, are not texts.
         ("Unnamed: 0,text,label\n0,a,1\n1,b,0\n", {}, {"sentence1": ["a", "b"]}),
@@ -174,7 +173,6 @@ def test_only_without_training_file_the_checkpoint_names_the_classes(read, tmp_p
 @pytest.mark.parametrize(
     ("content", "flags", "parts"),
     [
-        ("t,label\na,0\nb,1.0\n", {}, ["row 3: '1.0'", "whole numbers", "--do_regression"]),
         ("t,gold\na,0\nb,1\n", {}, ["no column 'label'", "t, gold", "--label_column"]),
         ("text,label,label\na,0,0\nb,1,1\n", {}, ["more than one column 'label'"]),
         ("text,text,label\na,a,0\nb,b,1\n", {}, ["more than one column 'text'"]),
