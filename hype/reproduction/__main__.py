@@ -100,10 +100,9 @@ def _main(argv: list[str]) -> int:
         print_commands(sections)
     if options.run:
         exit_code = _run(options, sections)
+        sections = sections_of(options, False)
     if options.publish:
         _publish(options, sections)
-    if options.run or options.publish:
-        sections = sections_of(options, False)
     if options.run or options.show:
         print(show(sections, options.study, options.show == "full"))
     if options.report:

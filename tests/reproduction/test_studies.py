@@ -6,7 +6,7 @@ import pytest
 
 from hype.data.arguments import DataArguments
 from hype.data.splits import load_splits
-from hype.reproduction import sections
+from hype.reproduction import sections, status
 from hype.reproduction.__main__ import main
 from hype.reproduction.experiments import (
     CONTROL,
@@ -91,10 +91,12 @@ def test_learning_rates_are_chosen_from_finished_runs_then_the_rest_is_run(tmp_p
     assert main(line_of(tmp_path, *options, "--dry_run")) == 0
     assert "1 runs; waits for the runs of rates" in capsys.readouterr().out
     monkeypatch.setattr("hype.reproduction.sections.best_rates", lambda runs: _rates_if_finished(runs, 1e-3, False))
-    assert main(line_of(tmp_path, *options, "--run")) == 0
+    published = []
+    monkeypatch.setattr(status, "publish", lambda specs, path: (len(specs), published.extend(specs) or []))
+    assert main(line_of(tmp_path, *options, "--run", "--publish")) == 0
     captured = capsys.readouterr()
     assert "learning rates RTE 0.001" in captured.err
-    assert len(list((tmp_path / "r" / "runs").glob("*/run.json"))) == 4
+    assert len(list((tmp_path / "r" / "runs").glob("*/run.json"))) == len(published) == 4
 
 
 def _rates_if_finished(runs, rate, is_edge):
