@@ -147,9 +147,9 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list:
     if given:
         raise InputError(f"--{given[0]}: {study.name} sets its own; run an experiment to change it")
     models = dict(options.models or ())
-    unknown = [name for name, path in models.items() if name not in study.models or path is None]
+    unknown = [name for name, path in models.items() if name not in study.models or not os.path.isdir(path or "")]
     if unknown:
-        raise InputError(f"--models {unknown[0]}: {study.name} takes {', '.join(f'{m}=PATH' for m in study.models)}")
+        raise InputError(f"--models {unknown[0]}: {study.name} takes {', '.join(f'{m}=FOLDER' for m in study.models)}")
     places = {name: getattr(options, name) for name in PLACES} if is_to_run else None
     return asked.study_sections(study, folder, published, options.sections, places, models, options.flags)
 

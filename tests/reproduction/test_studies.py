@@ -122,7 +122,8 @@ def test_a_task_with_a_failed_run_at_every_rate_waits(tmp_path, capsys, monkeypa
     [
         (["small", "--run"], "--data_dir: small needs the GLUE folder that it was run with"),
         (["small", "--show", "--tasks", "rte"], "--tasks: small sets its own"),
-        (["small", "--show", "--models", "other=x"], "--models other: small takes tiny=PATH"),
+        (["small", "--show", "--models", "other=x"], "--models other: small takes tiny=FOLDER"),
+        (["small", "--show", "--models", "tiny=hub/model"], "--models tiny: small takes tiny=FOLDER"),
         (["small", "--show", "--sections", "x"], "--sections x: small has first, by_layer"),
         (["small", "--run", "--report", "--sections", "x"], "--report --sections: a report covers all sections"),
         (["table_1", "--show", "--sections", "x"], "--sections: only a study has sections"),
