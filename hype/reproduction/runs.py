@@ -23,6 +23,7 @@ MAIN = Path(__file__).resolve().parents[2] / "main.py"
 KEY_LENGTH = 16  # of a run_id
 HUB, UNREADABLE = "hub", "unreadable"  # stand-in fingerprints for data that are not on this machine, or damaged
 GPU_FLAGS = ("tf32",)  # transformers refuses them without a suitable GPU, such as on a login node
+HASHED = ("model_name_or_path", "tokenizer_name", "config_name", "checkpoint_dir")  # identified by their content
 DEFAULTS = {name: RunArguments.__dataclass_fields__[name].default for name in ("seed", "learning_rate")}
 
 
@@ -304,7 +305,7 @@ def _identity(arguments: Arguments, flags: dict, known: Known | None) -> dict:
     splits = ["train", "validation", "validation_mismatched"]
     splits += ["test", "test_mismatched"] if arguments.training.do_predict else []
     hashes = {f"data.{split}": digest for split, digest in _data_hashes(arguments.data, splits, known).items()}
-    hashes |= _model_hashes(arguments.model.model_name_or_path, known)
+    hashes |= _model_hashes(arguments.model, known)
     on_gpus = {name: _text_of(flags[name]) == "true" for name in GPU_FLAGS if name in flags}
     return identity(arguments, hashes) | on_gpus
 
@@ -324,16 +325,18 @@ def _agreed(what: str, found: dict[str, str], stated: dict[str, str] | None) -> 
     return found if stated is None else stated
 
 
-def _model_hashes(name: str, known: Known | None) -> dict[str, str]:
+def _model_hashes(model: ModelArguments, known: Known | None) -> dict[str, str]:
+    names = {flag: getattr(model, flag) for flag in HASHED}
     if known is None:
-        return _hashes_of_model(name)
+        return _hashes_of_model(**names)
     stated = {"model": known.model.model, "tokenizer": known.model.tokenizer}
-    return _agreed(name, _hashes_of_model(name) if Path(name).is_dir() else {}, stated)
+    name = model.model_name_or_path
+    return _agreed(name, _hashes_of_model(**names) if Path(name).is_dir() else {}, stated)
 
 
 @cache
-def _hashes_of_model(name: str) -> dict[str, str]:
-    return model_fingerprints(ModelArguments(model_name_or_path=name))
+def _hashes_of_model(**names: str | None) -> dict[str, str]:
+    return model_fingerprints(ModelArguments(**names))
 
 
 def _examples(data: DataArguments) -> str:

@@ -151,8 +151,9 @@ def model(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
-def test_a_folder_ends_in_the_run_id_of_its_identity(model):
-    spec = one_of(model)
+@pytest.mark.parametrize("flags", [{}, *({name: "other/model"} for name in runs.HASHED[1:])])
+def test_a_folder_ends_in_the_run_id_of_its_identity(model, flags):
+    spec = one_of(model, flags=flags)
     arguments = parse(list(spec.argv))
     splits = load_splits(arguments.data, ["train", "validation"])
     hashes = {f"data.{name}": digest for name, digest in splits.fingerprint.items()}
