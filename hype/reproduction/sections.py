@@ -151,19 +151,20 @@ def section_of(
         more: fields of `Section` that replace the experiment's.
 
     Raises:
-        InputError: unknown names, or methods that would share a run.
+        InputError: unknown names, or methods or grid points that would share a run.
     """
     count = overrides.max_analysis_samples
     if count is not None and not experiment.targets:
         raise InputError(f"--max_analysis_samples {count}: {experiment.name} has no analysis; leave it out")
     specs = expand(experiment, overrides, folder)
-    methods: dict[tuple, dict[str, None]] = {}
+    points: dict[tuple, list[str]] = {}
     for spec in specs:
-        methods.setdefault((spec.model, spec.folder), {})[spec.method] = None
-    same = next((list(names) for names in methods.values() if len(names) > 1), None)
+        points.setdefault((spec.model, spec.folder), []).append(f"{spec.method} {spec.variant}".strip())
+    same = next((names for names in points.values() if len(names) > 1), None)
     if same:
         cause = f"--hype_eps {overrides.hype_eps:g}" if overrides.hype_eps else "this set of flags"
-        raise InputError(f"{cause} makes {', '.join(map(repr, same))} identical; keep one of them with --methods")
+        remedy = "keep one of them with --methods or --variants"
+        raise InputError(f"{cause} makes {', '.join(map(repr, same))} identical; {remedy}")
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
     fields = {"name": experiment.name, "title": title} | more
     return Section(

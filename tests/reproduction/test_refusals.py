@@ -29,6 +29,10 @@ from hype.reproduction.__main__ import main, parser
         (["table_12", "--dry_run", "--max_analysis_samples", "3"], "3: table_12 has no analysis"),
         (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes 'hype-n 1e-5', 'hype-n 1e-4', "),
         (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1' identical; keep one of them with --methods"),
+        (
+            ["table_9", "--show", "--methods", "hype-n", "--", "--hype_eps", "1"],
+            "makes 'hype-n hype_eps 1e-05', 'hype-n hype_eps 0.0001' ",
+        ),
         (["table_1", "--sho"], "unrecognized arguments: --sho"),
     ],
 )
