@@ -147,8 +147,8 @@ def read_published(path: Path) -> dict[str, dict]:
                 raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path}, line {number}: damaged; restore the file") from None
-        if line["schema"] != SCHEMA:
-            raise InputError(f"{path}, line {number}: schema {line['schema']}; this version reads {SCHEMA}")
+        if line.get("schema") != SCHEMA:
+            raise InputError(f"{path}, line {number}: schema {line.get('schema')}; this version reads {SCHEMA}")
         if key in lines:
             raise InputError(f"{path}, line {number}: a second line of {line['name']}; remove one")
         lines[key] = line

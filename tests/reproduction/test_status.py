@@ -29,6 +29,7 @@ def test_lines_are_read_back_by_the_end_of_their_names(tmp_path):
         ("[]", "line 1: damaged"),
         (json.dumps(LINE | {"score": "x"}), "line 1: damaged"),
         (json.dumps(LINE | {"schema": 1}), "line 1: schema 1"),
+        (json.dumps(LINE | {"schema": None}).replace('"schema"', '"other"'), "line 1: schema None"),
         (f"{json.dumps(LINE)}\n{json.dumps(LINE)}", "line 2: a second line of rte-seed_1"),
     ],
 )
