@@ -88,7 +88,7 @@ def _runs(records: list[dict]) -> pd.DataFrame:
     """Return one row per record, as `hype.reproduction.statistics` expects; `model` is all that paired runs share."""
     rows = []
     for record, name in zip(records, _names(records), strict=True):
-        identity, own = record["identity"], {"seed", "data_seed", *_settings(record)[0]}
+        identity, timings, own = record["identity"], record["timings"], {"seed", "data_seed", *_settings(record)[0]}
         kept = {name: value for name, value in identity.items() if name not in own}
         is_vanilla = record["label"].startswith("vanilla") and not any(identity.get(name) for name in REGULARISERS)
         rows.append({
@@ -96,7 +96,8 @@ def _runs(records: list[dict]) -> pd.DataFrame:
             "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
             "score": record.get("score"), "majority": record.get("majority_score"), "collapsed": False,
             "predictions": record.get("predictions"), "metric": record.get("score_name") or "-",
-            "seconds": record["timings"].get("total_s"), "is_vanilla": is_vanilla,
+            "is_vanilla": record["label"].startswith("vanilla"),
+            "seconds": None if "first_step" in timings else timings.get("total_s"),
         })  # fmt: skip
     runs = pd.DataFrame(rows).astype({"score": float, "majority": float, "seconds": float})
     return runs.assign(score=100 * runs["score"], majority=100 * runs["majority"])

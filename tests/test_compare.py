@@ -107,6 +107,12 @@ def test_one_seed_and_sample_data_are_named(tmp_path):
     assert "sample data" in text and ONE_SEED in text
 
 
+def test_the_time_of_a_resumed_run_which_is_only_that_of_its_end_does_not_count(tmp_path):
+    whole = write_run(tmp_path / "a", "vanilla", 0.5)
+    resumed = write_run(tmp_path / "b", "vanilla", 0.5, 43, timings={"total_s": 1.0, "first_step": 5})
+    assert row_of(compare([whole, resumed]), "rte   vanilla")[-1] == "61"
+
+
 def test_an_undefined_score_is_a_dash(tmp_path):
     text = compare([write_run(tmp_path / "a", "vanilla", None), write_run(tmp_path / "b", "HyPe", 0.5)])
     assert row_of(text, "rte   vanilla")[4] == "-"
