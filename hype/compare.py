@@ -11,13 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from hype.errors import EnvironmentFault, InputError, run_command
+from hype.files import write_text
 from hype.flags import LineParser
 from hype.reproduction.statistics import effects, paired, percent, spread_text
+from hype.techniques import TechniqueArguments
 from hype.text_tables import aligned
 from hype.training.record import RECORD, read_record
 
 ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
-# Trainer's own regularisers, which are not among our flags; a run with one of them is not vanilla.
+# Trainer's own regularisers, which belong to the method like our flags.
 REGULARISERS = ("neftune_noise_alpha", "label_smoothing_factor")
 
 
@@ -90,7 +92,6 @@ def _runs(records: list[dict]) -> pd.DataFrame:
     for record, name in zip(records, _names(records), strict=True):
         identity, timings, own = record["identity"], record["timings"], {"seed", "data_seed", *_settings(record)[0]}
         kept = {name: value for name, value in identity.items() if name not in own}
-        is_vanilla = record["label"].startswith("vanilla") and not any(identity.get(name) for name in REGULARISERS)
         rows.append({
             "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"], "method": name,
             "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
@@ -105,8 +106,6 @@ def _runs(records: list[dict]) -> pd.DataFrame:
 
 def _settings(record: dict) -> tuple[dict, dict]:
     """Return the settings of a run's method, and the others in which compared runs may differ (no seeds, no hashes)."""
-    from hype.techniques import TechniqueArguments
-
     of_method = {"dropout_rate", "all_dropout_rate", *REGULARISERS, *TechniqueArguments.__dataclass_fields__}
     method, others = {}, {"learning_rate": 5e-5}
     for name, value in record["identity"].items():
@@ -137,7 +136,6 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    from hype.files import write_text
     from hype.reproduction.drawing import LOOKS, STYLE, draw_scores, finished, look_of
 
     runs = _runs(list(records.values())).assign(folder=list(records))

@@ -66,13 +66,6 @@ def test_runs_that_differ_by_more_than_the_method_are_not_compared(tmp_path, cha
     assert "+10.00" not in compare([vanilla, hype])
 
 
-@pytest.mark.parametrize("flag", ["neftune_noise_alpha", "label_smoothing_factor"])
-def test_a_run_with_a_regulariser_of_trainers_is_not_vanilla(tmp_path, flag):
-    other = write_run(tmp_path / "a", "vanilla", 0.5, identity={flag: 0.1})
-    hype = write_run(tmp_path / "b", "HyPe", 0.6, identity={"hype_type": "normal"})
-    assert "+10.00" not in compare([other, hype])
-
-
 def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_path):
     label, hype = "HyPe-U 1e-05, dropout 0", {"hype_type": "uniform", "dropout_rate": 0.0}
     write_run(tmp_path / "a", label, 0.6, identity=hype)
