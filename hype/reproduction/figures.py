@@ -143,9 +143,7 @@ def _draw_doses(axes: Axes, pairs: pd.DataFrame) -> None:
 
 def seeds_figures(section: Section, title: str, note: str) -> list[Figure]:
     """Draw, per model, each selected run by method and task with mean and interval; lines join runs of one seed."""
-    runs = section.runs.dropna(subset="score")
-    if len(runs):
-        runs = runs.merge(selected(summarised(section.runs))[GRID_POINT])
+    runs = section.runs.dropna(subset="score").merge(selected(section.summary)[GRID_POINT])
     return [
         _seeds_figure(section, of_model, model, title, note) for model, of_model in runs.groupby("model", sort=False)
     ]

@@ -56,6 +56,11 @@ class Section:
         runs = pd.DataFrame(rows, columns=RUN_COLUMNS)
         return runs.assign(**{name: 100 * runs[name].astype(float) for name in ("score", "majority", "dev_score")})
 
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row for each grid point, see `statistics.summarised`."""
+        return summarised(self.runs)
+
     @property
     def tasks(self) -> list[str]:
         return list(self.runs["task"].unique())

@@ -46,9 +46,7 @@ def _tables(title: str, cells: pd.DataFrame, order: Iterable[str]) -> list[Table
 
 def score_tables(section: Section) -> list[Table]:
     """Show each method's selected mean below the score of the majority class, one table per model."""
-    if section.runs.empty:
-        return []
-    summary = summarised(section.runs)
+    summary = section.summary.copy()
     grids = summary.groupby(["model", "task", "method"])
     summary["is_selected"] = summary.index.isin(selected(summary).index)
     summary["is_complete"] = summary["n"] == summary["planned"]
@@ -154,7 +152,7 @@ def _names(rows: pd.DataFrame) -> pd.DataFrame:
 
 def grid_table(section: Section) -> Table:
     """Show every grid point with the value of every seed."""
-    summary, scored = summarised(section.runs), section.runs.dropna(subset="score").sort_values("seed")
+    summary, scored = section.summary, section.runs.dropna(subset="score").sort_values("seed")
     values = {
         point: ", ".join(f"{run.seed}: {run.score:.2f}" for run in group.itertuples())
         for point, group in scored.groupby(GRID_POINT)
