@@ -23,7 +23,7 @@ from hype.reproduction.drawing import (
 )
 from hype.reproduction.experiments import CONTROL, written
 from hype.reproduction.sections import Section
-from hype.reproduction.statistics import GRID_POINT, SETTING, another_seed, estimate, paired, selected, summarised
+from hype.reproduction.statistics import GRID_POINT, SETTING, another_seed, estimate, paired, selected, signed
 from hype.reproduction.tables import LAYER_SCORES, MEAN_OF_SETTINGS, comparisons, doses, settings
 
 PAPERS_RANGE = (1e-5, 1e-4)
@@ -45,7 +45,7 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
     """Draw the effects in all settings, their mean and the share of flips; found: see `tables.settings`."""
     labels = list(found["task"].unique())
     means = found[found["task"].str.startswith(MEAN_OF_SETTINGS) & (found["method"] != CONTROL)]
-    findings = [f"{row.mean:+.2f} points on average, {row.verdict}" for row in means.itertuples()]
+    findings = [f"{signed(row.mean)} points on average, {row.verdict}" for row in means.itertuples()]
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(7.4, 0.42 * len(labels) + 1.4))
         left, right = canvas.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 2]})

@@ -72,13 +72,14 @@ def test_one_scale_is_no_dose_figure():
 
 def test_the_effects_of_several_settings_end_in_their_mean_which_is_the_finding():
     runs = dosed()
-    other = runs.assign(task="cola", score=runs["score"] + runs["method"].eq("vanilla"))
+    gain = 1.6647 * runs["method"].eq("hype-n 1e-05")  # the mean of the effects is -0.001
+    other = runs.assign(task="cola", score=runs["score"] + runs["method"].eq("vanilla") + gain)
     found = settings(pd.concat([runs, other]))
     assert list(found["task"].unique()) == ["all · RTE", "all · CoLA", "mean of settings"]
     dropout, noise = found[found["task"] == "mean of settings"].itertuples()
     assert dropout.mean == pytest.approx((2 + 1) / 2) and dropout.n == 3
     assert (
-        f"no dropout: {noise.mean:+.2f} points on average, {noise.verdict}"
+        f"no dropout: +0.00 points on average, {noise.verdict}"
         in study_figures(pd.concat([runs, other]), "")[0].caption
     )
     assert settings_table(found).frame.iloc[-1, 1:3].tolist() == ["-", "-"], "a mean of settings has no score"
