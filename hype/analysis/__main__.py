@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import math
 import sys
 from pathlib import Path
 
@@ -63,6 +64,28 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
     return records
 
 
+def result_table(records: list[dict]) -> str:
+    """Return a text table with a row for each record: its accuracy x 100, or its value per layer (probing: x 100).
+
+    Remarks on sample data follow the table.
+    """
+    import pandas as pd
+
+    rows = []
+    for record in records:
+        row = {"method": record["label"], "seed": record["seed"], "trained on": record["task"], "set": record["target"]}
+        row["rows"] = list(record["data"]["rows"].values())[-1]
+        if "layers" in record["results"]:
+            factor = 100 if record["analysis"] == "probing" else 1
+            layers = enumerate(record["results"]["layers"])
+            row |= {f"layer {i}": math.nan if value is None else factor * value for i, value in layers}
+        else:
+            row["accuracy x 100"] = 100 * record["results"]["accuracy"]
+        rows.append(row)
+    table = pd.DataFrame(rows).to_string(index=False, na_rep="-", float_format="{:.2f}".format)
+    return "\n".join([table, *sorted({record["sample"] for record in records if record["sample"]})])
+
+
 def main(argv: list[str]) -> int:
     """Analyse, print the table of results, and return the exit code (see `run_command`)."""
     return run_command(_analyse, argv)
@@ -72,8 +95,6 @@ def _analyse(argv):
     arguments = parser().parse_args(argv)
     with contextlib.redirect_stdout(sys.stderr):  # libraries print to stdout, which is reserved for the result
         records = analyse(arguments)
-    from hype.analysis.layers import result_table
-
     print(result_table(records))
 
 

@@ -180,8 +180,6 @@ def _seeds_figure(section: Section, runs: pd.DataFrame, model: str, title: str, 
 def layer_figures(section: Section, note: str) -> list[Figure]:
     """Draw figures 3 and 4: for each model and set, the selected runs' mean and range over seeds by layer."""
     drawn: list[Figure] = []
-    if section.layers.empty:
-        return drawn
     for (model, analysis, target), layers in section.layers.groupby(["model", "analysis", "target"], sort=False):
         with matplotlib.rc_context(STYLE):
             canvas = Canvas(figsize=(6.4, 3.6))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from hype.analysis.layers import layer_table
 from hype.data.tasks import nli_folder, sample_text
 from hype.errors import InputError
 from hype.packaged import packaged_model
@@ -97,18 +96,16 @@ class Section:
     @cached_property
     def layers(self) -> pd.DataFrame:
         """A row for each finished run of a selected grid point, analysed set and layer (figures 3 and 4), x 100."""
-        parts = []
-        for spec, state in zip(self.specs, self.states, strict=True):
-            if spec.analysis is None or self.experiment.is_scored_elsewhere:
-                continue
-            for target, record in state.analyses.items():
-                names = {name: getattr(spec, name) for name in ("model", "data", "task", "variant", "learning_rate")}
-                part = layer_table([record]).assign(**names, method=spec.method, target=target)
-                parts.append(part.assign(analysis=spec.analysis.name, score=100 * part["score"]))
-        if not parts:
-            return pd.DataFrame()
-        best = selected(summarised(self.runs))[GRID_POINT]
-        return pd.concat(parts, ignore_index=True).merge(best)
+        best = set(selected(self.summary)[GRID_POINT].itertuples(index=False, name=None))
+        rows = [
+            (*point, spec.seed, self.experiment.analysis, target, layer, score)
+            for spec, state in zip(self.specs, self.states, strict=True)
+            if (point := tuple(getattr(spec, name) for name in GRID_POINT)) in best
+            for target, record in state.analyses.items()
+            for layer, score in enumerate(record["results"].get("layers", ()))
+        ]
+        layers = pd.DataFrame(rows, columns=[*GRID_POINT, "seed", "analysis", "target", "layer", "score"])
+        return layers.assign(score=100 * layers["score"].astype(float))
 
 
 def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None) -> list:

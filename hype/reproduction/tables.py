@@ -108,8 +108,6 @@ def _effect_note(effect) -> str:
 def layer_tables(section: Section) -> list[Table]:
     """Show an analysis's values by method and layer: mean ± standard deviation over seeds."""
     found: list[Table] = []
-    if section.layers.empty:
-        return found
     for (analysis, target), layers in section.layers.groupby(["analysis", "target"], sort=False):
         by_layer = layers.groupby(["model", "method", "layer"], sort=False)
         cells = by_layer.agg(mean=("score", "mean"), sd=("score", "std"), n=("seed", "nunique")).reset_index()
