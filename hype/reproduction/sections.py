@@ -13,7 +13,7 @@ from hype.packaged import packaged_model
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, Study, StudySection, load, written
 from hype.reproduction.runs import Known, Overrides, RunSpec, expand
 from hype.reproduction.statistics import GRID_POINT, best_rates, selected, summarised
-from hype.reproduction.status import FINISHED, MISSING, State, state_of
+from hype.reproduction.status import FINISHED, State, state_of
 
 # Placeholders for the data of a study that is shown but not run, so that reports contain no local paths.
 PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_file": "path/to/adv_glue/dev.json"}
@@ -110,31 +110,25 @@ class Section:
 
 def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None) -> list:
     record = state.record or {}
-    status = FINISHED if record else state.status
-    model, task, score = spec.model, spec.task, record.get("score")
-    predictions, majority, dev_score = record.get("predictions"), record.get("majority_score"), score
+    model, task, status = spec.model, spec.task, FINISHED if record else state.status
+    score, majority, predictions = (record.get(name) for name in ("score", "majority_score", "predictions"))
+    # A regression that predicts a single value has no score.
+    is_collapsed = len(set(predictions)) == 1 if predictions else bool(record) and score is None
+    dev_score = score
     if target is not None:
         model, task = _model_name(experiment, spec), target
         analysis = state.analyses.get(target)
         score = analysis and analysis["results"]["accuracy"]
-        status = FINISHED if analysis else MISSING if state.status == FINISHED else state.status
-        predictions = majority = None
+        status = FINISHED if analysis else state.status
+        majority, predictions, is_collapsed = None, None, False
     flags, timings = spec.flags, record.get("timings", {})
     is_noisy = "hype_type" in flags
     return [
         model, spec.data, task, spec.method, spec.variant, spec.learning_rate, spec.seed,
-        status, score, majority, dev_score, bool(record) and _is_collapsed(record, target), predictions,
+        status, score, majority, dev_score, is_collapsed, predictions,
         flags.get("hype_type", "none"), float(flags.get("hype_eps", 1e-5)) if is_noisy else float("nan"),
         None if "first_step" in timings else timings.get("train_s"), spec.key, spec.command,
     ]  # fmt: skip
-
-
-def _is_collapsed(record: dict, target: str | None) -> bool:
-    """Return whether a finished run predicts a single class (regression: has no score)."""
-    if target is not None:
-        return False
-    labels = record.get("predictions")
-    return len(set(labels)) == 1 if labels else record.get("score") is None
 
 
 def _model_name(experiment: Experiment, spec: RunSpec) -> str:
