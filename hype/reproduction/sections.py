@@ -262,9 +262,9 @@ def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
 
 def all_runs(sections: Sequence[Section]) -> pd.DataFrame:
     """Merge the runs of several sections into one table, each run once; name plain HyPe by its noise and scale."""
-    tables = [s.runs.assign(section=s.name) for s in sections if len(s.specs) and not s.experiment.is_scored_elsewhere]
+    tables = [s.runs for s in sections if s.specs and not s.experiment.is_scored_elsewhere]
     if not tables:
-        return pd.DataFrame(columns=[*RUN_COLUMNS, "section"])
+        return pd.DataFrame(columns=RUN_COLUMNS)
     runs = pd.concat(tables, ignore_index=True).drop_duplicates("key")
     is_plain = runs["method"].str.fullmatch(r"hype-[nu]( \S+)?")
     noise = runs["hype_type"].map({"normal": "hype-n", "uniform": "hype-u"})
