@@ -14,12 +14,11 @@ from hype.data.arguments import DataArguments
 from hype.errors import InputError
 from hype.flags import require
 from hype.training import modeling
-from hype.training import record as records
 from hype.training.arguments import ModelArguments
 from hype.training.checkpoints import require_weights
 from hype.training.length_order import longest_first
 from hype.training.machine import current_device
-from hype.training.record import RECORD, read_record
+from hype.training.record import RECORD, model_fingerprint, read_record
 
 
 class FinishedRun:
@@ -38,7 +37,7 @@ class FinishedRun:
         require_weights(folder, self.record)
         self._arguments = ModelArguments(model_name_or_path=str(folder))
         self._config = modeling.load_config(self._arguments)
-        self.fingerprint = records.model_fingerprint(str(folder))
+        self.fingerprint = model_fingerprint(str(folder))
         self.label_names: list[str] | None = self.record["label_names"]
         self.max_seq_length: int = self.record["settings"].get("max_seq_length", DataArguments.max_seq_length)
         self.device = current_device()

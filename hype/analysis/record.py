@@ -15,9 +15,8 @@ from hype.data.tasks import NLI_NAMES, TASKS, nli_folder
 from hype.data.tokenization import tokenize
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
-from hype.training import record as records
 from hype.training.machine import describe_machine
-from hype.training.record import read_record
+from hype.training.record import SCHEMA, describe_data, read_record, run_id
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def analysed(
     identity = {"analysis": analysis, "target": target, "run_id": run.record["run_id"], "model": run.fingerprint}
     identity |= {"max_seq_length": run.max_seq_length, **settings}
     identity |= {f"data.{split}": digest for split, digest in splits.fingerprint.items()}
-    analysis_id = records.run_id(identity)
+    analysis_id = run_id(identity)
     path = options.output or run.folder / "analysis" / f"{analysis}-{target}-{analysis_id[:8]}.json"
     if path.exists():
         logger.warning("%s already exists: nothing is computed again", path)
@@ -79,7 +78,7 @@ def analysed(
     started = time.perf_counter()
     results = compute(tokenize(splits, run.tokenizer, run.max_seq_length, cache_dir=options.cache_dir))
     record = {
-        "schema": records.SCHEMA,
+        "schema": SCHEMA,
         "status": "finished",
         "analysis": analysis,
         "target": target,
@@ -87,7 +86,7 @@ def analysed(
         "identity": identity,
         **{key: run.record[key] for key in ("run_id", "task", "label", "seed", "model")},
         "sample": splits.sample_text,
-        "data": records.describe_data(splits),
+        "data": describe_data(splits),
         "machine": describe_machine(run.device),
         "timings": {**results.pop("timings", {}), "total_s": time.perf_counter() - started},
         "results": results,
