@@ -1,7 +1,6 @@
 """How benchmarks measure: the sides of a comparison take turns, so that a disturbance affects all of them."""
 
 import ctypes
-import json
 import os
 import random
 import subprocess
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from hype.errors import EnvironmentFault
-from hype.training.record import RECORD
+from hype.training.record import RECORD, read_record
 
 # To measure peak memory, make glibc return freed memory to the system, so that the peak resident set is the most memory
 # in use at once; otherwise it varies by 1 % with the order of allocations. Nothing is timed, so all cores may be used.
@@ -78,8 +77,7 @@ def run_module(module: str, argv: list[str], variables: dict[str, str] | None = 
 def peak_mebibytes(argv: list[str]) -> float:
     """Do a run in its own process; return the peak memory from its record (on CUDA, the allocator's)."""
     run_module("hype", argv, EXACT_MEMORY)
-    record = json.loads((Path(argv[argv.index("--output_dir") + 1]) / RECORD).read_text(encoding="utf-8"))
-    return record["peak_memory_bytes"] / 2**20
+    return read_record(Path(argv[argv.index("--output_dir") + 1]) / RECORD)["peak_memory_bytes"] / 2**20
 
 
 def seconds_until(awaited: str, command: list[str]) -> float:
