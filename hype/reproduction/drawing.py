@@ -77,14 +77,11 @@ def finished(canvas: Canvas, name: str, title: str, caption: str, note: str = ""
     return Figure(name, svg, caption)
 
 
-def draw_marks(
-    axes: Axes, x: Sequence[float], y: Sequence[float], look: dict, hollow=False, size=12, alpha=0.5, **more
-):
+def draw_marks(axes: Axes, x: Sequence[float], y: Sequence[float], look: dict, hollow=False, size=12, alpha=0.5):
     """Draw markers in a method's look. hollow: one bool for all markers, or one for each."""
     colour = to_rgba(look["color"], alpha)
     faces = [(0, 0, 0, 0) if is_hollow else colour for is_hollow in np.broadcast_to(hollow, len(x))]
-    marker = look["marker"]
-    axes.scatter(x, y, size, marker=marker, facecolor=faces, edgecolor=[colour] * len(faces), zorder=3, **more)
+    axes.scatter(x, y, size, marker=look["marker"], facecolor=faces, edgecolor=[colour] * len(faces), zorder=3)
 
 
 def draw_estimate(axes: Axes, mean: float, interval: tuple[float, float], place: float, look: dict, hollow=False):

@@ -108,8 +108,7 @@ def execute(spec: RunSpec, retry: bool = False, on_progress: Callable[[str], Non
         # Neither log nor failure file can be written, so only the caller can report this.
         outcome = Outcome(FAILED, str(error), is_environment=True)
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()
     return outcome
 
 
@@ -238,7 +237,7 @@ def on_ray(
     address = os.environ.get("RAY_ADDRESS") or "local"
     try:
         ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": _environment()})
-    except (ConnectionError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         raise EnvironmentFault(
             f"--executor ray: no cluster at {address} ({error}); set or unset RAY_ADDRESS"
         ) from error

@@ -44,7 +44,7 @@ class State:
     error: str | None = None
     analyses: dict = field(default_factory=dict)
 
-    def is_to_do(self, retry: bool = False) -> bool:
+    def is_to_do(self, retry: bool) -> bool:
         """Return whether the run is to be done. retry: even if it failed, diverged or is damaged."""
         return self.status in (MISSING, RUNNING, INTERRUPTED) or (retry and self.status != FINISHED)
 
