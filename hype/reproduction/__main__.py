@@ -82,9 +82,9 @@ def main(argv: list[str]) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    own, passed = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
-    options = parser().parse_args(own)
-    options.flags = _run_flags(passed)
+    end = argv.index("--") if "--" in argv else len(argv)
+    options = parser().parse_args(argv[:end])
+    options.flags = _run_flags(argv[end + 1 :])
     options.study = load_study(options.experiment) if options.experiment in STUDIES else None
     if not any(getattr(options, action) for action in ACTIONS):
         raise InputError("no action given; add --run, --show, --commands, --dry_run, --publish or --report")
