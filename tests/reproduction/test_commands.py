@@ -13,7 +13,6 @@ from hype.reproduction import executors
 from hype.reproduction.__main__ import main, print_commands
 from hype.reproduction.experiments import load
 from hype.reproduction.sections import section_of
-from hype.reproduction.status import state_of
 from hype.training.arguments import parse
 from tests.reproduction.small_runs import ROOT, argv_of, overrides, specs_in
 from tests.tiny import SAMPLE
@@ -99,14 +98,6 @@ def test_flags_after_two_dashes_reach_every_run(tmp_path, model, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all("--allow_pickle_weights true" in line and "--logging_steps 7" in line for line in lines)
-
-
-def test_a_run_of_the_printed_command_counts_as_done(tmp_path, model):
-    from hype.training.finetune import finetune
-
-    spec = specs_in(tmp_path, model)[0]
-    finetune(parse(list(spec.argv)))
-    assert state_of(spec).status == "finished"
 
 
 def test_run_shows_the_table_and_report_writes_the_same(tmp_path, model, capsys):
