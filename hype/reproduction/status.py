@@ -182,9 +182,9 @@ def _analysis_line(record: dict) -> dict:
 
 
 def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
-    """Add finished runs from a clean git tree to a study's runs.jsonl; return its length and what is left out.
+    """Add finished runs to a study's runs.jsonl; return its length and which runs are left out, and why.
 
-    A run with several specs (one for each analysis) is one line.
+    Runs and analyses must come from a clean git tree. A run with several specs (one for each analysis) is one line.
 
     Raises:
         InputError: see `read_published`. EnvironmentFault: the file cannot be written.
@@ -194,9 +194,9 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
         state = state_of(spec)
         if state.record is None or not (spec.folder / RECORD).exists():
             continue
-        git = state.record["machine"]["git"]
-        if git is None or git["dirty"]:
-            left_out[spec.folder.name] = "run from a tree with uncommitted changes" if git else "run outside git"
+        trees = [record["machine"]["git"] for record in (state.record, *state.analyses.values())]
+        if not all(tree and not tree["dirty"] for tree in trees):
+            left_out[spec.folder.name] = "run or analysed outside of git, or with uncommitted changes"
             continue
         analyses = {spec.analysis.key(target): record for target, record in state.analyses.items()}
         line = published_line(spec.folder.name, state.record, analyses)

@@ -1,10 +1,12 @@
 """Published records: lines that are read back, or refused by file and line."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from hype.errors import InputError
+from hype.reproduction import status
 from hype.reproduction.status import PUBLISHED, read_published, write_lines
 from hype.training.record import run_id
 from tests.reproduction.small_runs import ROOT
@@ -37,6 +39,17 @@ def test_a_damaged_file_is_refused_by_its_line(tmp_path, text, message):
     (tmp_path / PUBLISHED).write_text(text)
     with pytest.raises(InputError, match=message):
         read_published(tmp_path / PUBLISHED)
+
+
+@pytest.mark.parametrize("trees", [[None], [{"dirty": True}], [{"dirty": False}, {"dirty": True}]])
+def test_a_run_made_or_analysed_outside_of_a_clean_tree_is_not_published(tmp_path, monkeypatch, trees):
+    run, *analyses = [{"machine": {"git": tree}} for tree in trees]
+    monkeypatch.setattr(
+        status, "state_of", lambda spec: status.State("finished", run, analyses=dict(enumerate(analyses)))
+    )
+    (tmp_path / "run.json").touch()
+    count, left_out = status.publish([SimpleNamespace(folder=tmp_path)], tmp_path / PUBLISHED)
+    assert count == 0 and left_out[0].startswith(tmp_path.name)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/runs.jsonl")), ids=lambda path: path.parent.name)
