@@ -215,6 +215,12 @@ def _train(trainer: HyPeTrainer, checkpoint: Path | None, splits: Splits, record
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         record["timings"]["first_step"] = state.global_step
     result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    best = trainer.state.best_model_checkpoint and Path(trainer.state.best_model_checkpoint).name
+    if training.load_best_model_at_end and best != f"checkpoint-{trainer.state.best_global_step}":
+        logger.warning(
+            "--load_best_model_at_end: the best step has no checkpoint, so the model is that of %s; give --eval_steps "
+            "and --save_steps the same value, below the number of steps", best or "the last step",
+        )  # fmt: skip
     if checkpoint is not None:
         result.metrics.pop("train_loss")  # Trainer does not know the losses before the checkpoint
     record["timings"]["train_s"] = result.metrics["train_runtime"]

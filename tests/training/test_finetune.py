@@ -91,6 +91,13 @@ def test_a_finished_run_without_its_model_says_so(argv, caplog):
     assert "the model is missing; pass --overwrite_output_dir" in caplog.text
 
 
+@pytest.mark.parametrize(("save_steps", "warned"), [(1, False), (30000, True)])
+def test_a_best_step_without_a_checkpoint_is_warned_of(argv, caplog, save_steps, warned):
+    steps = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": save_steps, "max_steps": 3}
+    finetune(parse(argv("do_train", "load_best_model_at_end", learning_rate=0.0, **steps)))
+    assert ("the best step has no checkpoint, so the model is that of the last step" in caplog.text) == warned
+
+
 def test_a_foreign_folder_is_refused_and_left_as_it_is(argv, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
