@@ -113,7 +113,9 @@ def _settings(record: dict) -> tuple[dict, dict]:
             method[name] = value
         elif name not in ("seed", "data_seed", "tokenizer") and not name.startswith("data."):
             others[name] = value
-    return method, others | {"model": "/".join(Path(record["model"]["name"]).parts[-2:])}
+    paths = {"model": record["model"]["name"]}  # and own files: their runs all have the task "own"
+    paths |= {k: v for k, v in record.get("settings", {}).items() if k in ("train_file", "validation_file")}
+    return method, others | {name: "/".join(Path(path).parts[-2:]) for name, path in paths.items()}
 
 
 def _names(records: list[dict]) -> list[str]:

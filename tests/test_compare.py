@@ -66,6 +66,14 @@ def test_runs_that_differ_by_more_than_the_method_are_not_compared(tmp_path, cha
     assert "+10.00" not in compare([vanilla, hype])
 
 
+def test_runs_on_different_own_files_name_them(tmp_path):
+    for name in ("spam", "mood"):
+        settings = {"train_file": f"/home/me/{name}/train.csv"}
+        write_run(tmp_path / name, "vanilla", 0.5, identity={"data.train": name}, settings=settings, task="own")
+    text = compare([tmp_path / "spam", tmp_path / "mood"])
+    assert row_of(text, "own   vanilla, train_file spam/train.csv") and row_of(text, "own   vanilla, train_file mood/")
+
+
 def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_path):
     label, hype = "HyPe-U 1e-05, dropout 0", {"hype_type": "uniform", "dropout_rate": 0.0}
     write_run(tmp_path / "a", label, 0.6, identity=hype)
