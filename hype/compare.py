@@ -40,8 +40,14 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
     finished = {folder: record for folder, record in records.items() if record["status"] == "finished"}
     if not finished:
         raise InputError(f"{folders[0]}: no finished run among {len(folders)}; repeat the command of one to finish it")
-    lines = table(list(finished.values()))
     notes = [f"left out: {folder} ({record['status']})" for folder, record in records.items() if folder not in finished]
+    first: dict[str, Path] = {}
+    for folder, record in list(finished.items()):  # a copy of a run is no further observation
+        original = first.setdefault(json.dumps([record["label"], record["identity"]], sort_keys=True), folder)
+        if original != folder:
+            notes.append(f"left out: {folder} (the same run as {original})")
+            del finished[folder]
+    lines = table(list(finished.values()))
     notes += sorted({record["sample"] for record in finished.values() if record.get("sample")})
     notes += [] if len({record["seed"] for record in finished.values()}) > 1 else [ONE_SEED]
     if plot:

@@ -103,6 +103,13 @@ def test_unfinished_runs_are_left_out_with_a_line(tmp_path):
         compare([running])
 
 
+def test_copies_of_a_run_count_once(tmp_path):
+    run = write_run(tmp_path / "a", "vanilla", 0.5)
+    text = compare([run, write_run(tmp_path / "b", "vanilla", 0.5), write_run(tmp_path / "c", "vanilla", 0.6, seed=43)])
+    assert row_of(text, "rte")[2] == "2"
+    assert f"left out: {tmp_path / 'b'} (the same run as {run})" in text
+
+
 def test_one_seed_and_sample_data_are_named(tmp_path):
     text = compare([write_run(tmp_path / "a", "vanilla", 0.5, sample="sample data")])
     assert "sample data" in text and ONE_SEED in text
