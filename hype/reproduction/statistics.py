@@ -138,11 +138,11 @@ def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.Dat
     return pairs
 
 
-def flip_share(ours: str | None, theirs: str | None) -> float:
+def flip_share(ours: str | list[int] | None, theirs: str | list[int] | None) -> float:
     """Return the share of predicted labels that differ; NaN without labels (regression)."""
-    if not isinstance(ours, str) or not isinstance(theirs, str) or len(ours) != len(theirs):
+    if not isinstance(ours, str | list) or not isinstance(theirs, str | list) or len(ours) != len(theirs):
         return math.nan
-    return float(np.mean(np.frombuffer(ours.encode(), "S1") != np.frombuffer(theirs.encode(), "S1")))
+    return float(np.mean(np.array(list(ours)) != np.array(list(theirs))))
 
 
 def mean_effect(pairs: pd.DataFrame) -> Estimate:

@@ -144,6 +144,10 @@ def test_regression_has_no_flips():
     assert math.isnan(flip_share(None, "01")) and flip_share("0110", "0101") == 0.5
 
 
+def test_flips_of_more_than_ten_classes_are_counted():
+    assert flip_share([11, 1, 0, 1], [1, 1, 0, 11]) == 0.5
+
+
 def test_collapsed_runs_stay_in_and_a_second_number_leaves_them_out():
     ours = seeds("hype-n", [60.0, 62.0, 64.0, 61.0], predictions="0110")
     theirs = seeds(CONTROL, [59.0, 60.0, 61.0, 25.0], predictions="0111")
