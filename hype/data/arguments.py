@@ -43,8 +43,9 @@ class DataArguments:
         if self.task_name is not None:
             self._resolve_task_name()
             require(not files, f"--task_name and --{' --'.join(files)} exclude each other: give one of the two")
-            for name in ("do_regression", "delimiter"):
-                require(getattr(self, name) is None, f"--{name} is for your own files; leave it out with --task_name")
+            for name in ("text_columns", "label_column", "do_regression", "delimiter"):
+                is_default = getattr(self, name) == getattr(DataArguments, name)
+                require(is_default, f"--{name} is for your own files; leave it out with --task_name")
         else:
             message = "neither --task_name nor --train_file/--validation_file/--test_file is given"
             require(bool(files), f"{message}: give one of them")

@@ -18,6 +18,8 @@ REFUSED = [
     ({"task_name": "ax"}, "has no train data"),
     ({"do_train": "false"}, "--do_train, --do_eval or --do_predict"),
     ({"task_name": None, "validation_file": "x.csv"}, "--train_file"),
+    ({"text_columns": "premise,hypothesis"}, "--text_columns is for your own files"),
+    ({"label_column": "gold"}, "--label_column is for your own files"),
     ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
     ({"task_name": "stsb", "label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: stsb has scores"),
     ({"model_name_or_path": "no-such-model"}, "no-such-model"),
