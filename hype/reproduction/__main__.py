@@ -174,6 +174,7 @@ def _run_flags(argv: list[str]) -> dict[str, str]:
     for text in argv:
         if text.startswith("--") and len(text) > 2:
             name, is_set, value = text[2:].partition("=")
+            name = name.replace("-", "_")  # main.py takes both spellings
             flags[name] = value if is_set else "true"
             name = None if is_set else name
         elif name is None:

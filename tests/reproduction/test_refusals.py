@@ -23,6 +23,7 @@ from hype.reproduction.__main__ import main, parser
             for text in ("-1", "nan", "inf", "x")
         ],
         (["table_1", "--run", "--", "--seed", "3"], "-- --seed: set separately for each run"),
+        (["table_1", "--run", "--", "--learning-rate", "3"], "-- --learning_rate: set separately for each run"),
         (["table_1", "--run", "--", "x"], "x: a value without a flag before it"),
         (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
         (["table_1", "--run", "--max_analysis_samples", "3"], "3: table_1 has no analysis; leave it out"),
