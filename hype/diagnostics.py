@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from hype.perturbation import HyPe
-from hype.random_streams import forked_torch_streams
+from hype.random_streams import forked_streams
 
 
 def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tensor]) -> dict[str, Any]:
     """Measure what the noise changes in one batch, by a training-mode forward pass with and one without it.
 
-    Torch's generators, the noise stream and the modes of all modules are restored afterwards.
+    Torch's, NumPy's and Python's generators, the noise stream, the observer and the modes of all modules are restored
+    afterwards.
 
     Args:
         model, hype: the perturbed model and its HyPe.
@@ -32,17 +33,18 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
             measure_noise(model, hype, lambda: model(**batch).logits)["least_changed"]
     """
     layers: list[dict[str, Any]] = []
-    draw_count, modes = hype.draw_count, {module: module.training for module in model.modules()}
+    observer, draw_count = hype.observer, hype.draw_count
+    modes = {module: module.training for module in model.modules()}
     hype.observer = lambda clean, noised: layers.append(_compare(clean, noised))
     model.train()
     try:
         with torch.no_grad():
-            with forked_torch_streams():
+            with forked_streams():
                 noised = forward()
-            with forked_torch_streams(), hype.paused():
+            with forked_streams(), hype.paused():
                 clean = forward()
     finally:
-        hype.observer = None
+        hype.observer = observer
         for module, mode in modes.items():
             module.training = mode
         hype.draw_count = draw_count

@@ -68,6 +68,14 @@ def test_the_two_forwards_have_equal_dropout():
     assert measured(tiny_model("bert", dropout=0.5), "normal", 1e-30)["logit_change"] == 0.0
 
 
+def test_the_two_forwards_have_equal_masks_from_numpy():
+    """wav2vec 2.0 and Whisper draw SpecAugment's masks there."""
+    model, before = tiny_model("bert", dropout=0.0), np.random.get_state()[2]
+    with HyPe(model, "normal", 1e-30) as hype:
+        assert measure_noise(model, hype, lambda: model(IDS).logits + np.random.rand())["logit_change"] == 0.0
+    assert np.random.get_state()[2] == before
+
+
 def test_the_change_of_the_logits_is_the_largest_of_a_batch():
     model = tiny_model("bert", dropout=0.0).train()
     with HyPe(model, "normal", 0.5) as hype:
@@ -93,6 +101,7 @@ def test_measuring_leaves_no_trace(mode, fails):
     for is_measured in (False, True):
         with HyPe(model, "normal", 0.5, seed=0) as hype:
             hype.set_step(3)
+            hype.observer = observer = lambda clean, noised: None
             torch.manual_seed(0)
             model.train()(IDS)
             model.train(mode).bert.embeddings.eval()
@@ -100,7 +109,7 @@ def test_measuring_leaves_no_trace(mode, fails):
                 with pytest.raises(RuntimeError, match="out of memory") if fails else nullcontext():
                     measure_noise(model, hype, forward)
             assert (model.training, model.bert.embeddings.training) == (mode, False)
-            assert hype.enabled and hype.observer is None
+            assert hype.enabled and hype.observer is observer
             assert (hype.step, hype.draw_count) == (3, 3)
             results.append((torch.get_rng_state(), model.train()(IDS).logits))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
