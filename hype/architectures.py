@@ -249,9 +249,10 @@ def select_layers(count: int, top: int | None, low: int | None, indices: Sequenc
     if indices is not None:
         if top or low:
             raise ValueError("hype_layers cannot be combined with hype_top_layers or hype_low_layers: give either")
-        if not indices or not set(indices) <= set(layers):
-            raise ValueError(f"hype_layers {list(indices)}: the model has layers 0 to {count - 1}")
-        return set(indices)
+        chosen = set(indices)
+        if not chosen or not chosen <= set(layers):
+            raise ValueError(f"hype_layers {list(chosen)}: the model has layers 0 to {count - 1}")
+        return chosen
     for name, k in (("hype_top_layers", top), ("hype_low_layers", low)):
         if not 0 <= (k or 0) <= count:
             raise ValueError(f"{name} {k}: the model has {count} layers, give 0 to {count}")

@@ -1,5 +1,6 @@
 """Every architecture against algorithm 1 written out by hand, and the choice of layers."""
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -100,6 +101,11 @@ def test_padding_reaches_the_layers_as_it_does_without_noise():
 def test_noise_enters_the_chosen_layers_alone(model_type, options, expected):
     changes = {"num_hidden_layers": 4} if model_type == "bert" else {}
     assert noised_indices(tiny_model(model_type, **changes), **options) == expected
+
+
+@pytest.mark.parametrize("layers", [np.array([0, 2]), map(int, "02")], ids=["array", "iterator"])
+def test_layers_may_be_chosen_by_an_array_or_an_iterator(layers):
+    assert noised_indices(tiny_model("bert"), hype_layers=layers) == [0, 2]
 
 
 @pytest.mark.parametrize("index", range(8))
