@@ -43,7 +43,7 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
     notes = [f"left out: {folder} ({record['status']})" for folder, record in records.items() if folder not in finished]
     first: dict[str, Path] = {}
     for folder, record in list(finished.items()):  # a copy of a run is no further observation
-        original = first.setdefault(json.dumps([record["label"], record["identity"]], sort_keys=True), folder)
+        original = first.setdefault(record["run_id"], folder)
         if original != folder:
             notes.append(f"left out: {folder} (the same run as {original})")
             del finished[folder]

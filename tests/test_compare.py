@@ -13,8 +13,9 @@ BASE = {"task_name": "rte", "learning_rate": 2e-5, "model": "m", "data.train": "
 
 def write_run(folder, label, score, seed=42, identity=(), **changes):
     """Write a run.json with the fields that the table shows."""
+    identity = {**BASE, "seed": seed, **dict(identity)}
     record = {
-        "schema": 2, "status": "finished", "identity": {**BASE, "seed": seed, **dict(identity)}, "task": "rte",
+        "schema": 2, "status": "finished", "run_id": f"{label} {identity}", "identity": identity, "task": "rte",
         "seed": seed, "label": label, "score": score, "score_name": "accuracy", "majority_score": 0.5, "sample": None,
         "predictions": None, "timings": {"total_s": 61.4}, "data": {"rows": {"validation": 64}},
         "model": {"name": "/home/me/bert-base"}, **changes,

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from hype.errors import InputError
 from hype.perturbation import stream_seed
-from hype.random_streams import forked_torch_streams
+from hype.random_streams import forked_streams
 from hype.techniques.base import Flag, Technique
 
 
@@ -134,7 +134,7 @@ def fisher_information(trainer, scored: dict[str, nn.Parameter]) -> dict[str, to
     limit = trainer.args.max_grad_norm
     # Squares of small gradients underflow in float16.
     total = {name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for name, p in scored.items()}
-    with forked_torch_streams():
+    with forked_streams():
         # Reseed so that a resumed run computes the same masks: torch's state depends on what ran before.
         torch.manual_seed(stream_seed("Fisher", trainer.args.seed))
         batches = trainer.get_train_dataloader()

@@ -6,7 +6,7 @@ There is no public implementation and the paper's settings are not known: this i
 import torch
 
 from hype.errors import InputError
-from hype.random_streams import forked_torch_streams
+from hype.random_streams import forked_streams
 from hype.techniques.base import Flag
 from hype.techniques.divergence import RegularisedLoss, wide
 from hype.techniques.parts import layers
@@ -66,7 +66,7 @@ class LNSR(RegularisedLoss):
 
         if hype:
             hype.draw_count = draws
-        with forked_torch_streams(), layers(trainer.model)[b - 1].register_forward_hook(add_noise):
+        with forked_streams(), layers(trainer.model)[b - 1].register_forward_hook(add_noise):
             for generator, state in zip(generators, states, strict=True):
                 generator.set_rng_state(state)
             # Bypass DDP, which expects one forward per backward; its hooks still reduce the gradients.
