@@ -58,7 +58,7 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
 
 def _record(folder: Path) -> dict:
     record = read_record(folder / RECORD)
-    missing = [key for key in ("label", "task", "seed", "timings", "data", "model") if key not in record]
+    missing = [key for key in ("run_id", "label", "task", "seed", "timings", "data", "model") if key not in record]
     if missing:
         raise InputError(f"{folder / RECORD}: no {', '.join(missing)}; give the folder of a run")
     return record
