@@ -203,7 +203,7 @@ def describe_data(splits: Splits) -> dict:
 
 
 def method_label(arguments: Arguments, technique_names: list[str]) -> str:
-    """Return a readable name of the method, such as HyPe-N 1e-05 + R-Drop, dropout 0."""
+    """Return a readable name of the method, such as HyPe-N 1e-05 + R-Drop, dropout 0; evaluation if nothing trains."""
     hype, model, training = arguments.hype, arguments.model, arguments.training
     names = []
     if hype.hype_type != "none":
@@ -213,8 +213,9 @@ def method_label(arguments: Arguments, technique_names: list[str]) -> str:
         names.append(f"NEFTune {training.neftune_noise_alpha:g}")
     if training.label_smoothing_factor:
         names.append(f"label smoothing {training.label_smoothing_factor:g}")
+    name = " + ".join(names) or ("vanilla" if training.do_train else "evaluation")
     dropout = model.dropout_rate if model.all_dropout_rate is None else model.all_dropout_rate
-    return (" + ".join(names) or "vanilla") + f", dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"
+    return f"{name}, dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"
 
 
 @contextmanager

@@ -35,6 +35,7 @@ def test_evaluations_that_steer_a_training_or_choose_its_model_are_part_of_the_i
     ("flags", "label"),
     [
         ({}, "vanilla, dropout of the checkpoint"),
+        ({"do_train": False, "do_eval": True}, "evaluation, dropout of the checkpoint"),
         ({"neftune_noise_alpha": 5}, "NEFTune 5, dropout of the checkpoint"),
         (
             {"hype_type": "normal", "label_smoothing_factor": 0.1, "dropout_rate": 0},
@@ -43,7 +44,7 @@ def test_evaluations_that_steer_a_training_or_choose_its_model_are_part_of_the_i
     ],
 )
 def test_the_label_names_what_makes_a_run_other_than_vanilla(argv, flags, label):
-    assert records.method_label(parse(argv("do_train", **flags)), []) == label
+    assert records.method_label(parse(argv(**{"do_train": True, **flags})), []) == label
 
 
 PATHS = {"output_dir", "model_name_or_path", "tokenizer_name", "config_name", "checkpoint_dir", "data_dir", "cache_dir"}
