@@ -245,7 +245,8 @@ def on_ray(
         if gpus is None:
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
         with as_input_error(f"--cpus_per_run {cpus:g} --gpus_per_run {gpus:g}"):
-            task = ray.remote(_execute_in).options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)
+            # Not by .options(), with which a worker would take the next run and keep the GPU of its first.
+            task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES)(_execute_in)
         directory = str(Path.cwd())
         running = {task.remote(directory, spec, retry): spec for spec in specs}
         while running:

@@ -273,6 +273,18 @@ def test_ray_ends_in_the_same_records_although_a_worker_is_killed(tmp_path, mode
     assert {spec.folder.name: lasting(spec.folder) for spec in specs} == straight
 
 
+@pytest.mark.slow
+def test_ray_starts_a_process_for_each_run_on_a_gpu(tmp_path, model, cache, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
+    resources = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 1, "GPU": 1}', "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    for name, value in {"HF_DATASETS_CACHE": str(cache), **resources}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    specs = specs_in(tmp_path, model)[:2]
+    assert {outcome.status for _, outcome in executors.on_ray(specs, False)} == {"finished"}
+    assert len({json.loads((spec.folder / ".lock.json").read_text())["pid"] for spec in specs}) == 2
+
+
 def test_without_ray_one_line_says_what_to_install(tmp_path, model, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(argv_of(tmp_path, model, "--run", "--executor", "ray")) == 4
