@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from huggingface_hub import constants, get_session, is_offline_mode
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from hype.errors import EnvironmentFault, InputError
 
@@ -45,7 +45,7 @@ def from_hub(what: str, instead: str, load: Callable[[bool], T]) -> T:
     local_files_only = not hub_is_reachable()
     try:
         return load(local_files_only)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPError) as error:  # HTTPError: httpx's, for a broken connection
         if local_files_only:
             problem = f"{what}: {constants.ENDPOINT} cannot be reached and the cache does not have it"
             raise EnvironmentFault(f"{problem}; give {instead} instead") from error

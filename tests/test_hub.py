@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import close_session, constants
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
 
 from hype import hub
 from hype.errors import EnvironmentFault, InputError
@@ -81,9 +81,10 @@ UNKNOWN.__cause__ = RepositoryNotFoundError("404", response=SimpleNamespace(head
     [
         (False, OSError(), EnvironmentFault, "rbert: .* cannot be reached .*; give a folder instead"),
         (True, ConnectionError("reset by peer"), EnvironmentFault, "reset by peer"),
+        (True, HTTPError("disconnected"), EnvironmentFault, "disconnected"),
         (True, UNKNOWN, InputError, r"rbert could not be loaded from the hub \(rbert is no model\); give a folder"),
     ],
-    ids=["unreachable", "broken", "unknown"],
+    ids=["unreachable", "broken", "disconnected", "unknown"],
 )
 def test_what_cannot_be_had_is_named_with_the_way_out(monkeypatch, reachable, error, kind, message):
     def load(local_files_only):
