@@ -2,7 +2,9 @@
 
 import copy
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -64,6 +66,17 @@ def test_a_side_trains_on_the_rows_of_its_repeat_with_its_noise(bench, monkeypat
 @pytest.mark.parametrize("method", benchmarks.METHODS)
 def test_the_flags_of_every_method_are_accepted(method, bench):
     parse(bench.argv("cola", f"--do_train {benchmarks.METHODS[method][0]}"))
+
+
+def test_no_precision_is_measured_after_tf32_which_stays_on(bench, monkeypatch):
+    flags, ones = [], {"vanilla": np.ones(1), "HyPe-N": np.ones(1)}
+    monkeypatch.setattr(sides.Bench, "with_random_bert", lambda self, size: self)
+    monkeypatch.setattr(sides.Bench, "trainer", lambda self, task, text: flags.append(text))
+    monkeypatch.setattr(sides.Bench, "compare", lambda self, label, turns: ones)
+    monkeypatch.setattr(sides, "training", lambda *args, **options: None)
+    monkeypatch.setattr(benchmarks, "noise_seconds", lambda trainer, options: 1.0)
+    list(benchmarks.overhead(replace(bench, device=torch.device("cuda"))))
+    assert ["--tf32" in text for text in flags] == [False] * 4 + [True] * 2
 
 
 @pytest.fixture
