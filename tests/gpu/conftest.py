@@ -10,6 +10,8 @@ import pytest
 import torch
 
 HAS_CUDA = torch.cuda.is_available()
+if HAS_CUDA:  # torch reads this at the first matrix product; set later, --full_determinism raises an error
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 IS_REHEARSAL = not HAS_CUDA and os.environ.get("GPU_TESTS_ON_CPU") == "1"
 
 

@@ -15,7 +15,7 @@ from tests.small_training import arguments, assert_equal_weights, rows, weights
 from tests.tiny import tiny_batch, tiny_model
 from tests.training.test_invariance import BUILDERS, hype_trainer
 
-EPS = 1e-3
+EPS = 2.0**-10  # exact in float32: noise / EPS cannot exceed its interval by rounding
 NOISE = {"hype_type": "normal", "hype_eps": EPS}
 
 
