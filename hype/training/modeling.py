@@ -31,7 +31,7 @@ PICKLE_REMEDY = (
 )
 # Pattern in an error message of transformers -> what to do.
 REMEDIES = {
-    "no file named model.safetensors": PICKLE_REMEDY,
+    "(no|have a) file named model.safetensors|safetensors conversion": PICKLE_REMEDY,
     "Flash ?Attention|attention implementation": "pass another --attn_implementation, or none",
     "trust_remote_code": "it comes with its own code: read it, then pass --trust_remote_code",
     "": "give a model folder with config.json, weights and tokenizer, or a hub name",

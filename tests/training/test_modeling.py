@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -231,6 +232,23 @@ def test_a_tokenizer_with_more_words_than_the_model_is_refused_with_both_numbers
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     with pytest.raises(InputError, match=f"{size + 5} tokens, the model {size} embeddings"):
         finetune(parse(argv("do_train", tokenizer_name=tmp_path / "tokenizer")))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "electra does not appear to have a file named model.safetensors or model.safetensors.index.json and ...",
+        "Could not create safetensors conversion PR. The repo does not appear to have a file named ...",
+    ],
+)
+def test_a_hub_model_without_safetensors_is_refused_with_the_way_out(said, monkeypatch):
+    def fail(*args, **options):
+        raise OSError(said)
+
+    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda: True)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
+    with pytest.raises(InputError, match="allow_pickle_weights"):
+        load_config(ModelArguments(model_name_or_path="electra"))
 
 
 def test_an_attention_that_is_not_installed_is_named_with_the_way_out(argv):
