@@ -143,6 +143,11 @@ class RunArguments(TrainingArguments):
         if self.tf32 is None and (self.torch_compile or self.torch_compile_backend or self.torch_compile_mode):
             self.tf32 = False  # transformers would enable it with torch.compile; it should be a separate choice
         super().__post_init__()
+        if self.mixed_precision != "no" and not (self.bf16 or self.fp16):
+            raise InputError(
+                f"ACCELERATE_MIXED_PRECISION={self.mixed_precision} would not be recorded: pass --bf16 or --fp16, or "
+                "unset it"
+            )
 
 
 @dataclass

@@ -206,6 +206,14 @@ def test_what_torchrun_has_left_in_the_environment_is_named(monkeypatch, variabl
         parse(REQUIRED)
 
 
+def test_a_precision_that_accelerate_launch_sets_is_to_be_a_flag(monkeypatch):
+    """It was used, but not recorded."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(InputError, match=r"ACCELERATE_MIXED_PRECISION=bf16.*pass --bf16"):
+        parse(REQUIRED)
+    assert parse_with("--bf16").training.bf16
+
+
 @pytest.mark.parametrize("name", ["wandb", "nobody"])
 def test_a_reporter_that_is_not_there_is_named_with_what_to_do(monkeypatch, name):
     monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", lambda: ["mlflow"])
