@@ -5,6 +5,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 
 from hype.errors import EnvironmentFault, InputError, RunError
@@ -24,6 +25,9 @@ def as_run_errors(folder: Path):
         raise InputError(f"--metric_for_best_model: {error.args[0]}") from error
     except UnpicklingError as error:
         raise InputError(f"{folder}: a checkpoint contains code, so it is not of this project; remove it") from error
+    except HfHubHTTPError as error:  # what is loaded from the hub has errors of its own, see `from_hub`
+        reason = str(error).partition("\n")[0]
+        raise EnvironmentFault(f"--push_to_hub: {reason}; log in with hf auth login, or leave the flag out") from error
     except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             remedy = "lower --per_device_train_batch_size or --max_seq_length, or choose a smaller model"

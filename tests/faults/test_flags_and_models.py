@@ -1,8 +1,11 @@
 """Flags and models that cannot work end with 2 and one line, before anything is trained."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hype.cli import main
@@ -46,6 +49,19 @@ def test_what_cannot_work_is_refused_in_one_line_before_the_first_step(argv, cap
     line = err.rstrip().split("\n")[-1]
     assert line.startswith("error: ") and part in line
     assert out == "" and err.count("error: ") == 1 and "Traceback" not in err
+
+
+def test_a_hub_that_refuses_an_upload_is_quoted_with_the_way_out(argv, capsys, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise HfHubHTTPError(
+            "401 Client Error.\n\nInvalid password", response=SimpleNamespace(headers={}, request=None)
+        )
+
+    monkeypatch.setattr("hype.training.finetune.hub_is_reachable", lambda: True)
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    assert main(argv("do_train", "push_to_hub")) == 4
+    line = capsys.readouterr().err.rstrip().split("\n")[-1]
+    assert line.startswith("error: --push_to_hub: 401 Client Error") and "hf auth login" in line
 
 
 def test_a_best_metric_that_there_is_not_is_wrong_input(argv, capsys):
