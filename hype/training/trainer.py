@@ -49,6 +49,8 @@ class HyPeTrainer(Trainer):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        if not self.place_model_on_device:  # with --bf16_full_eval, Trainer does so too late for noise and techniques
+            self._move_model_to_device(self.model, self.args.device)
         self.hype_options, self.techniques = hype_options, list(techniques or ())
         self.provenance = {}  # identifies the run in its checkpoints, see `mark_complete`
         self.hype: HyPe | None = None

@@ -116,6 +116,13 @@ def test_evaluation_and_prediction_move_no_random_stream(tmp_path):
     assert first == second
 
 
+def test_a_trainer_has_its_model_on_its_device_before_training(tmp_path, monkeypatch):
+    """Trainer leaves a model on the CPU until training if evaluation casts it."""
+    args = arguments(tmp_path, bf16_full_eval=True)
+    monkeypatch.setattr(type(args), "device", torch.device("meta"))
+    assert hype_trainer(args, NOISE, tiny_model("bert")).model.device.type == "meta"
+
+
 def test_measuring_the_noise_does_not_change_the_training(tmp_path):
     trainer = hype_trainer(arguments(tmp_path, max_steps=8, weight_decay=0.1), NOISE, tiny_model("bert"))
     report = trainer.measure_noise()
