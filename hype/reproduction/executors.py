@@ -130,7 +130,8 @@ def _attempt(spec: RunSpec, state: State) -> Outcome:
         return Outcome(status, str(error), is_environment)
     except Exception as error:
         logger.exception("failed")
-        return Outcome(FAILED, f"{type(error).__name__}: {error}")
+        # After an error of the GPU, this process cannot use it again.
+        return Outcome(FAILED, f"{type(error).__name__}: {error}", isinstance(error, torch.AcceleratorError))
 
 
 def analyse(spec: RunSpec) -> None:

@@ -126,7 +126,8 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
     """
     model, training = arguments.model, arguments.training
     if training.n_gpu > 1:  # Trainer would spread each batch over them
-        raise InputError("several GPUs are visible to one process: use torchrun, or set CUDA_VISIBLE_DEVICES to one")
+        problem = "several GPUs are visible to one process: use torchrun, or set CUDA_VISIBLE_DEVICES to one"
+        raise EnvironmentFault(problem)  # which stops a grid
     wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
     if not wanted:
         raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import datasets
 import pytest
+import torch
 from tqdm import tqdm
 
 from hype.errors import EnvironmentFault, InputError
@@ -202,7 +203,12 @@ def test_files_of_a_process_killed_at_its_first_write_do_not_stand_in_the_way(tm
 
 
 @pytest.mark.parametrize(
-    ("error", "tried"), [(EnvironmentFault("the hub is out of reach"), 1), (InputError("a wrong flag"), 4)]
+    ("error", "tried"),
+    [
+        (EnvironmentFault("the hub is out of reach"), 1),
+        (torch.AcceleratorError("the hub is out of reach"), 1),
+        (InputError("a wrong flag"), 4),
+    ],
 )
 def test_a_grid_stops_at_the_first_fault_of_the_environment_alone(error, tried, tmp_path, model, monkeypatch, capsys):
     """Offline, 576 runs once failed one after another."""

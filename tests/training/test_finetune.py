@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hype.errors import InputError
+from hype.errors import EnvironmentFault, InputError
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.machine import leave_process_group
@@ -237,5 +237,5 @@ def test_test_data_that_has_labels_is_scored(argv, tmp_path):
 def test_several_visible_gpus_are_refused_with_the_remedy(argv, monkeypatch):
     arguments = parse(argv("do_train"))
     monkeypatch.setattr(type(arguments.training), "n_gpu", property(lambda self: 2))
-    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(EnvironmentFault, match="CUDA_VISIBLE_DEVICES"):  # a grid stops instead of failing run by run
         finetune(arguments)
