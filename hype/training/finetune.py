@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import transformers
 from datasets import Dataset
+from huggingface_hub import HfApi
 from transformers import DataCollatorWithPadding, PretrainedConfig, TrainerState, default_data_collator, set_seed
 
 from hype.data.labels import checkpoint_labels, convert_label_ids
@@ -114,6 +115,10 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
         record["peak_memory_bytes"] = machine.peak_memory_bytes(training.device)
         if is_first and training.do_train and training.save_model:
             write_card(folder, record)
+    if is_first and training.push_to_hub:  # Trainer has uploaded the model, without its card and the final record
+        HfApi(token=training.hub_token).upload_folder(
+            repo_id=trainer.hub_model_id, folder_path=folder, ignore_patterns=["_*", ".lock*", "checkpoint-*"]
+        )
     return record if is_first else None
 
 

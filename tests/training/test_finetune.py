@@ -4,9 +4,11 @@ import gc
 import json
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import HfApi
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -89,6 +91,21 @@ def test_a_finished_run_without_its_model_says_so(argv, caplog):
     assert "the model is missing" not in caplog.text
     finetune(parse(argv(*TRAIN)))
     assert "the model is missing; pass --overwrite_output_dir" in caplog.text
+
+
+def test_the_last_upload_has_the_final_record_and_the_card(argv, tmp_path, monkeypatch):
+    uploads = []
+
+    def upload(api, folder_path, **kwargs):
+        card, record = (Path(folder_path) / name for name in ("README.md", "run.json"))
+        uploads.append((json.loads(record.read_text())["status"], "vanilla" in card.read_text() if card.exists() else None))
+        return SimpleNamespace(done=lambda: True, result=lambda: None)
+
+    monkeypatch.setattr("hype.training.finetune.hub_is_reachable", lambda: True)
+    monkeypatch.setattr(HfApi, "create_repo", lambda api, name, **kwargs: SimpleNamespace(repo_id=f"me/{name}"))
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    finetune(parse(argv("do_train", "do_eval", "push_to_hub", max_steps=2)))
+    assert uploads[-1] == ("finished", True)
 
 
 @pytest.mark.parametrize(("save_steps", "warned"), [(1, False), (30000, True)])
