@@ -264,6 +264,8 @@ REFUSED_FLAGS = {
     "eval_do_concat_batches": "scores are computed on the whole set",
     "batch_eval_metrics": "scores are computed on the whole set",
     "enable_jit_checkpoint": "runs already save a checkpoint on a signal",
+    "fsdp": "it replaces the parameters on which techniques and checkpoints rely",
+    "deepspeed": "it replaces the parameters on which techniques and checkpoints rely",
     "label_names": "an example has one label; --label_column names its column in your own files",
 }
 

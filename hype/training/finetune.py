@@ -133,6 +133,8 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
     if training.n_gpu > 1:  # Trainer would spread each batch over them
         problem = "several GPUs are visible to one process: use torchrun, or set CUDA_VISIBLE_DEVICES to one"
         raise EnvironmentFault(problem)  # which stops a grid
+    if training.fp16 and training.device.type == "cpu":
+        raise InputError("--fp16: accelerate ignores it on a CPU; pass --bf16, or leave it out")
     wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
     if not wanted:
         raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")

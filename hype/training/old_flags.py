@@ -41,7 +41,7 @@ IGNORED_FLAGS = {
 REMOVED_FLAGS = {
     "fp16_opt_level": "transformers 5 dropped apex and its levels; pass only --fp16 or --bf16",
     "past_index": "sequence classification keeps no past states; leave it out",
-    "sharded_ddp": "transformers 5 dropped it; use --fsdp",
+    "sharded_ddp": "transformers 5 dropped it; torchrun starts one process per GPU",
     "mp_parameters": "SageMaker's model parallelism is not supported; leave it out",
     "tpu_num_cores": "TPUs are not supported; leave it out",
     "ray_scope": "set the environment variable RAY_SCOPE",

@@ -18,6 +18,8 @@ REFUSED = [
     ({"hype_type": "normal", "hype_layers_path": "encoder.blocks"}, "encoder.blocks"),
     ({"data_dir": "/no/such/glue"}, "/no/such/glue"),
     ({"resume_from_checkpoint": "no/checkpoint-3"}, "no/checkpoint-3"),
+    ({"fp16": "true"}, "--fp16: accelerate ignores it on a CPU"),
+    ({"fsdp": "full_shard"}, "--fsdp full_shard: it replaces the parameters"),
     ({"task_name": "ax"}, "has no train data"),
     ({"do_train": "false"}, "--do_train, --do_eval or --do_predict"),
     ({"task_name": None, "validation_file": "x.csv"}, "--train_file"),

@@ -1,4 +1,4 @@
-"""Skip the tests of this folder where there is no CUDA device.
+"""Skip the tests of this folder without a CUDA device, which only `pytest tests/gpu` sees.
 
 GPU_TESTS_ON_CPU=1 runs them on the CPU instead, all but those of CUDA's own tools: a rehearsal for a machine with one.
 """
@@ -20,7 +20,8 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             item.add_marker("gpu")
             if not HAS_CUDA and not (IS_REHEARSAL and "cuda_only" not in item.fixturenames):
-                item.add_marker(pytest.mark.skip(reason="no CUDA device (GPU_TESTS_ON_CPU=1 rehearses on the CPU)"))
+                reason = "no CUDA device (GPU_TESTS_ON_CPU=1 rehearses), or not started by pytest tests/gpu"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
