@@ -190,9 +190,10 @@ def _run_flags(argv: list[str]) -> dict[str, str]:
 def print_commands(sections: list) -> None:
     """Print a command for each run without a score and, on stderr, what the commands leave to --run."""
     from hype.reproduction.sections import runs_of
+    from hype.reproduction.status import FINISHED
 
     runs = runs_of(sections)
-    analyses = dict.fromkeys(spec.analysis.name for spec, _ in runs if spec.analysis)
+    analyses = dict.fromkeys(spec.analysis.name for spec, state in runs if spec.analysis and state.status != FINISHED)
     if analyses:
         names = ", ".join(analyses)
         print(f"note: these commands do the runs, not their analyses ({names}); use --run afterwards", file=sys.stderr)

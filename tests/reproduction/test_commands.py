@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hype.reproduction import executors
 from hype.reproduction.__main__ import main, print_commands
 from hype.reproduction.experiments import load
 from hype.reproduction.sections import section_of
+from hype.reproduction.status import FINISHED, State
 from hype.training.arguments import parse
 from tests.reproduction.small_runs import ROOT, argv_of, overrides, specs_in
 from tests.tiny import SAMPLE
@@ -91,6 +93,8 @@ def test_a_run_of_which_two_analyses_are_made_is_one_line(tmp_path, model, capsy
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 1
     assert "not their analyses (similarity, adversarial)" in captured.err
+    print_commands([replace(section, states=[State(FINISHED, {})] * len(section.specs)) for section in sections])
+    assert capsys.readouterr().err == "note: nothing to print, every run has a score\n", "nothing is left to --run"
 
 
 def test_flags_after_two_dashes_reach_every_run(tmp_path, model, capsys):
