@@ -82,7 +82,8 @@ def headline(section: Section) -> str:
     found = found if over_all.empty else over_all
     clear = found[found["excludes_zero"].astype(bool)]
     if len(clear):
-        texts = [f"{written(e.method)} on {written(e.task)} ({e.verdict})" for e in clear.itertuples()]
+        names = [f"{written(e.method)} {e.variant}".strip() for e in clear.itertuples()]
+        texts = [f"{n} on {written(e.task)} ({e.verdict})" for n, e in zip(names, clear.itertuples(), strict=True)]
         return f"{len(clear)} of {len(found)} effects differ from 0: {', '.join(dict.fromkeys(texts[:3]))}"
     if found["low"].isna().all():
         return "Too few seeds to compare methods" if len(found) else "No pair of runs yet"

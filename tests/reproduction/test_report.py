@@ -107,6 +107,8 @@ def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
         {"vanilla": base, CONTROL: [score + gain for score, gain in zip(base, (0.1, 0.11, 0.1), strict=True)]}
     )
     assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE (higher)"
+    varied = replace(more, specs=[replace(s, variant="alpha 1" * (s.method == CONTROL)) for s in more.specs])
+    assert headline(varied) == "1 of 1 effects differ from 0: no dropout alpha 1 on RTE (higher)"
     cola = [replace(spec, task="cola") for spec in more.specs]
     tasks = replace(more, specs=[*more.specs, *cola], states=[*more.states, *more.states])
     assert headline(tasks) == "1 of 1 effects differ from 0: no dropout on all tasks (higher)"
