@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 
 LONGEST = 1000
+INTERRUPTED = "error: interrupted; run the same command again to continue"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -66,13 +67,15 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int
     try:
         try:
             exit_code = main(argv) or 0
-        except SystemExit as end:  # --help, or SIGTERM between two steps
+        except SystemExit as end:  # --help, or SIGTERM
             exit_code = end.code or 0
+            if exit_code == 128 + signal.SIGTERM:
+                print(INTERRUPTED, file=sys.stderr)
         if sys.stdout is not None:  # None if started with >&-
             sys.stdout.flush()
         return exit_code
     except KeyboardInterrupt:
-        print("error: interrupted; run the same command again to continue", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 128 + signal.SIGINT
     except RunError as error:
         return print_error(error)

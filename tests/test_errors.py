@@ -21,18 +21,19 @@ def test_an_error_is_one_line_of_bearable_length_and_its_exit_code(error, exit_c
     assert out == "" and err.startswith("error: --flag 7: not so x") and err.count("\n") == 1 and len(err) < 1100
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_continue(capsys):
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_ctrl_c_and_sigterm_end_with_their_code_and_say_how_to_continue(capsys, error, code):
     def interrupt(argv):
-        raise KeyboardInterrupt
+        raise error
 
-    assert run_command(interrupt, []) == 130
+    assert run_command(interrupt, []) == code
     assert "same command" in capsys.readouterr().err
 
 
 def test_what_a_command_returns_and_where_it_exits_are_exit_codes():
     assert run_command(lambda argv: None, []) == 0
     assert run_command(lambda argv: 1, []) == 1
-    assert run_command(lambda argv: sys.exit(143), []) == 143
+    assert run_command(lambda argv: sys.exit(2), []) == 2
 
 
 def test_a_bug_keeps_its_traceback():

@@ -162,20 +162,22 @@ def effects(pairs: pd.DataFrame) -> pd.DataFrame:
         mean, low, high, n, text: the estimate in points with its 95 % interval.
         flips: the mean share of dev predictions that differ; NaN without predictions.
         collapsed: pairs in which a run predicts a single class. without_collapsed: the estimate without them, as text.
-        is_at_majority: both sides score no better than the majority class.
+        is_at_majority: both sides score no better than the majority class (over all tasks: in each of them).
         excludes_zero: the interval excludes 0, and the runs are not at majority level.
         verdict: what the interval supports.
     """
     rows = []
     for names, group in pairs.groupby(EFFECT[:5], sort=False):
-        by_task = dict(list(group.groupby("task", sort=False)))
+        by_task, levels = dict(list(group.groupby("task", sort=False))), []
         for task in [*by_task, *([ALL_TASKS] if len(by_task) > 1 else [])]:
             planned = by_task.get(task, group)
             found, done = mean_effect(planned), planned.dropna(subset="difference")
             if done.empty:
                 continue
-            sides = [done["score"], done["score_reference"]] if task != ALL_TASKS else []
-            at_majority = bool(sides) and all(is_at_majority(scores, done["majority"].iloc[0]) for scores in sides)
+            if task != ALL_TASKS:
+                sides, majority = (done["score"], done["score_reference"]), done["majority"].iloc[0]
+                levels.append(all(is_at_majority(scores, majority) for scores in sides))
+            at_majority = all(levels) if task == ALL_TASKS else levels[-1]
             prefix = "at majority level, proves nothing; " if at_majority else ""
             same = f"identical predictions in {len(done)} of {len(done)} runs" if done["is_identical"].all() else ""
             rows.append([

@@ -29,8 +29,6 @@ class StopCallback(TrainerCallback):
 
     def handle(self, number, frame):
         if self.number is not None or not self.is_training:
-            if number == signal.SIGTERM:  # for Ctrl-C, the command reports it when it exits
-                logger.warning("SIGTERM: the run stops now; the same command completes it")
             _end(number)
         outcome = "the same command resumes it" if self.keeps_checkpoint else "no checkpoint is saved"
         name = signal.Signals(number).name

@@ -166,6 +166,14 @@ def test_a_setting_at_majority_level_proves_nothing():
     assert found.is_at_majority and found.verdict.startswith("at majority level, proves nothing")
 
 
+@pytest.mark.parametrize("cola", [25.0, 60.0])
+def test_tasks_that_all_prove_nothing_prove_nothing_together(cola):
+    rows = [*seeds("hype-n", [25.1, 25.2, 25.3]), *seeds(CONTROL, [24.9, 25.0, 25.1])]
+    rows += [run for method in ("hype-n", CONTROL) for run in seeds(method, [cola] * 3, task="cola")]
+    found = effect(runs_of(*rows), ALL_TASKS)
+    assert found.low > 0 and found.is_at_majority == (cola == 25.0) != found.excludes_zero
+
+
 def test_all_tasks_have_equal_weight_however_many_seeds_each_has():
     rows = [*seeds("hype-n", [51.0, 52.0, 53.0]), *seeds(CONTROL, [50.0] * 3)]
     rows += [*seeds("hype-n", [58.0, 60.0], task="cola"), *seeds(CONTROL, [50.0] * 2, task="cola")]
