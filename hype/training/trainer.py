@@ -50,7 +50,7 @@ class HyPeTrainer(Trainer):
     ):
         super().__init__(*args, **kwargs)
         if not self.place_model_on_device:  # with --bf16_full_eval, Trainer does so too late for noise and techniques
-            self._move_model_to_device(self.model, self.args.device)
+            self.model.to(self.args.device)
         self.hype_options, self.techniques = hype_options, list(techniques or ())
         self.provenance = {}  # identifies the run in its checkpoints, see `mark_complete`
         self.hype: HyPe | None = None

@@ -285,7 +285,8 @@ def test_ray_starts_a_process_for_each_run_on_a_gpu(tmp_path, model, cache, monk
     resources = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 1, "GPU": 1}', "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     for name, value in {"HF_DATASETS_CACHE": str(cache), **resources}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
     specs = specs_in(tmp_path, model)[:2]
     assert {outcome.status for _, outcome in executors.on_ray(specs, False)} == {"finished"}
     assert len({json.loads((spec.folder / ".lock.json").read_text())["pid"] for spec in specs}) == 2
