@@ -20,7 +20,7 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 def pytest_configure(config):
     """Hide GPUs, on which records are not bit-equal, except from tests that are named: pytest tests/gpu."""
-    if not any("gpu" in name for name in config.args):
+    if not any("tests/gpu" in name for name in config.args):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
