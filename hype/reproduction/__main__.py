@@ -156,7 +156,7 @@ def sections_of(options: argparse.Namespace, is_to_run: bool) -> list:
 
 def overrides_of(options: argparse.Namespace):
     """Collect the settings that replace the experiment's."""
-    from hype.reproduction.runs import Overrides
+    from hype.reproduction.overrides import Overrides
 
     given = {name: getattr(options, name) for name in (*SETTINGS, *PLACES, "flags")}
     given = {name: [*dict.fromkeys(value)] if isinstance(value, list) else value for name, value in given.items()}

@@ -160,7 +160,7 @@ class StudyModel:
 
 @dataclass(frozen=True)
 class StudySection:
-    """One experiment of a study, changed by `overrides` (the fields of `runs.Overrides`).
+    """One experiment of a study, changed by `overrides` (the fields of `overrides.Overrides`).
 
     Attributes:
         model: key in the study's `models`.
@@ -195,7 +195,7 @@ class Question:
 class Study:
     """Experiments that together answer questions.
 
-    data: hashes of its data, by `runs.data_name` and split, so that its records can be found without the data or the
+    data: hashes of its data, by `hashes.data_name` and split, so that its records can be found without the data or the
     model.
     """
 

@@ -11,7 +11,9 @@ from hype.data.tasks import nli_folder, sample_text
 from hype.errors import InputError
 from hype.packaged import packaged_model
 from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, Study, StudySection, load, written
-from hype.reproduction.runs import Known, Overrides, RunSpec, expand
+from hype.reproduction.hashes import Known
+from hype.reproduction.overrides import Overrides
+from hype.reproduction.runs import RunSpec, expand
 from hype.reproduction.statistics import GRID_POINT, best_rates, selected, summarised
 from hype.reproduction.status import FINISHED, State, state_of
 

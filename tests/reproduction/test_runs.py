@@ -8,9 +8,11 @@ import pytest
 
 from hype.data.splits import load_splits
 from hype.errors import InputError
-from hype.reproduction import runs
+from hype.reproduction import hashes
 from hype.reproduction.experiments import CONTROL, VANILLA, StudyModel, load
-from hype.reproduction.runs import Known, Overrides, RunSpec, expand
+from hype.reproduction.hashes import Known
+from hype.reproduction.overrides import Overrides
+from hype.reproduction.runs import RunSpec, expand
 from hype.training.arguments import parse
 from hype.training.record import identity, model_fingerprints, run_id
 from tests.reproduction.small_runs import specs_in
@@ -142,7 +144,7 @@ def one_of(model, **changes) -> RunSpec:
 
 
 def forget() -> None:
-    for read in (runs._hashes_of_model, runs._read_hashes):
+    for read in (hashes._hashes_of_model, hashes._read_hashes):
         read.cache_clear()
 
 
@@ -151,13 +153,13 @@ def model(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
-@pytest.mark.parametrize("flags", [{}, *({name: "other/model"} for name in runs.HASHED[1:])])
+@pytest.mark.parametrize("flags", [{}, *({name: "other/model"} for name in hashes.HASHED[1:])])
 def test_a_folder_ends_in_the_run_id_of_its_identity(model, flags):
     spec = one_of(model, flags=flags)
     arguments = parse(list(spec.argv))
     splits = load_splits(arguments.data, ["train", "validation"])
-    hashes = {f"data.{name}": digest for name, digest in splits.fingerprint.items()}
-    assert spec.key == run_id(identity(arguments, hashes | model_fingerprints(arguments.model)))
+    found = {f"data.{name}": digest for name, digest in splits.fingerprint.items()}
+    assert spec.key == run_id(identity(arguments, found | model_fingerprints(arguments.model)))
 
 
 def test_rates_that_differ_in_the_seventh_digit_are_two_runs():
@@ -195,9 +197,9 @@ def test_data_that_cannot_be_read_keep_no_other_task_from_its_runs(tmp_path, mod
 @pytest.fixture
 def known(model):
     arguments = parse(list(one_of(model).argv))
-    hashes = model_fingerprints(arguments.model)
+    found = model_fingerprints(arguments.model)
     own = load_splits(arguments.data, ["train", "validation"]).fingerprint
-    return Known(StudyModel("Tiny", "tiny", hashes["model"], hashes["tokenizer"]), {"rte, first 48": own})
+    return Known(StudyModel("Tiny", "tiny", found["model"], found["tokenizer"]), {"rte, first 48": own})
 
 
 def test_a_study_names_its_runs_where_neither_model_nor_data_is(model, known, tmp_path):
