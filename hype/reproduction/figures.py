@@ -23,7 +23,16 @@ from hype.reproduction.drawing import (
 )
 from hype.reproduction.experiments import CONTROL, written
 from hype.reproduction.sections import Section
-from hype.reproduction.statistics import GRID_POINT, SETTING, another_seed, estimate, paired, selected, signed
+from hype.reproduction.statistics import (
+    GRID_POINT,
+    SETTING,
+    another_seed,
+    estimate,
+    paired,
+    scale_text,
+    selected,
+    signed,
+)
 from hype.reproduction.tables import LAYER_SCORES, MEAN_OF_SETTINGS, comparisons, doses, settings
 
 PAPERS_RANGE = (1e-5, 1e-4)
@@ -75,8 +84,7 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
             "class."
         )
         title = f"What HyPe-N 1e-5 adds to no dropout: {'; '.join(findings) or 'one setting so far'}"
-        models = ", ".join(found["model"].unique())
-        return finished(canvas, "effects", title, caption, f"{models}. {note}".strip(" ."))
+        return finished(canvas, "effects", title, caption, _setting_text(found, note))
 
 
 def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
@@ -95,10 +103,9 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
     elif above.empty:
         title = f"No scale of the noise changes {than_seed}"
     elif above.index[0] == shares.index[0]:
-        title = f"Noise of {above.index[0]:g} changes at least {than_seed}"
+        title = f"Noise of {scale_text(above.index[0])} changes at least {than_seed}"
     else:
-        title = f"Noise below {above.index[0]:g} changes less than {than_seed}"
-    (model,), (data,) = pairs["model"].unique(), pairs["data"].unique()
+        title = f"Noise below {scale_text(above.index[0])} changes less than {than_seed}"
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(max(2, len(tasks)) * 1.8 + 1, 5.2))
         panels = canvas.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
@@ -116,7 +123,7 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
                 axes.axvspan(*PAPERS_RANGE, color=INK, alpha=0.08, linewidth=0, label="the paper's scales")
         first, last = np.log10([pairs["hype_eps"].min(), pairs["hype_eps"].max()]).round()
         decades = 10.0 ** np.arange(first, last + 1, 2)
-        below.set_xticks(decades, [f"{decade:g}" for decade in decades])
+        below.set_xticks(decades, map(scale_text, decades))
         below.minorticks_off()
         panels[0][0].set(ylabel="predictions that change, %", ylim=(-1, None))  # hides the part of an interval below 0
         panels[1][0].set_ylabel("score difference, points")
@@ -126,7 +133,14 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
             f"{seeds_text(pairs.groupby(['task', 'method'])['seed'].nunique())}; bars: 95 % t interval, if three "
             "seeds; small markers: single pairs, hollow if a run predicts a single class. Dashed: another seed."
         )
-        return finished(canvas, "dose", title, caption, f"{model}, {data} training examples. {note}".strip(" ."))
+        return finished(canvas, "dose", title, caption, _setting_text(pairs, note))
+
+
+def _setting_text(rows: pd.DataFrame, note: str) -> str:
+    """Describe the models and, if the tasks share it, the choice of training examples."""
+    (data,) = rows["data"].unique()
+    text = ", ".join([*rows["model"].unique(), *([f"{data} training examples"] if data else [])])
+    return f"{text}. {note}".strip(" .")
 
 
 def _draw_doses(axes: Axes, pairs: pd.DataFrame) -> None:

@@ -56,13 +56,15 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     if pairs.empty:
         return UNANSWERED
     found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
+    unit = "task" if count == pairs["task"].nunique() else "setting"
     verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
     if found.is_within(question.margin):
         verdict, level = f"No effect beyond ±{question.margin:g} point", 0.9
     elif found.excludes_zero:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
     interim = "" if found.is_complete else " (interim)"
-    text = f"{verdict}{interim}: on average {found.text(level)} points over {count} setting{'s' * (count > 1)}.\n"
+    where = f"on average over {count} {unit}{'s' * (count > 1)}"
+    text = f"{verdict}{interim}: {found.text(level, ' points')} {where}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())

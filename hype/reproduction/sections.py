@@ -14,7 +14,7 @@ from hype.reproduction.experiments import CONTROL, VANILLA, Experiment, Study, S
 from hype.reproduction.hashes import Known
 from hype.reproduction.overrides import Overrides
 from hype.reproduction.runs import RunSpec, expand
-from hype.reproduction.statistics import GRID_POINT, best_rates, selected, summarised
+from hype.reproduction.statistics import GRID_POINT, best_rates, scale_text, selected, summarised
 from hype.reproduction.status import FINISHED, State, state_of
 
 # Placeholders for the data of a study that is shown but not run, so that reports contain no local paths.
@@ -122,7 +122,7 @@ def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None
         analysis = state.analyses.get(target)
         score = analysis and analysis["results"]["accuracy"]
         status = FINISHED if analysis else state.status
-        majority, predictions, is_collapsed = None, None, False
+        majority = predictions = None
     flags, timings = spec.flags, record.get("timings", {})
     is_noisy = "hype_type" in flags
     return [
@@ -270,5 +270,5 @@ def all_runs(sections: Sequence[Section]) -> pd.DataFrame:
     runs = pd.concat(tables, ignore_index=True).drop_duplicates("key")
     is_plain = runs["method"].str.fullmatch(r"hype-[nu]( \S+)?")
     noise = runs["hype_type"].map({"normal": "hype-n", "uniform": "hype-u"})
-    named = noise + " " + runs["hype_eps"].map("{:g}".format)
+    named = noise + " " + runs["hype_eps"].map(scale_text)
     return runs.assign(method=runs["method"].where(~is_plain, named), variant="")

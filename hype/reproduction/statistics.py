@@ -80,7 +80,7 @@ class Estimate:
             return ("higher" if self.mean > 0 else "lower") + (f", but {inside}" if inside else "")
         return f"no effect beyond ±{self.margin:g}" if inside else f"inconclusive (could detect {self.detectable:.1f})"
 
-    def text(self, level: float | None = None) -> str:
+    def text(self, level: float | None = None, unit: str = "") -> str:
         """Format the mean with its interval and n; the level is mentioned unless None (95 %)."""
         if not self.n:
             return "-"
@@ -88,7 +88,7 @@ class Estimate:
         name = f"{100 * level:g} % interval " if level else ""
         between = "" if math.isnan(low) else f"{name}{signed(low)} to {signed(high)}, "
         missing = f" of {self.planned}" if self.n < self.planned else "" if self.is_complete else ", incomplete"
-        return f"{signed(self.mean)} ({between}n {self.n}{missing})"
+        return f"{signed(self.mean)}{unit} ({between}n {self.n}{missing})"
 
 
 def estimate(groups: Iterable[Sequence[float] | pd.Series]) -> Estimate:
@@ -257,6 +257,11 @@ def signed(points: float) -> str:
 def spread_text(mean: float, sd: float = math.nan) -> str:
     """Format a mean with its standard deviation; NaN: a dash."""
     return "-" if math.isnan(mean) else f"{mean:.2f}" + ("" if math.isnan(sd) else f" ± {sd:.2f}")
+
+
+def scale_text(eps: float) -> str:
+    """Format a scale of the noise as in the names of methods: 1e-5, 1e-1, 1."""
+    return np.format_float_scientific(eps, trim="-", exp_digits=1).removesuffix("e+0")
 
 
 def percent(share: float) -> str:

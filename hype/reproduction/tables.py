@@ -20,8 +20,8 @@ from hype.reproduction.statistics import (
     summarised,
 )
 
-PAPERS_NOISE = "hype-n 1e-05"
-MEAN, MEAN_OF_SETTINGS = "mean of tasks", "mean of settings"
+PAPERS_NOISE = "hype-n 1e-5"
+MEAN, MEAN_OF_SETTINGS = "mean of tasks", "mean"
 LAYER_SCORES = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
 
 
@@ -203,13 +203,16 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Rows of `statistics.effects`, in which task is the setting or, last for each model, the mean of its settings;
-        and, from the runs without dropout: majority, control (their score, as text) and seed_flips (the share of
-        predictions that another seed flips).
+        data is empty where it differs between settings, whose names then contain it. And, from the runs without
+        dropout: majority, control (their score, as text) and seed_flips (the share of predictions that another seed
+        flips).
     """
-    names = runs["data"] + " · " + runs["task"].map(written)
+    names = runs["task"].map(written)
+    if runs["data"].nunique() > 1:
+        names, runs = runs["data"] + " · " + names, runs.assign(data="")
     if runs["model"].nunique() > 1:
         names = runs["model"] + ", " + names
-    runs = runs.assign(data="", task=names)
+    runs = runs.assign(task=names)
     found = effects(paired(runs, [(CONTROL, VANILLA), (PAPERS_NOISE, CONTROL)]))
     controls = runs[runs["method"] == CONTROL]
     summary = summarised(controls).drop_duplicates("task")
@@ -233,7 +236,7 @@ def settings_table(found: pd.DataFrame) -> Table:
         "predictions that HyPe flips": noise["flips"].map(percent),
         "that another seed flips": by_setting["seed_flips"].map(percent),
     }).reindex(by_setting.index).fillna("-")  # fmt: skip
-    return Table("Effects in every setting", frame.rename_axis("training examples · task").reset_index())
+    return Table("Effects in every setting", frame.rename_axis("task").reset_index())
 
 
 def doses(runs: pd.DataFrame) -> pd.DataFrame:

@@ -15,18 +15,14 @@ from tests.reproduction.made_up_runs import run, runs_of, section, seeds
 NOTE = "sample data written for a test"
 
 
-def noisy(eps: float, scores, labels: str, **changes) -> list[dict]:
-    noise = {"hype_type": "normal", "hype_eps": eps, "predictions": labels}
-    return seeds(f"hype-n {eps:g}", scores, **noise, **changes)
-
-
 def dosed():
     rows = [*seeds("vanilla", [50.0, 51.0, 52.0], predictions="0110")]
     rows += [
         run(CONTROL, 51.0 + seed, seed, predictions=labels) for seed, labels in enumerate(("0110", "0111", "0010"), 1)
     ]
-    for eps, labels in ((1e-5, "0110"), (1e-2, "0100"), (1.0, "1001")):
-        rows += noisy(eps, [51.0, 52.5, 53.0], labels)
+    for scale, labels in (("1e-5", "0110"), ("1e-2", "0100"), ("1", "1001")):
+        noise = {"hype_type": "normal", "hype_eps": float(scale), "predictions": labels}
+        rows += seeds(f"hype-n {scale}", [51.0, 52.5, 53.0], **noise)
     return runs_of(*rows)
 
 
@@ -40,7 +36,7 @@ def drawn() -> dict:
     ("kind", "finding"),
     [
         ("effects", "What HyPe-N 1e-5 adds to no dropout: one setting so far"),
-        ("dose", "Noise of 1e-05 changes at least half as many predictions as another seed does"),
+        ("dose", "Noise of 1e-5 changes at least half as many predictions as another seed does"),
         ("runs", "Each seed"),
     ],
 )
@@ -72,22 +68,24 @@ def test_one_scale_is_no_dose_figure():
 
 def test_the_effects_of_several_settings_end_in_their_mean_which_is_the_finding():
     runs = dosed()
-    gain = 1.6647 * runs["method"].eq("hype-n 1e-05")  # the mean of the effects is -0.001
+    gain = 1.6647 * runs["method"].eq("hype-n 1e-5")  # the mean of the effects is -0.001
     other = runs.assign(task="cola", score=runs["score"] + runs["method"].eq("vanilla") + gain)
     found = settings(pd.concat([runs, other]))
-    assert list(found["task"].unique()) == ["all · RTE", "all · CoLA", "mean of settings"]
-    dropout, noise = found[found["task"] == "mean of settings"].itertuples()
+    assert list(found["task"].unique()) == ["RTE", "CoLA", "mean"]
+    dropout, noise = found[found["task"] == "mean"].itertuples()
     assert dropout.mean == pytest.approx((2 + 1) / 2) and dropout.n == 3
     assert (
         f"no dropout: +0.00 points on average, {noise.verdict}"
         in study_figures(pd.concat([runs, other]), "")[0].caption
     )
-    assert settings_table(found).frame.iloc[-1, 1:3].tolist() == ["-", "-"], "a mean of settings has no score"
+    assert settings_table(found).frame.iloc[-1, 1:3].tolist() == ["-", "-"], "a mean has no score"
+    found = settings(pd.concat([runs, other.assign(data="first 1,000")]))
+    assert list(found["task"].unique()) == ["all · RTE", "first 1,000 · CoLA", "mean"]
 
 
 def test_settings_set_dropout_beside_noise_and_another_seed():
     dropout, noise = settings(dosed()).itertuples()
-    assert (noise.task, noise.majority, noise.control) == ("all · RTE", 25.0, "53.00 ± 1.00")
+    assert (noise.task, noise.majority, noise.control) == ("RTE", 25.0, "53.00 ± 1.00")
     assert dropout.mean == pytest.approx(2) and noise.flips == pytest.approx(0.5 / 3)
     assert noise.seed_flips == pytest.approx((0.25 + 0.25 + 0.5) / 3)
 

@@ -4,12 +4,15 @@ import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+from hype.analysis.record import Options
 from hype.errors import EnvironmentFault
 from hype.reproduction.experiments import CONTROL, StudySection, load, load_study
 from hype.reproduction.report import headline, progress, show, write_report
+from hype.reproduction.runs import Analysis
 from hype.reproduction.tables import effect_tables, further, score_tables, study_runs
 from tests.reproduction.made_up_runs import record, section
 
@@ -173,3 +176,13 @@ def test_a_summary_says_how_to_see_all_of_it():
     summary, full = (show([made], None, is_full) for is_full in (False, True))
     assert "--show full" in summary and "Every learning rate and grid point" not in summary
     assert "Every learning rate and grid point" in full and all(note in full for note in load("table_8").common_notes)
+
+
+def test_a_collapsed_run_is_marked_where_its_score_is_that_of_another_set():
+    made = section({"vanilla": [record(0.5, "1111")]}, name="table_6")
+    analysis = Analysis("adversarial", ("rte",), Path(), Options(), ("0" * 64,))
+    (spec,), (state,) = made.specs, made.states
+    analyses = {"rte": {"results": {"accuracy": 0.4}}}
+    specs, states = [replace(spec, analysis=analysis)], [replace(state, analyses=analyses)]
+    (table,) = score_tables(replace(made, specs=specs, states=states))
+    assert table.frame["RTE"].iloc[-1] == "40.00\nn 1, 1 collapsed"

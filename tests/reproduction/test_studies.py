@@ -184,9 +184,9 @@ def test_every_published_run_of_a_study_belongs_to_a_section():
 @pytest.mark.parametrize(
     ("gain", "verdict"),
     [
-        ([0.05, 0.06, 0.05], "Yes, it raises the score: on average +5.33 (95 % interval"),
-        ([0.001, -0.002, 0.0], "No effect beyond ±1 point: on average -0.03 (90 % interval"),
-        ([0.05, -0.06, 0.02], "Inconclusive: on average +0.33 (95 % interval"),
+        ([0.05, 0.06, 0.05], "Yes, it raises the score: +5.33 points (95 % interval"),
+        ([0.001, -0.002, 0.0], "No effect beyond ±1 point: -0.03 points (90 % interval"),
+        ([0.05, -0.06, 0.02], "Inconclusive: +0.33 points (95 % interval"),
     ],
 )
 def test_a_question_is_answered_by_its_interval(gain, verdict):
