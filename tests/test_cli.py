@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoConfig
 
 from hype.cli import main
-from hype.training.checkpoints import locked
+from hype.training.run_folder import locked
 from scripts.options import options_page
 from tests.test_scripts import README_COMMAND, RELEASED
 from tests.tiny import SAMPLE

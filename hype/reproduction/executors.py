@@ -33,9 +33,9 @@ from hype.reproduction.status import (
     write_failure,
 )
 from hype.training.arguments import parse
-from hype.training.checkpoints import locked
 from hype.training.faults import is_out_of_memory
 from hype.training.finetune import finetune
+from hype.training.run_folder import locked
 
 logger = logging.getLogger(__name__)
 ANALYSES = {"adversarial": adversarial, "probing": probing, "similarity": similarity, "transfer": transfer}

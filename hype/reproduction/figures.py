@@ -123,7 +123,7 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
                 axes.axvspan(*PAPERS_RANGE, color=INK, alpha=0.08, linewidth=0, label="the paper's scales")
         first, last = np.log10([pairs["hype_eps"].min(), pairs["hype_eps"].max()]).round()
         decades = 10.0 ** np.arange(first, last + 1, 2)
-        below.set_xticks(decades, map(scale_text, decades))
+        below.set_xticks(decades, list(map(scale_text, decades)))
         below.minorticks_off()
         panels[0][0].set(ylabel="predictions that change, %", ylim=(-1, None))  # hides the part of an interval below 0
         panels[1][0].set_ylabel("score difference, points")

@@ -9,8 +9,8 @@ from pathlib import Path
 from hype.errors import EnvironmentFault, InputError, LockedError
 from hype.files import weight_files, write_json, write_text
 from hype.reproduction.runs import KEY_LENGTH, RunSpec
-from hype.training.checkpoints import locked
 from hype.training.record import RECORD, SCHEMA, read_record
+from hype.training.run_folder import locked
 
 MISSING, RUNNING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
     "missing", "running", "interrupted", "finished", "failed", "diverged", "damaged",

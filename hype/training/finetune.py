@@ -27,13 +27,14 @@ from hype.training import machine, metrics, modeling
 from hype.training import record as records
 from hype.training.arguments import Arguments
 from hype.training.card import write_card
-from hype.training.checkpoints import clear, decide_resume, locked, on_first_process, require_space
 from hype.training.faults import as_run_errors
 from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.length_order import in_given_order, longest_first
 from hype.training.metrics import Scorer
 from hype.training.noise_check import check_noise
 from hype.training.record import recorded
+from hype.training.resume import decide_resume, on_first_process
+from hype.training.run_folder import clear, locked, require_space
 from hype.training.summary import announce
 from hype.training.trainer import HyPeTrainer
 

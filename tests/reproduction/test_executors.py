@@ -19,7 +19,7 @@ from hype.reproduction.executors import drive, execute, sequential
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.runs import expand
 from hype.reproduction.status import state_of
-from hype.training.checkpoints import locked
+from hype.training.run_folder import locked
 from hype.training.trainer import HyPeTrainer
 from tests.reproduction.small_runs import ROOT, argv_of, lasting, overrides, specs_in
 

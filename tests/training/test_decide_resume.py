@@ -12,9 +12,11 @@ import main
 from hype.errors import EnvironmentFault, InputError
 from hype.files import file_sha256, write_json
 from hype.training.arguments import parse
-from hype.training.checkpoints import Decision, clear, decide_resume, locked, mark_complete
+from hype.training.checkpoints import mark_complete
 from hype.training.finetune import finetune
 from hype.training.record import provenance
+from hype.training.resume import Decision, decide_resume
+from hype.training.run_folder import clear, locked
 from tests.training.test_checkpoints import damage
 
 ONE, OTHER = {"seed": 1, "learning_rate": 0.1}, {"seed": 2, "learning_rate": 0.1}
@@ -225,7 +227,7 @@ def test_a_disk_without_room_for_the_lock_is_one_line_and_the_folder_is_free_aga
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("hype.training.checkpoints.write_json", full)
+        patched.setattr("hype.training.run_folder.write_json", full)
         with pytest.raises(EnvironmentFault, match="No space left on device"), locked(tmp_path):
             pytest.fail("entered")
     with locked(tmp_path):
