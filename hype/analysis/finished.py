@@ -15,9 +15,10 @@ from hype.errors import InputError
 from hype.flags import require
 from hype.training import modeling
 from hype.training.arguments import ModelArguments
+from hype.training.identity import model_fingerprint
 from hype.training.length_order import longest_first
 from hype.training.machine import current_device
-from hype.training.record import RECORD, model_fingerprint, read_record
+from hype.training.record import RECORD, read_record
 from hype.training.run_folder import require_weights
 
 

@@ -15,8 +15,9 @@ from hype.data.tasks import NLI_NAMES, TASKS, nli_folder
 from hype.data.tokenization import tokenize
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
+from hype.training.identity import run_id
 from hype.training.machine import describe_machine
-from hype.training.record import SCHEMA, describe_data, read_record, run_id
+from hype.training.record import SCHEMA, describe_data, read_record
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from hype.data.splits import load_splits
 from hype.errors import InputError
 from hype.reproduction.experiments import StudyModel
 from hype.training.arguments import ModelArguments
-from hype.training.record import model_fingerprints
+from hype.training.identity import model_fingerprints
 
 HUB, UNREADABLE = "hub", "unreadable"  # stand-in hashes for data that are not on this machine, or damaged
 HASHED = ("model_name_or_path", "tokenizer_name", "config_name", "checkpoint_dir")  # identified by their content

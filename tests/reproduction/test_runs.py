@@ -14,7 +14,7 @@ from hype.reproduction.hashes import Known
 from hype.reproduction.overrides import Overrides
 from hype.reproduction.runs import RunSpec, expand
 from hype.training.arguments import parse
-from hype.training.record import identity, model_fingerprints, run_id
+from hype.training.identity import identity, model_fingerprints, run_id
 from tests.reproduction.small_runs import specs_in
 from tests.tiny import SAMPLE
 

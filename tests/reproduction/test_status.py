@@ -8,7 +8,7 @@ import pytest
 from hype.errors import InputError
 from hype.reproduction import status
 from hype.reproduction.status import PUBLISHED, read_published, write_lines
-from hype.training.record import run_id
+from hype.training.identity import run_id
 from tests.reproduction.small_runs import ROOT
 
 LINE = {

@@ -22,7 +22,7 @@ from hype.reproduction.report import answers
 from hype.reproduction.sections import PLACES, all_runs, study_sections
 from hype.reproduction.status import read_published
 from hype.training.arguments import ModelArguments
-from hype.training.record import model_fingerprints
+from hype.training.identity import model_fingerprints
 from tests.reproduction.made_up_runs import section
 from tests.reproduction.small_runs import ROOT
 from tests.tiny import SAMPLE
