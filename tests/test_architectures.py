@@ -70,18 +70,6 @@ def test_output_equals_algorithm_1_by_hand(name, position):
         assert shapes == [(9, 4, 16), (2, 4, 16)] * (len(shapes) // 2)  # (length or targets, batch, hidden)
 
 
-def test_padding_reaches_the_layers_as_it_does_without_noise():
-    model = tiny_model("bert", dropout=0.0)
-    mask = torch.ones_like(IDS)
-    mask[:, 6:] = 0
-    recorded = Recorded()
-    with HyPe(model.train(), "normal", 1e-30) as hype, torch.no_grad():
-        hype.observer = recorded.observe
-        logits = model(IDS, attention_mask=mask).logits
-    assert len(recorded.draws) == 3
-    assert torch.equal(logits, model(IDS, attention_mask=mask).logits)
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -91,10 +79,9 @@ def test_padding_reaches_the_layers_as_it_does_without_noise():
         ({"hype_top_layers": 1, "hype_low_layers": 2}, [0, 1, 3]),
         ({"hype_top_layers": 3, "hype_low_layers": 3}, [0, 1, 2, 3]),
         ({"hype_top_layers": 0, "hype_low_layers": 0}, [0, 1, 2, 3]),
-        ({"hype_top_layers": 0, "hype_low_layers": 1}, [0]),
         ({"hype_top_layers": 4}, [0, 1, 2, 3]),
-        ({"hype_layers": [2]}, [2]),
         ({"hype_layers": [3, 0]}, [0, 3]),
+        ({"hype_layers": np.array([0, 2])}, [0, 2]),
     ],
 )
 @pytest.mark.parametrize("model_type", ["bert", "albert", "t5", "bart"])
@@ -103,23 +90,11 @@ def test_noise_enters_the_chosen_layers_alone(model_type, options, expected):
     assert noised_indices(tiny_model(model_type, **changes), **options) == expected
 
 
-@pytest.mark.parametrize("layers", [np.array([0, 2]), map(int, "02")], ids=["array", "iterator"])
-def test_layers_may_be_chosen_by_an_array_or_an_iterator(layers):
-    assert noised_indices(tiny_model("bert"), hype_layers=layers) == [0, 2]
-
-
 @pytest.mark.parametrize("index", range(8))
 def test_albert_counts_the_calls_of_its_inner_layers(index):
     """4 layers of 2 inner layers each: 8 calls, which use the 4 sets of weights in the order 0 1 0 1 2 3 2 3."""
     model = tiny_model("albert", inner_group_num=2)
     assert noised_indices(model, hype_layers=[index]) == [index]
-
-
-def test_a_shared_layer_of_albert_gets_fresh_noise_at_every_call():
-    model = tiny_model("albert", num_hidden_groups=1)
-    _, recorded = run_with_noise(model)
-    noises = [recorded.noise(draw) for draw in range(4)]
-    assert all(not torch.equal(a, b) for i, a in enumerate(noises) for b in noises[:i])
 
 
 def test_albert_is_perturbed_when_its_body_is_called_without_the_head_or_past_its_call():
