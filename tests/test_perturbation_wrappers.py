@@ -53,12 +53,12 @@ def test_a_model_that_is_compiled_already_takes_the_noise_and_gives_it_back():
     torch.testing.assert_close(compiled(IDS).logits, clean, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("is_given_compiled", [False, True])
-def test_a_compiled_model_gets_the_noise_of_the_uncompiled_one(is_given_compiled):
+@pytest.mark.parametrize(("is_given_compiled", "path"), [(False, None), (True, None), (True, "encoder.layer")])
+def test_a_compiled_model_gets_the_noise_of_the_uncompiled_one(is_given_compiled, path):
     torch.compiler.reset()
     model = tiny_model("bert", dropout=0.0, num_hidden_layers=1).train()
     compiled = torch.compile(model, backend="eager")
-    with HyPe(compiled if is_given_compiled else model, "normal", 0.5) as hype:
+    with HyPe(compiled if is_given_compiled else model, "normal", 0.5, hype_layers_path=path) as hype:
         expected = model(IDS).logits
         hype.set_step(0)
         actual = compiled(IDS).logits
