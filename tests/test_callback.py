@@ -23,13 +23,13 @@ class FaultError(Exception):
 class Failing:
     """Raise at the given call only."""
 
-    def __init__(self, at=1, error=FaultError):
-        self.left, self.error = at, error
+    def __init__(self, at=1):
+        self.left = at
 
     def __call__(self, *args, **kwargs):
         self.left -= 1
         if self.left == 0:
-            raise self.error
+            raise FaultError
 
 
 class At(TrainerCallback):
@@ -58,24 +58,10 @@ class ObservingCallback(TrainerCallback):
             self.steps.append(state.global_step)
 
 
-def in_forward(trainer):
-    trainer.model.bert.encoder.layer[1].register_forward_pre_hook(Failing(3))
-
-
-def in_interrupted_backward(trainer):
-    trainer.model.classifier.weight.register_hook(Failing(3, KeyboardInterrupt))
-
-
-def in_metrics(trainer):
-    trainer.args.eval_strategy = "steps"
-    fault = Failing()
-    trainer.compute_metrics = lambda predictions: fault() or {}
-
-
 def build(tmp_path, callbacks, **changes):
     """Build a Trainer for two epochs of two batches."""
-    args = arguments(tmp_path, eval_steps=1, save_steps=1, save_only_model=True, **changes)
-    return Trainer(tiny_model("bert"), args, train_dataset=DATA, eval_dataset=DATA, callbacks=callbacks)
+    args = arguments(tmp_path, save_steps=1, save_only_model=True, **changes)
+    return Trainer(tiny_model("bert"), args, train_dataset=DATA, callbacks=callbacks)
 
 
 def test_noise_is_there_in_training_and_gone_afterwards_and_checkpoints_are_plain(tmp_path):
@@ -89,17 +75,15 @@ def test_noise_is_there_in_training_and_gone_afterwards_and_checkpoints_are_plai
     assert_equal_weights(weights(loaded), weights(trainer.model))
 
 
-@pytest.mark.parametrize("place", [in_forward, in_interrupted_backward, in_metrics])
-def test_after_a_training_that_raised_evaluation_is_clean_and_the_next_training_works(place, tmp_path):
+def test_after_a_training_that_raised_evaluation_is_clean_and_the_next_training_works(tmp_path):
     callback = HyPeCallback("normal", 0.5)
     trainer = build(tmp_path, [callback])
-    place(trainer)
-    with pytest.raises((FaultError, KeyboardInterrupt)):
+    trainer.model.bert.encoder.layer[1].register_forward_pre_hook(Failing(3))
+    with pytest.raises(FaultError):
         trainer.train()
     plain = tiny_model("bert").eval()
     plain.load_state_dict(trainer.model.state_dict())
     assert torch.equal(trainer.model.eval()(IDS).logits, plain(IDS).logits)
-    trainer.args.eval_strategy = "no"
     trainer.add_callback(observing := ObservingCallback(callback))
     trainer.train()
     assert observing.steps == [1, 2, 3, 4] and len(observing.recorded.draws) == 4 * 3
@@ -131,15 +115,6 @@ def test_the_noise_is_that_of_seed_rank_and_step(options, seed, tmp_path):
         for index in range(3):
             noise = observing.recorded.noise(3 * step + index)
             torch.testing.assert_close(noise, alone.noise(index), rtol=0, atol=1e-6)
-
-
-def test_what_cannot_be_perturbed_is_refused_before_the_first_step(tmp_path):
-    trainer = build(tmp_path, [HyPeCallback("normal", hype_top_layers=9)])
-    before = weights(trainer.model)
-    with pytest.raises(ValueError, match="hype_top_layers 9"):
-        trainer.train()
-    assert hooks_of(trainer.model) == []
-    assert_equal_weights(weights(trainer.model), before)
 
 
 def test_noise_on_top_of_noise_is_refused(tmp_path):
