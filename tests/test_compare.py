@@ -21,7 +21,7 @@ def write_run(folder, label, score, seed=42, identity=(), **changes):
         "model": {"name": "/home/me/bert-base"}, **changes,
     }  # fmt: skip
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({key: value for key, value in record.items() if value != "absent"}))
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 

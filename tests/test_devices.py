@@ -10,11 +10,8 @@ from tests.tiny import tiny_batch, tiny_model
 @pytest.mark.parametrize(
     ("model_type", "options", "count"),
     [
-        ("bert", {"hype_type": "normal"}, 3),
         ("bert", {"hype_type": "uniform", "hype_intermediate": True}, 6),
-        ("bert", {"hype_type": "uniform", "hype_uniform_support": "positive"}, 3),
         ("xlnet", {"hype_type": "normal"}, 3),
-        ("albert", {"hype_type": "normal"}, 4),
     ],
 )
 def test_noise_is_drawn_on_the_device_of_the_states(model_type, options, count):

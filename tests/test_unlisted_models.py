@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForPreTraining
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 
 from hype import HyPe
 from hype.architectures import ARCHITECTURES, REFUSED
@@ -23,22 +23,15 @@ GPT = {
 }  # fmt: skip
 # model type -> the class of its layers, and what its configuration needs besides SMALL
 BY_THE_RULE = {
-    "roformer": ("RoFormerLayer", {}),
-    "rembert": ("RemBertLayer", {"input_embedding_size": 16}),
-    "xlm-roberta-xl": ("XLMRobertaXLLayer", {}),
     "convbert": ("ConvBertLayer", {}),
-    "nystromformer": ("NystromformerLayer", {}),
     "big_bird": ("BigBirdLayer", {"attention_type": "original_full", "sep_token_id": 2}),
     "longformer": ("LongformerLayer", {"attention_window": 4}),
     "mobilebert": ("MobileBertLayer", {"intra_bottleneck_size": 8, "true_hidden_size": 8}),
     "esm": ("EsmLayer", {}),
     "fnet": ("FNetLayer", {}),
     "gptj": ("GPTJBlock", GPT),
-    "gpt_neox": ("GPTNeoXLayer", {}),
     "bloom": ("BloomBlock", {"n_layer": 3, "n_head": 2}),
     "opt": ("OPTDecoderLayer", {"ffn_dim": 24, "word_embed_proj_dim": 16}),
-    "phi3": ("Phi3DecoderLayer", {}),
-    "mistral": ("MistralDecoderLayer", {}),
     "gemma2": ("Gemma2DecoderLayer", {}),
     "mixtral": ("MixtralDecoderLayer", {"num_local_experts": 2}),
     "mamba": ("MambaBlock", {"state_size": 4}),
@@ -53,11 +46,6 @@ UMT5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2,
 SWIN = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4}
 FOCALNET = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "hidden_sizes": [8, 16], "focal_levels": [1, 1],
             "focal_windows": [3, 3]}  # fmt: skip
-VIT_MAE = {
-    "image_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-    "decoder_hidden_size": 16, "decoder_num_hidden_layers": 2, "decoder_num_attention_heads": 2,
-    "decoder_intermediate_size": 24,
-}  # fmt: skip
 
 
 def unlisted_model(model_type, **changes):
@@ -113,10 +101,8 @@ PATHS = {
     "mbart": (AutoModel, SEQ2SEQ, "encoder.layers,decoder.layers", 4),
     "umt5": (AutoModel, UMT5, "encoder.block,decoder.block", 4),  # its blocks contain module lists themselves
     "ibert": (AutoModel, SMALL, "encoder.layer", 3),
-    "openai-gpt": (AutoModel, GPT, "h", 3),
     "swin": (AutoModelForImageClassification, SWIN, "swin.encoder.layers.0.blocks,swin.encoder.layers.1.blocks", 4),
     "focalnet": (AutoModel, FOCALNET, "encoder.stages.0.layers,encoder.stages.1.layers", 4),
-    "vit_mae": (AutoModelForPreTraining, VIT_MAE, "vit.layers,decoder.decoder_layers", 4),
 }
 
 

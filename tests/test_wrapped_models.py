@@ -157,9 +157,7 @@ class Counting(HyPeCallback):
     ("kind", "model_type", "layers"),
     [
         ("SentenceTransformer", "bert", 3),
-        ("SentenceTransformer", "xlnet", 3),
         ("SentenceTransformer", "albert", 4),
-        ("SentenceTransformer", "modernbert", 3),
         ("CrossEncoder", "bert", 3),
     ],
 )
