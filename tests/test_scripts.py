@@ -14,6 +14,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import sentencepiece
+from transformers import AutoTokenizer
 
 from hype.data.tasks import HUB_ID, TASKS
 from hype.training.arguments import parse
@@ -356,3 +358,16 @@ def test_no_argument_compares_hype_with_vanilla_with_and_without_dropout(active,
         "vanilla",
     ]
     assert (ROOT / "examples" / "sample_glue" / "SAMPLE").read_text().strip() in result.stdout
+
+
+def test_a_vocabulary_published_as_a_sentencepiece_model_alone_loads(tmp_path):
+    """DeBERTa-v3's is; reading it needs protobuf, which transformers does not require."""
+    (tmp_path / "corpus.txt").write_text("a quick brown fox jumps over the lazy dog\n" * 9)
+    sentencepiece.SentencePieceTrainer.train(
+        input=tmp_path / "corpus.txt", model_prefix=tmp_path / "spm", vocab_size=35, minloglevel=2,
+        user_defined_symbols=["[CLS]", "[SEP]", "[MASK]", "[PAD]"],
+    )  # fmt: skip
+    (tmp_path / "config.json").write_text('{"model_type": "deberta-v2"}')
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    text = "the lazy fox"
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).strip() == text
