@@ -74,9 +74,10 @@ def answers(study: str, is_short: bool = False) -> str:
     return "\n".join(lines)
 
 
-def effects(study: str) -> str:
-    """Show the effects of leaving dropout out and of adding noise, a row for each setting."""
-    table = tables.settings_table(tables.settings(tables.study_runs(load_study(study), sections(study))))
+def effects(study: str, *names: str) -> str:
+    """Show the effects of leaving dropout out and of adding noise, a row for each setting. names: of sections."""
+    shown = [section for section in sections(study) if not names or section.name in names]
+    table = tables.settings_table(tables.settings(tables.study_runs(load_study(study), shown)))
     return report.markdown_of(table, has_notes=False)
 
 
@@ -113,8 +114,7 @@ PARTS = {
         "progress": lambda: report.progress(sections(SHOWN)),
         "effects": partial(effects, SHOWN),
         "dose": partial(dose, SHOWN),
-        "first_effects": partial(effects, "minilm"),
-        "first_dose": partial(dose, "minilm"),
+        "all_examples": partial(effects, "minilm", "full_cola", "full_rte"),
         "repeats": repeats,
     },
 }
