@@ -18,8 +18,6 @@ from hype.data.tasks import TASKS, own_task
 from hype.errors import InputError
 
 NLI = TASKS["mnli"].label_names
-
-
 PATH = "own.csv"
 
 
@@ -59,7 +57,6 @@ def test_numbers_are_scores_if_some_have_a_fraction(values, expected):
     ("values", "parts"),
     [
         (["0", "1", "1.0", "0"], ["whole numbers in other rows", "row 4: '1.0'", "--do_regression"]),
-        ([0, 1, 1.0], ["whole numbers", "row 4: '1.0'", "--do_regression"]),
         (["0", "1"] * 20 + ["0.5"], ["whole numbers", "row 42: '0.5'", "--do_regression"]),
         (["0", "1", "abc"], ["numbers in other rows", "row 4: 'abc'"]),
         (["abc", "def", "1"], ["words in other rows", "row 4: '1'"]),
@@ -67,9 +64,7 @@ def test_numbers_are_scores_if_some_have_a_fraction(values, expected):
         (["0", "", "1"], ["missing", "row 3: ''"]),
         ([0, None, 1], ["missing", "row 3: None"]),
         ([0.5, float("nan")], ["missing", "row 3: nan"]),
-        ([["a"], ["b"]], ["words or numbers", "row 2: ['a']"]),
         ([{}, "c"], ["words or numbers", "row 2: {}"]),
-        (["a\tb", "c"], ["words or numbers", "row 2"]),
         (["a\nb", "c"], ["words or numbers", "row 2"]),
     ],
 )
@@ -85,9 +80,7 @@ def test_a_mixed_incomplete_or_unfit_column_is_refused(values, parts):
     [
         (["yes", "no", "maybe"], ("maybe", "no", "yes")),
         ([10, 9, 0, 9], ("0", "9", "10")),
-        (["10.5", "9.0"], ("9.0", "10.5")),
         (["12", "01", "03", "01"], ("01", "03", "12")),
-        ([True, False], ("False", "True")),
     ],
 )
 def test_classes_are_sorted_and_numbers_by_value(values, names):
@@ -100,22 +93,11 @@ def test_classes_are_sorted_and_numbers_by_value(values, names):
         (["yes", "yes"], "all labels are 'yes'"),
         (["0", "-1", "1"], "-1 marks a row without a label.*row 3: '-1'"),
         (["1", "01", "0", "1"], "the same number is written differently.*row 3: '01'"),
-        (["1", "+1", "0", "1"], "the same number is written differently.*row 3"),
     ],
 )
 def test_classes_that_cannot_be_told_apart_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         classes_of(*values)
-
-
-def test_own_labels_become_ids_scores_or_errors():
-    assert encode_labels(PATH, texts_of("b", 1, "b"), own_task((), ("1", "b"))) == [1, 0, 1]
-    assert encode_labels(PATH, texts_of("2", "1.5", 0.1), own_task((), None)) == [2.0, 1.5, 0.1]
-    with pytest.raises(InputError, match="'label': expected one of a, b; found: row 3: 'c'"):
-        encode_labels(PATH, texts_of("a", "c"), own_task((), ("a", "b")))
-    for bad in ("nan", "1e999", "x"):
-        with pytest.raises(InputError, match=f"expected a number; found: row 3: '{bad}'"):
-            encode_labels(PATH, texts_of("1.5", bad), own_task((), None))
 
 
 @pytest.mark.parametrize(("name", "bad"), [("cola", "-1"), ("cola", "1.0"), ("cola", ""), ("mnli", "0"), ("rte", "-")])
@@ -131,11 +113,19 @@ def test_more_than_ten_classes_have_no_digit_each():
     assert one_digit_each(np.array([1, 0]), 12) == [1, 0]
 
 
-def test_scores_of_stsb_are_numbers():
-    assert encode_labels(PATH, column_of("5.000", "3.8", "0"), TASKS["stsb"]) == [5.0, 3.8, 0.0]
-    for bad in ("", "inf", "nan", "5,0", "1_0", "five", "5.1", "-1", "7.5"):
-        with pytest.raises(InputError, match=f"from 0 to 5; found: row 3: '{bad}'"):
-            encode_labels(PATH, column_of("2.5", bad), TASKS["stsb"])
+@pytest.mark.parametrize(
+    ("task", "expected", "refused"),
+    [
+        (own_task((), None), "a number", ["nan", "1e999", "x"]),
+        (TASKS["stsb"], "a number from 0 to 5", ["", "inf", "nan", "5,0", "1_0", "five", "5.1", "-1"]),
+    ],
+    ids=["own", "stsb"],
+)
+def test_scores_are_finite_numbers_in_the_range_of_the_task(task, expected, refused):
+    assert encode_labels(PATH, column_of("5.000", 3.8, "0"), task) == [5.0, 3.8, 0.0]
+    for label in refused:
+        with pytest.raises(InputError, match=f"expected {expected}; found: row 3: '{label}'"):
+            encode_labels(PATH, column_of("2.5", label), task)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +160,6 @@ def test_label_ids_keep_their_meaning_in_another_order_and_back():
 
 def test_numbered_default_names_are_the_labels_of_a_task_whose_labels_are_numbers():
     assert checkpoint_order(("0", "1"), {"LABEL_0": 0, "LABEL_1": 1}) == ["0", "1"]
-    assert checkpoint_order(("no", "yes"), {"LABEL_0": 0, "LABEL_1": 1}) is None
 
 
 def test_a_stated_order_names_each_label_once_in_any_case():

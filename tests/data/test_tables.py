@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hype.data.tables import EXTENSIONS, read_delimited, read_table, refuse_any
+from hype.data.tables import EXTENSIONS, read_delimited, read_table
 from hype.errors import InputError
 from tests.glue_files import as_bytes
 
@@ -26,10 +26,6 @@ def write(tmp_path, name, content):
 
 def rows_of(table):
     return list(table.itertuples(index=False, name=None))
-
-
-def columns_of(table):
-    return {name: table[name].tolist() for name in table}
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -84,7 +80,7 @@ def test_a_value_that_an_object_lacks_is_missing(tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl"])
-@pytest.mark.parametrize("end", ["\n", "\n\n", "\r\n\r\n", "\n\n\n"])
+@pytest.mark.parametrize("end", ["\n\n\n", "\r\n\r\n"])
 def test_blank_lines_at_the_end_are_no_rows(tmp_path, extension, end):
     content = {"csv": "a,b\nx,0\ny,1", "tsv": "a\tb\nx\t0\ny\t1", "jsonl": '{"a":"x","b":"0"}\n{"a":"y","b":"1"}'}
     table = read_table(write(tmp_path, f"a.{extension}", content[extension] + end))
@@ -112,7 +108,6 @@ def test_excels_line_of_the_delimiter_counts_as_a_row(tmp_path, end):
 @pytest.mark.parametrize(
     ("name", "content", "delimiter"),
     [
-        ("a.csv", "text;label\na b;0\n", "';'"),
         ("a.csv", "text;label\na, b;0\n", "';'"),
         ("a.csv", "text|label\na b|0\n", "'|'"),
         ("a.csv", "text\tlabel\na b\t0\n", "tab"),
@@ -130,7 +125,7 @@ def test_another_delimiter_than_the_extensions_is_named_with_the_flag(tmp_path, 
 def test_a_file_without_header_gets_the_names_given_and_keeps_those_asked_for(tmp_path):
     path = write(tmp_path, "cola.tsv", "gj04\t1\t\tA dog.\ngj04\t0\t*\tDog a.")
     table, _ = read_delimited(path, header=("source", "label", "mark", "sentence"), keep=("sentence", "label"))
-    assert columns_of(table) == {"label": ["1", "0"], "sentence": ["A dog.", "Dog a."]}
+    assert table.to_dict("list") == {"label": ["1", "0"], "sentence": ["A dog.", "Dog a."]}
     assert list(table.index) == [1, 2]
 
 
@@ -161,7 +156,6 @@ BAD = {
     "git lfs pointer": ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["git lfs pull"]),
     "nul": ("a.tsv", "a\tb\n„\0\t1\n", ["NUL at byte offset 7"]),
     "truncated json": ("a.json", '[{"a": "x"},\n{"a": ', ["line 2"]),
-    "truncated jsonl": ("a.jsonl", '{"a": "x"}\n{"a": "y"', ["line 2"]),
     "no objects": ("a.json", '["x", "y"]', ["row 1", "str", "not an object"]),
     "no rows": ("a.json", "[]", ["no rows"]),
     "double key": ("a.jsonl", '{"a": 1, "a": 2}\n', ["line 1", "twice"]),
@@ -202,13 +196,3 @@ def test_what_save_to_disk_wrote_is_named_with_the_way_to_a_file(tmp_path, kind)
     (data if kind is datasets.Dataset else datasets.DatasetDict(train=data)).save_to_disk(tmp_path / "saved")
     with pytest.raises(InputError, match=r"save_to_disk.*to_parquet"):
         read_table(tmp_path / "saved")
-
-
-def test_many_bad_rows_are_counted_and_five_shown(tmp_path):
-    path = write(tmp_path, "a.tsv", "a\n" + "x\n" * 9)
-    with pytest.raises(InputError) as caught:
-        refuse_any(path, read_table(path)["a"].iloc[2:9], "expected y; found")
-    assert str(caught.value).endswith(
-        "a.tsv, column 'a': expected y; found: "
-        "row 4: 'x', row 5: 'x', row 6: 'x', row 7: 'x', row 8: 'x' (7 rows in all)"
-    )
