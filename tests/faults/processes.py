@@ -1,6 +1,7 @@
-"""Runs of main.py in processes that can be killed: forked from a server that has imported everything once."""
+"""Runs of main.py in processes that can be killed, forked from a server that has imported everything; their outcome."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
@@ -9,11 +10,18 @@ import sys
 from pathlib import Path
 
 import main
+from hype.files import file_sha256
 from hype.training.finetune import finetune  # noqa: F401 (imported once, in the server)
 from hype.training.trainer import HyPeTrainer
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
+ALL = ("do_train", "do_eval", "do_predict")
+NOISE = {"hype_type": "normal", "hype_eps": 1e-2}
+SETTINGS = {
+    "num_train_epochs": 2, "per_device_train_batch_size": 8, "save_steps": 3, "save_total_limit": 1,
+    "eval_strategy": "steps", "eval_steps": 4,
+}  # fmt: skip
 # What a run does, by the method in which it does it.
 PHASES = {
     "training": "training_step",
@@ -99,6 +107,20 @@ def finish(argv: list[str], log: Path, prepare=None, world_size: int = 1) -> lis
     phases = list(running.announced())
     assert set(running.wait()) == {0}, log.read_text()[-3000:]
     return phases
+
+
+def outcome(folder: Path) -> dict:
+    """Return what a finished run leaves, without times and the mean loss, which a resumed run does not know."""
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished"
+    metrics = {
+        f"{part} {name}": value
+        for part, values in record["metrics"].items()
+        for name, value in values.items()
+        if not name.endswith(("runtime", "per_second", "train_loss"))
+    }
+    files = {name: file_sha256(folder / name) for name in ("model.safetensors", "RTE.tsv", "config.json")}
+    return {**files, **metrics, "score": record["score"], "steps": record["steps"]}
 
 
 def free_port() -> int:

@@ -19,15 +19,11 @@ from hype.training.checkpoints import is_complete, last_complete
 from hype.training.finetune import finetune
 from hype.training.interruption import StopCallback, stopping_on_signals
 from hype.training.trainer import HyPeTrainer
-from tests.faults.processes import Running, finish
-from tests.faults.test_kills import NOISE, SETTINGS, outcome
+from tests.faults.processes import ALL, NOISE, SETTINGS, Running, finish, outcome
 from tests.training.test_checkpoints import trainer_of
 
-ALL = ("do_train", "do_eval", "do_predict")
 # A training that ends in the middle of an epoch; a learning rate of 0 would hide a step too many.
 SHORT = {**SETTINGS, **NOISE, "max_steps": 8, "save_steps": 2, "lr_scheduler_type": "constant"}
-
-
 STRAIGHT = {}
 
 

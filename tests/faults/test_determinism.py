@@ -8,11 +8,7 @@ import torch
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.trainer import HyPeTrainer
-from tests.faults.processes import finish
-from tests.faults.test_kills import outcome
-
-ALL = ("do_train", "do_eval", "do_predict")
-NOISE = {"hype_type": "normal", "hype_eps": 1e-2}
+from tests.faults.processes import ALL, NOISE, finish, outcome
 
 
 def require_determinism():

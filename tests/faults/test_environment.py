@@ -14,9 +14,7 @@ from hype.training import record as records
 from hype.training.arguments import parse
 from hype.training.finetune import finetune
 from hype.training.trainer import HyPeTrainer
-from tests.faults.test_kills import NOISE, outcome
-
-ALL = ("do_train", "do_eval", "do_predict")
+from tests.faults.processes import ALL, NOISE, outcome
 
 
 def status(tmp_path) -> str:

@@ -4,7 +4,6 @@ A sample by default. HYPE_KILLS: moments to kill at (30: all that is promised, e
 HYPE_KILL_SEED: the seed of the moments, which is printed; unset, it is another one each time.
 """
 
-import json
 import os
 import random
 import signal
@@ -13,19 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from hype.files import file_sha256
-from tests.faults.processes import Running, finish
+from tests.faults.processes import ALL, NOISE, SETTINGS, Running, finish, outcome
 from tests.techniques.runs import FLAGS
 
 pytestmark = pytest.mark.slow
 MOMENTS = int(os.environ.get("HYPE_KILLS", "4"))
 SEED = int(os.environ.get("HYPE_KILL_SEED", time.time_ns() % 100_000))
 RNG = random.Random(SEED)
-NOISE = {"hype_type": "normal", "hype_eps": 1e-2}
-SETTINGS = {
-    "num_train_epochs": 2, "per_device_train_batch_size": 8, "save_steps": 3, "save_total_limit": 1,
-    "eval_strategy": "steps", "eval_steps": 4,
-}  # fmt: skip
 # How often each phase occurs; the training steps are 2 epochs of 48 examples in batches of 8.
 OCCURRENCES = {"start": 1, "training": 12, "evaluation": 4, "checkpoint": 4, "model": 5}
 LONGEST_DELAY_S = 0.05  # about what a checkpoint takes
@@ -66,30 +59,15 @@ def killed(argv, log: Path, moment, world_size: int = 1) -> bool:
     return -signal.SIGKILL in codes
 
 
-def outcome(folder: Path) -> dict:
-    """Return what a finished run leaves, without times and the mean loss, which a resumed run does not know."""
-    record = json.loads((folder / "run.json").read_text())
-    assert record["status"] == "finished"
-    metrics = {
-        f"{part} {name}": value
-        for part, values in record["metrics"].items()
-        for name, value in values.items()
-        if not name.endswith(("runtime", "per_second", "train_loss"))
-    }
-    files = {name: file_sha256(folder / name) for name in ("model.safetensors", "RTE.tsv", "config.json")}
-    return {**files, **metrics, "score": record["score"], "steps": record["steps"]}
-
-
 def assert_survives(argv, folder: Path, flags: dict, drawn: list, world_size: int = 1) -> int:
     """Kill a run at each moment and let it finish; return how often it was killed in truth."""
-    switches = ("do_train", "do_eval", "do_predict")
     log = folder / "log"
-    finish(argv(*switches, **flags, output_dir=folder / "straight"), log, world_size=world_size)
+    finish(argv(*ALL, **flags, output_dir=folder / "straight"), log, world_size=world_size)
     expected, count = outcome(folder / "straight"), 0
     for index, moment in enumerate(drawn):
         for attempt in range(ATTEMPTS):
             output_dir = folder / f"killed{index}_{attempt}"
-            command = argv(*switches, **flags, output_dir=output_dir)
+            command = argv(*ALL, **flags, output_dir=output_dir)
             was_killed = killed(command, log, moment, world_size)
             finish(command, log, world_size=world_size)
             assert outcome(output_dir) == expected, f"killed at {moment}"
