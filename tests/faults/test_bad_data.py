@@ -47,11 +47,8 @@ def rows_or_one_line(read):
 @st.composite
 def damages(draw):
     """Draw a function that damages one place of a file: a byte more, fewer or other; or the end cut off."""
-    place, kind, byte = (
-        draw(st.floats(0, 1)),
-        draw(st.sampled_from(["insert", "delete", "replace", "cut"])),
-        draw(SPLINTERS),
-    )
+    place, byte = draw(st.floats(0, 1)), draw(SPLINTERS)
+    kind = draw(st.sampled_from(["insert", "delete", "replace", "cut"]))
 
     def damage(content: bytes) -> bytes:
         at = min(int(place * len(content)), len(content) - 1)
@@ -89,14 +86,6 @@ def test_one_damaged_byte_never_shifts_a_column(tmp_path, extension, texts, dama
             # A damaged tag is no tag; a quote may join the values of a row or of several.
             tags = {tag for tag in ("a§", "b§") if tag in value}
             assert not tags or name not in ("a", "b") or f"{name}§" in tags, (name, value)
-
-
-def test_a_damaged_name_of_a_column_is_one_line(tmp_path):
-    rows = [{"a": "a§", "name": "x"}]
-    content = as_bytes(".parquet", rows).replace(b"name", b"na\xffe")
-    (tmp_path / "damaged.parquet").write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged\.parquet"):
-        read_table(tmp_path / "damaged.parquet")
 
 
 LABELS = st.one_of(
@@ -161,11 +150,9 @@ def test_a_damaged_glue_file_gives_rows_or_one_line(tmp_path, task, damage):
 
 HOSTILE = {
     "deep nesting": ("json", b"[" * 200_000),
-    "deep nesting on a line": ("jsonl", b'{"a":' * 100_000),
     "a number of many digits": ("json", b'[{"a": ' + b"9" * 5000 + b"}]"),
     "a header with a line end": ("csv", b'"a\nb",c\n1,2\n'),
     "a header of a megabyte": ("csv", b"x" * 1_000_000 + b",y\n1\n"),
-    "a terminal's escape in the header": ("tsv", b"\x1b[2J\ta\n1\n"),
 }
 
 
@@ -174,11 +161,7 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, case):
     extension, content = HOSTILE[case]
     path = tmp_path / f"hostile.{extension}"
     path.write_bytes(content)
-
-    def read():
-        return column(path, read_table(path), "label")
-
-    assert rows_or_one_line(read) is None
+    assert rows_or_one_line(lambda: column(path, read_table(path), "label")) is None
 
 
 def test_texts_in_parquet_that_are_no_texts_are_refused(tmp_path):

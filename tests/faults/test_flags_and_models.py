@@ -1,6 +1,5 @@
 """Flags and models that cannot work end with 2 and one line, before anything is trained."""
 
-import json
 from types import SimpleNamespace
 
 import pytest
@@ -14,18 +13,11 @@ from hype.training.trainer import HyPeTrainer
 REFUSED = [
     ({"learning_rate": -1}, "--learning_rate -1"),
     ({"hype_type": "normal", "hype_eps": 1e38}, "--hype_eps 1e+38"),
-    ({"hype_type": "normal", "hype_top_layers": 3}, "hype_top_layers 3"),
     ({"hype_type": "normal", "hype_layers_path": "encoder.blocks"}, "encoder.blocks"),
-    ({"data_dir": "/no/such/glue"}, "/no/such/glue"),
-    ({"resume_from_checkpoint": "no/checkpoint-3"}, "no/checkpoint-3"),
     ({"fp16": "true"}, "--fp16: accelerate ignores it on a CPU"),
     ({"fsdp": "full_shard"}, "--fsdp full_shard: it replaces the parameters"),
-    ({"task_name": "ax"}, "has no train data"),
     ({"do_train": "false"}, "--do_train, --do_eval or --do_predict"),
-    ({"task_name": None, "validation_file": "x.csv"}, "--train_file"),
     ({"text_columns": "premise,hypothesis"}, "--text_columns is for your own files"),
-    ({"label_column": "gold"}, "--label_column is for your own files"),
-    ({"rdrop_alpha": 1.0, "r3f_lambda": 1.0}, "exclude each other"),
     ({"task_name": "stsb", "label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: stsb has scores"),
     ({"model_name_or_path": "no-such-model"}, "no-such-model"),
     ({"dataloader_drop_last": "true", "per_device_train_batch_size": 64}, "drops all 48 training examples"),
@@ -33,10 +25,8 @@ REFUSED = [
     ({"save_strategy": "best"}, "metric_for_best_model"),
     # What libraries refuse
     ({"optim": "galore_adamw"}, "--optim, --optim_args: "),
-    ({"optim": "sgd", "optim_args": "foo"}, "--optim, --optim_args: "),
     ({"lr_scheduler_type": "cosine_with_min_lr"}, "--lr_scheduler_type, --lr_scheduler_kwargs: "),
     ({"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": '{"foo": 1}'}, "--lr_scheduler_type"),
-    ({"lr_scheduler_type": "polynomial", "learning_rate": 1e-8}, "--lr_scheduler_type"),
 ]
 UNREACHABLE = ("model_name_or_path", "push_to_hub")
 
@@ -86,27 +76,15 @@ def test_an_undefined_metric_is_never_the_best(argv, tmp_path, following):
     assert main(argv("do_train", "do_eval", **flags, **following)) == 0
 
 
-UNFIT = {
-    "squeezebert": {
-        "hidden_size": 16, "embedding_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 24, "q_groups": 1, "k_groups": 1, "v_groups": 1, "post_attention_groups": 1,
-        "intermediate_groups": 1, "output_groups": 1,
-    },
-    "xlm": {"emb_dim": 16, "n_layers": 2, "n_heads": 2},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("model_type", UNFIT)
-def test_a_model_that_cannot_be_perturbed_is_refused_by_its_type(argv, capsys, tmp_path, tiny_folder, model_type):
+def test_a_model_that_cannot_be_perturbed_is_refused_by_its_type(argv, capsys, tmp_path, tiny_folder):
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
     config = AutoConfig.for_model(
-        model_type, vocab_size=len(tokenizer), max_position_embeddings=64, **UNFIT[model_type]
-    )
-    AutoModel.from_config(config).save_pretrained(tmp_path / model_type)
-    tokenizer.save_pretrained(tmp_path / model_type)
-    flags = {"model_name_or_path": tmp_path / model_type, "max_steps": 1, "save_strategy": "no"}
+        "squeezebert", vocab_size=len(tokenizer), hidden_size=16, embedding_size=16, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=24, max_position_embeddings=64,
+    )  # fmt: skip
+    AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    flags = {"model_name_or_path": tmp_path / "model", "max_steps": 1, "save_strategy": "no"}
     assert main(argv("do_train", hype_type="normal", **flags)) == 2
-    line = capsys.readouterr().err.rstrip().split("\n")[-1]
-    assert "Layer" in line or "layers" in line
+    assert "squeezebert cannot" in capsys.readouterr().err.rstrip().split("\n")[-1]
     assert main(argv("do_train", **flags)) == 0, "without noise it trains"
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["model_type"] == model_type
