@@ -13,28 +13,20 @@ from hype.reproduction.__main__ import main, parser
         (["table_1"], "no action given; add --run, --show"),
         (["table_11", "--show"], "table_11: no such experiment; give one of table_1"),
         (["table_1", "--show", "--learning_rates", "2"], "--learning_rates: 2: give positive rates"),
-        (["table_1", "--show", "--learning_rates", "-1e-5"], "--learning_rates: -1e-5: give positive rates"),
         (["table_1", "--show", "--hype_eps", "0"], "--hype_eps: 0: give a positive number"),
         (["table_1", "--show", "--seeds", "-1"], "--seeds: -1: give whole numbers"),
         (["table_1", "--show", "--max_train_samples", "0"], "--max_train_samples: 0: give a whole number"),
-        *[
-            (["table_1", "--run", "--executor", "ray", flag, text], f"{flag}: {text}: give 0, 0.5")
-            for flag in ("--cpus_per_run", "--gpus_per_run")
-            for text in ("-1", "nan", "inf", "x")
-        ],
+        (["table_1", "--run", "--executor", "ray", "--cpus_per_run", "nan"], "--cpus_per_run: nan: give 0, 0.5"),
+        (["table_1", "--run", "--executor", "ray", "--gpus_per_run", "x"], "--gpus_per_run: x: give 0, 0.5"),
         (["table_1", "--run", "--", "--seed", "3"], "-- --seed: set separately for each run"),
         (["table_1", "--run", "--", "--learning-rate", "3"], "-- --learning_rate: set separately for each run"),
         (["table_1", "--run", "--", "x"], "x: a value without a flag before it"),
-        (["table_1", "--show", "--num_train_epochs", "1"], "unrecognized arguments: --num_train_epochs"),
         (["table_1", "--run", "--max_analysis_samples", "3"], "3: table_1 has no analysis; leave it out"),
-        (["table_12", "--dry_run", "--max_analysis_samples", "3"], "3: table_12 has no analysis"),
         (["table_8", "--show", "--hype_eps", "0.1"], "--hype_eps 0.1 makes 'hype-n 1e-5', 'hype-n 1e-4', "),
-        (["dose", "--run", "--hype_eps", "0.1"], "'hype-n 1' identical; keep one of them with --methods"),
         (
             ["table_9", "--show", "--methods", "hype-n", "--", "--hype_eps", "1"],
-            "makes 'hype-n hype_eps 1e-05', 'hype-n hype_eps 0.0001' ",
+            "makes 'hype-n hype_eps 1e-05', 'hype-n hype_eps 0.0001' identical; keep one of them with --methods",
         ),
-        (["table_1", "--sho"], "unrecognized arguments: --sho"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
@@ -47,13 +39,13 @@ def test_bad_input_ends_with_2_and_one_line(argv, message, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data_dir", "absent"], "--data_dir: absent: no such folder; give one"),
-        (["--data_dir", ""], "--data_dir: : no such folder"),
+        (["--data_dir", ""], "--data_dir: : no such folder; give one"),
         (["--data_dir", "file"], "--data_dir: file: no such folder"),
         (["--nli_dir", "absent"], "--nli_dir: absent: no such folder"),
         (["--adv_file", "absent"], "--adv_file: absent: no such file"),
-        (["--models", "bert-large=/no/such/path"], "--models: bert-large=/no/such/path: no such folder; give"),
+        (["--models", "bert-large=/absent"], "--models: bert-large=/absent: no such folder"),
         (["--models", "bert-large=./absent"], "--models: bert-large=./absent: no such folder"),
+        (["--models", "bert-large=no/such/path"], "--models: bert-large=no/such/path: no such folder"),
         (["--models", "bert-large=~nobody/absent"], "--models: bert-large=~nobody/absent: no such folder"),
         (["--models", "bert-large=file"], "--models: bert-large=file: no such folder; give the folder of a model"),
     ],
@@ -81,10 +73,9 @@ def test_the_variable_is_checked_too_unless_it_is_empty_or_overridden(tmp_path, 
     assert capsys.readouterr().out == from_the_hub and "--data_dir" not in from_the_hub
 
 
-@pytest.mark.parametrize("text", ["0", "0.25", "1", "2"])
+@pytest.mark.parametrize("text", ["0", "0.25"])
 def test_a_run_may_ask_ray_for_a_part_of_a_gpu_or_none(text):
-    options = parser().parse_args(["table_1", "--gpus_per_run", text, "--cpus_per_run", "2"])
-    assert (options.gpus_per_run, options.cpus_per_run) == (float(text), 2)
+    assert parser().parse_args(["table_1", "--gpus_per_run", text]).gpus_per_run == float(text)
 
 
 def test_another_scale_is_taken_where_it_makes_no_two_methods_one(capsys):
