@@ -1,7 +1,6 @@
 """Runs and sections written by hand for the tests of statistics and reports."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -42,7 +41,10 @@ def record(score: float, predictions: str | None = None, **changes) -> dict:
 
 
 def section(scores: dict[str, list], name="table_8", model="BERT", **changes) -> Section:
-    """Make a section of the experiment's methods with these scores (0 to 1, None: missing), seeds 1, 2, ..."""
+    """Make a section of the experiment's methods with these runs, seeds 1, 2, ...
+
+    A run is a score (0 to 1), a record, the status of one that is not finished, or None: missing.
+    """
     methods = {method.name: method for method in load(name).methods}
     specs, states = [], []
     for method, values in scores.items():
@@ -50,10 +52,7 @@ def section(scores: dict[str, list], name="table_8", model="BERT", **changes) ->
         for seed, value in enumerate(values, 1):
             folder = Path(f"runs/{method.replace(' ', '_')}-seed_{seed}-{len(specs):016x}")
             specs.append(RunSpec(model, "rte", method, "", 1e-5, seed, "all", tuple(flags), folder))
-            value = value if isinstance(value, dict) or value is None else record(value)
-            states.append(State("missing") if value is None else State("finished", value, analyses={}))
-    made = Section(
-        name=name, title="A title", experiment=load(name), overrides=Overrides(data_dir=None), specs=specs,
-        states=states,
-    )  # fmt: skip
-    return replace(made, **changes)
+            value = record(value) if isinstance(value, float) else value
+            states.append(State("finished", value) if isinstance(value, dict) else State(value or "missing"))
+    fields = {"name": name, "title": "A title", "experiment": load(name), "overrides": Overrides(data_dir=None)}
+    return Section(**fields | {"specs": specs, "states": states} | changes)

@@ -8,7 +8,7 @@ import pytest
 
 from hype.reproduction.drawing import LOOKS, look_of
 from hype.reproduction.experiments import CONTROL, load
-from hype.reproduction.figures import layer_figures, seeds_figures, study_figures
+from hype.reproduction.figures import seeds_figures, study_figures
 from hype.reproduction.tables import settings, settings_table
 from tests.reproduction.made_up_runs import run, runs_of, section, seeds
 
@@ -46,7 +46,6 @@ def test_a_figure_is_whole_names_its_finding_and_what_the_data_are(kind, finding
     assert finding in texts and NOTE in texts.replace("\n", " ")
     assert NOTE in figure.caption and f'aria-label="{figure.caption.split(".")[0]}' in figure.svg
     assert "currentColor" in figure.svg and "background: #fff" in figure.standalone
-    assert drawn()[kind].svg == figure.svg, "the same runs, the same bytes"
 
 
 def test_the_dose_figure_marks_the_papers_scales_and_what_another_seed_changes():
@@ -74,10 +73,8 @@ def test_the_effects_of_several_settings_end_in_their_mean_which_is_the_finding(
     assert list(found["task"].unique()) == ["RTE", "CoLA", "mean"]
     dropout, noise = found[found["task"] == "mean"].itertuples()
     assert dropout.mean == pytest.approx((2 + 1) / 2) and dropout.n == 3
-    assert (
-        f"no dropout: +0.00 points on average, {noise.verdict}"
-        in study_figures(pd.concat([runs, other]), "")[0].caption
-    )
+    caption = study_figures(pd.concat([runs, other]), "")[0].caption
+    assert f"no dropout: +0.00 points on average, {noise.verdict}" in caption
     assert settings_table(found).frame.iloc[-1, 1:3].tolist() == ["-", "-"], "a mean has no score"
     found = settings(pd.concat([runs, other.assign(data="first 1,000")]))
     assert list(found["task"].unique()) == ["all · RTE", "first 1,000 · CoLA", "mean"]
@@ -95,7 +92,3 @@ def test_no_two_methods_of_a_table_look_alike_and_a_scale_looks_like_its_family(
     looks = [tuple(look_of(name).values()) for name in names]
     assert len(names) == 13 and all(a != b for a, b in itertools.combinations(looks, 2))
     assert look_of("hype-n 1e-2") == look_of("hype-n") and set(names) <= set(LOOKS)
-
-
-def test_a_section_without_analyses_has_no_layers():
-    assert layer_figures(section({"vanilla": [0.5]}), "") == []
