@@ -52,9 +52,8 @@ def adv_file(folder, **changes):
 
 
 @pytest.mark.parametrize("task", ["sst2", "qqp", "mnli", "qnli", "rte"])
-@pytest.mark.parametrize("is_reversed", [False, True])
-def test_accuracy_does_not_depend_on_the_order_of_the_models_labels(task, is_reversed, make_run, tmp_path):
-    names = TASKS[task].label_names[:: -1 if is_reversed else 1]
+def test_accuracy_does_not_depend_on_the_order_of_the_models_labels(task, make_run, tmp_path):
+    names = TASKS[task].label_names[::-1]
     run = make_run(task=task, label_names=names, change=always(TASKS[task].label_names[1], names))
     for target in targets(run, None):
         record = analyse(run, target, adv_file(tmp_path))
