@@ -31,7 +31,6 @@ def test_lines_are_read_back_by_the_end_of_their_names(tmp_path):
         ("[]", "line 1: damaged"),
         (json.dumps(LINE | {"score": "x"}), "line 1: damaged"),
         (json.dumps(LINE | {"schema": 1}), "line 1: schema 1"),
-        (json.dumps(LINE | {"schema": None}).replace('"schema"', '"other"'), "line 1: schema None"),
         (f"{json.dumps(LINE)}\n{json.dumps(LINE)}", "line 2: a second line of rte-seed_1"),
     ],
 )
@@ -41,12 +40,11 @@ def test_a_damaged_file_is_refused_by_its_line(tmp_path, text, message):
         read_published(tmp_path / PUBLISHED)
 
 
-@pytest.mark.parametrize("trees", [[None], [{"dirty": True}], [{"dirty": False}, {"dirty": True}]])
+@pytest.mark.parametrize("trees", [[None], [{"dirty": False}, {"dirty": True}]], ids=["no git", "dirty analysis"])
 def test_a_run_made_or_analysed_outside_of_a_clean_tree_is_not_published(tmp_path, monkeypatch, trees):
     run, *analyses = [{"machine": {"git": tree}} for tree in trees]
-    monkeypatch.setattr(
-        status, "state_of", lambda spec: status.State("finished", run, analyses=dict(enumerate(analyses)))
-    )
+    state = status.State("finished", run, analyses=dict(enumerate(analyses)))
+    monkeypatch.setattr(status, "state_of", lambda spec: state)
     (tmp_path / "run.json").touch()
     count, left_out = status.publish([SimpleNamespace(folder=tmp_path)], tmp_path / PUBLISHED)
     assert count == 0 and left_out[0].startswith(tmp_path.name)
