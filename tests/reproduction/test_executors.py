@@ -36,13 +36,19 @@ def _own_cache(cache, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory, model, cache):
-    """The records of four runs that nothing disturbed, by the folder's name."""
-    specs = specs_in(tmp_path_factory.mktemp("straight"), model)
+def undisturbed(tmp_path_factory, model, cache):
+    """Four finished runs."""
+    specs = specs_in(tmp_path_factory.mktemp("undisturbed"), model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
         assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
-    return {spec.folder.name: lasting(spec.folder) for spec in specs}
+    return specs
+
+
+@pytest.fixture(scope="module")
+def straight(undisturbed):
+    """The records of the four runs that nothing disturbed, by the folder's name."""
+    return {spec.folder.name: lasting(spec.folder) for spec in undisturbed}
 
 
 def start_driver(results_dir, model, cache, *options) -> subprocess.Popen:
@@ -68,13 +74,11 @@ def attempts(specs) -> list[int]:
     return [spec.log_path.read_text(encoding="utf-8").count("ended: finished") for spec in specs]
 
 
-def test_finished_runs_are_left_alone_and_keep_neither_weights_nor_checkpoints(tmp_path, model, straight, monkeypatch):
-    specs = specs_in(tmp_path, model)
-    assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
-    assert {spec.folder.name: lasting(spec.folder) for spec in specs} == straight, "a second time, the same records"
-    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("checkpoint-*"))
+def test_finished_runs_are_left_alone_and_keep_neither_weights_nor_checkpoints(undisturbed, monkeypatch):
+    results = undisturbed[0].folder.parent
+    assert not list(results.rglob("*.safetensors")) and not list(results.rglob("checkpoint-*"))
     monkeypatch.setattr(executors, "finetune", lambda arguments: pytest.fail("run again"))
-    assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
+    assert [outcome.status for _, outcome in sequential(undisturbed, retry=False)] == ["finished"] * 4
 
 
 @pytest.mark.slow
@@ -119,19 +123,14 @@ def test_a_run_that_another_process_holds_comes_last(tmp_path, model):
     assert ended == specs[::-1]
 
 
-def unlucky_specs(results_dir, model):
-    """Three runs: one diverges, one fails, one is good."""
-    broken = [
+def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path, model, monkeypatch):
+    methods = (
         Method("diverging", {"noise_lambda": 1e38}),
         Method("failing", {"hype_type": "normal", "hype_low_layers": 99}),
         Method("vanilla", {"dropout_rate": 0.1}),
-    ]
-    experiment = replace(load("table_8"), methods=tuple(broken))
-    return expand(experiment, overrides(model, methods=None, seeds=(1,)), results_dir)
-
-
-def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path, model, monkeypatch):
-    specs = unlucky_specs(tmp_path, model)
+    )
+    experiment = replace(load("table_8"), methods=methods)
+    specs = expand(experiment, overrides(model, methods=None, seeds=(1,)), tmp_path)
     outcomes = dict(sequential(specs, retry=False))
     assert [outcomes[spec].status for spec in specs] == ["diverged", "failed", "finished"]
     states = [state_of(spec) for spec in specs]
@@ -168,11 +167,11 @@ def test_a_stopped_run_is_no_failed_one(tmp_path, model, straight, monkeypatch):
 @pytest.mark.parametrize(
     "content",
     [
-        "", '{"status": "finished", "identity": {}}',
+        "",
         '{"status": "finished", "identity": {}, "run_id": "a", "timings": null}',
         '{"status": "finished", "identity": {}, "run_id": "a", "timings": {}, "score": "x"}',
     ],
-)  # fmt: skip
+)
 def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, model, straight, content):
     spec = specs_in(tmp_path, model)[0]
     spec.folder.mkdir(parents=True)
@@ -187,19 +186,12 @@ def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, mod
         assert record["score"] == expected["score"] and record["metrics"] == expected["metrics"]
 
 
-def test_a_failed_record_that_says_nothing_is_gone_on_with(tmp_path, model):
+def test_a_run_that_failed_by_its_command_alone_is_not_tried_again(tmp_path, model):
+    """Its record says so; the file that a driver adds is missing."""
     spec = specs_in(tmp_path, model)[0]
     spec.folder.mkdir(parents=True)
-    (spec.folder / "run.json").write_text('{"schema": 2, "status": "failed", "identity": {}, "error": null}')
-    assert state_of(spec).status == "failed" and execute(spec).status == "failed"
-
-
-def test_files_of_a_process_killed_at_its_first_write_do_not_stand_in_the_way(tmp_path, model):
-    spec = specs_in(tmp_path, model)[0]
-    spec.folder.mkdir(parents=True)
-    for name in (".lock", "..lock.json.4711", ".run.json.4711"):
-        (spec.folder / name).write_text("{")
-    assert execute(spec).status == "finished"
+    (spec.folder / "run.json").write_text('{"schema": 2, "status": "failed", "identity": {}, "error": "a reason"}')
+    assert (execute(spec).status, execute(spec).error) == ("failed", "a reason")
 
 
 @pytest.mark.parametrize(
@@ -238,18 +230,11 @@ def test_a_full_disk_stops_the_grid_with_one_line(tmp_path, model, monkeypatch, 
 
 def test_progress_names_the_run_its_step_and_its_log(tmp_path, model, capsys):
     spec = specs_in(tmp_path, model)[0]
-    seen = []
-
-    class Seen(tqdm):
-        def set_postfix_str(self, text="", refresh=True):
-            seen.append(text)
-            super().set_postfix_str(text, refresh)
-
-    bar = Seen(total=1)
+    bar = tqdm(total=1)
     drive(sequential([spec], False, bar), bar)
     error = capsys.readouterr().err
     assert f"[1/1] {spec.folder.name} (log: {spec.log_path})" in error
-    assert any("/3 [" in text for text in seen), "48 examples are 3 steps"
+    assert "/3 [" in error, "48 examples are 3 steps"
     assert "\r" not in spec.log_path.read_text()
 
 
@@ -261,14 +246,18 @@ def test_progress_and_logs_of_a_run_go_to_its_log_file(tmp_path, model, capsys):
     assert spec.command in spec.log_path.read_text()
 
 
-@pytest.mark.slow
-def test_ray_ends_in_the_same_records_although_a_worker_is_killed(tmp_path, model, cache, straight, monkeypatch):
+@pytest.fixture
+def on_ray(cache, monkeypatch):
+    """Return the executor, for a local cluster whose workers use one thread and the cache of these tests."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
-    from hype.reproduction.executors import on_ray
-
     for name, value in {"HF_DATASETS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return executors.on_ray
+
+
+@pytest.mark.slow
+def test_ray_ends_in_the_same_records_although_a_worker_is_killed(tmp_path, model, on_ray, straight):
     specs, ended = specs_in(tmp_path, model), {}
     for spec, outcome in on_ray(specs, False, cpus=1, gpus=0):
         if not ended:
@@ -280,15 +269,11 @@ def test_ray_ends_in_the_same_records_although_a_worker_is_killed(tmp_path, mode
 
 
 @pytest.mark.slow
-def test_ray_starts_a_process_for_each_run_on_a_gpu(tmp_path, model, cache, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
-    resources = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 1, "GPU": 1}', "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    for name, value in {"HF_DATASETS_CACHE": str(cache), **resources}.items():
-        monkeypatch.setenv(name, value)
-    for name in ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
+def test_ray_starts_a_process_for_each_run_on_a_gpu(tmp_path, model, on_ray, monkeypatch):
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 1, "GPU": 1}')
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     specs = specs_in(tmp_path, model)[:2]
-    assert {outcome.status for _, outcome in executors.on_ray(specs, False)} == {"finished"}
+    assert {outcome.status for _, outcome in on_ray(specs, False)} == {"finished"}
     assert len({json.loads((spec.folder / ".lock.json").read_text())["pid"] for spec in specs}) == 2
 
 
