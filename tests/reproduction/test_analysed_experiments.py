@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 
@@ -10,71 +9,59 @@ from hype.reproduction import executors
 from hype.reproduction.__main__ import main
 from hype.reproduction.executors import execute
 from hype.reproduction.experiments import load
-from hype.reproduction.runs import Overrides, expand
+from hype.reproduction.runs import Overrides, RunSpec, expand
 from hype.reproduction.sections import section_of
 from hype.reproduction.status import state_of
+from tests.analysis.test_adversarial import adv_file
 from tests.analysis.test_transfer import nli_folder
+from tests.reproduction.small_runs import overrides
 from tests.tiny import SAMPLE
-
-NAMES = {"figure_3": "roberta-large", "figure_4": "roberta-large", "table_6": "bert-large", "table_7": "roberta-large"}
-
-
-@pytest.fixture(scope="module")
-def adv_file(tmp_path_factory):
-    """Two of AdvGLUE's rows for RTE, in its form."""
-    rows = [{"sentence1": f"text {i}", "sentence2": "claim", "label": i % 2, "idx": i} for i in range(6)]
-    path = tmp_path_factory.mktemp("adv") / "dev.json"
-    path.write_text(json.dumps({"rte": rows}))
-    return path
-
-
-def options_of(name, model, results_dir, adv_file, *more) -> list[str]:
-    task = {"figure_3": "sst2", "figure_4": "rte", "table_6": "rte", "table_7": "mnli"}[name]
-    options = [name, "--models", f"{NAMES[name]}={model}", "--tasks", task, "--methods", "vanilla", "hype-n"]
-    options += ["--variants", "hype_eps 1e-05", "--seeds", "1", "2", "--learning_rates", "1e-3", "--max_train_samples"]
-    options += ["32", "--max_analysis_samples", "16", "--data_dir", str(SAMPLE), "--adv_file", str(adv_file)]
-    options += ["--nli_dir", str(results_dir.parent)]
-    return [*options, "--results_dir", str(results_dir), *more]
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "stands_for", "task", "shown"),
     [
-        ("figure_3", "Probing on MRPC"),
-        ("figure_4", "Similarity on RTE"),
-        ("table_6", "RTE"),
-        ("table_7", "trained on MNLI"),
+        ("figure_3", "roberta-large", "sst2", "Probing on MRPC"),
+        ("figure_4", "roberta-large", "rte", "Similarity on RTE"),
+        ("table_6", "bert-large", "rte", "RTE"),
+        ("table_7", "roberta-large", "mnli", "trained on MNLI"),
     ],
 )
-def test_one_command_runs_analyses_and_shows(name, shown, tmp_path, model, adv_file, capsys):
-    nli_folder(tmp_path)
-    tmp_path = tmp_path / "results"
-    line = options_of(name, model, tmp_path, adv_file)
+def test_one_command_runs_analyses_and_shows(name, stands_for, task, shown, tmp_path, model, capsys):
+    results = tmp_path / "results"
+    line = [
+        name, "--models", f"{stands_for}={model}", "--tasks", task, "--methods", "vanilla", "hype-n",
+        "--variants", "hype_eps 1e-05", "--seeds", "1", "--learning_rates", "1e-3", "--max_train_samples", "32",
+        "--max_analysis_samples", "16", "--data_dir", str(SAMPLE), "--nli_dir", str(nli_folder(tmp_path / "nli")),
+        "--adv_file", adv_file(tmp_path).adv_file, "--results_dir", str(results),
+    ]  # fmt: skip
     assert main([*line, "--run", "--report"]) == 0
     text = capsys.readouterr().out
-    assert shown in text and "4 runs: 4 finished" in text and "analysed on the first 16 examples of each set" in text
-    page = (tmp_path / "report.html").read_text()
+    assert shown in text and "2 runs: 2 finished" in text and "analysed on the first 16 examples of each set" in text
+    page = (results / "report.html").read_text()
     assert shown in page and ("layer (0: embeddings)" in page) == name.startswith("figure")
     # A clone has the records without the models: the same table comes of them.
-    for weights in tmp_path.glob("runs/*/model.safetensors"):
+    for weights in results.glob("runs/*/model.safetensors"):
         weights.unlink()
     assert main([*line, "--show"]) == 0
-    assert capsys.readouterr().out.strip() == text.split(str(tmp_path))[0].strip()
+    assert capsys.readouterr().out.strip() == text.split(str(results))[0].strip()
+
+
+def one_run(model, **changes) -> Overrides:
+    return overrides(model, methods=("vanilla",), seeds=(1,), **changes)
 
 
 def figure_3(model) -> Overrides:
-    return Overrides(
-        models={"roberta-large": str(model)}, methods=("vanilla",), seeds=(1, 2), learning_rates=(1e-3,),
-        max_train_samples=32, max_analysis_samples=16, data_dir=str(SAMPLE),
-    )  # fmt: skip
+    return one_run(model, models={"roberta-large": str(model)}, tasks=("sst2",), max_analysis_samples=16)
 
 
-def specs_of_figure_3(results_dir, model):
-    return expand(load("figure_3"), figure_3(model), results_dir)
+def spec_of_figure_3(results_dir, model) -> RunSpec:
+    (spec,) = expand(load("figure_3"), figure_3(model), results_dir)
+    return spec
 
 
 def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
-    spec = specs_of_figure_3(tmp_path, model)[0]
+    spec = spec_of_figure_3(tmp_path, model)
     execute(spec)
     assert state_of(spec).status == "finished"
     whole = [spec.analysis.path(target).read_bytes() for target in ("mrpc", "stsb")]
@@ -93,7 +80,7 @@ def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
 
 
 def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model):
-    spec = specs_of_figure_3(tmp_path, model)[0]
+    spec = spec_of_figure_3(tmp_path, model)
     execute(spec)
     spec.analysis.path("rte").unlink()
     (spec.folder / "config.json").unlink()
@@ -107,7 +94,7 @@ def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model)
 
 
 def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(tmp_path, model, monkeypatch):
-    spec = specs_of_figure_3(tmp_path, model)[0]
+    spec = spec_of_figure_3(tmp_path, model)
     execute(spec)
     path = spec.analysis.path("rte")
     for content in ("", '{"schema": 2, "status": "finished", "identity": {}, "run_id": "a"}'):
@@ -119,22 +106,18 @@ def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(tmp_path, mo
         assert execute(spec, retry=True).status == "finished"
 
 
-def test_an_analysis_of_other_data_is_another(tmp_path, model, adv_file):
-    shutil.copytree(SAMPLE, tmp_path / "glue")
-    overrides = Overrides(
-        models={"bert-large": str(model)}, tasks=("rte",), methods=("vanilla",), seeds=(1,), learning_rates=(1e-3,),
-        data_dir=str(tmp_path / "glue"), adv_file=str(adv_file),
-    )  # fmt: skip
-    other_file = tmp_path / "dev.json"
-    other_file.write_text(adv_file.read_text().replace("claim", "other claim"))
-    one, other = (
-        expand(load("table_6"), replace(overrides, adv_file=str(file)), tmp_path) for file in (adv_file, other_file)
+def test_an_analysis_of_other_data_is_another(tmp_path, model):
+    first_file, other_file = tmp_path / "first.json", tmp_path / "other.json"
+    shutil.move(adv_file(tmp_path).adv_file, first_file)
+    other_file.write_text(first_file.read_text().replace("a b", "a c"))
+    first, other = (
+        expand(load("table_6"), one_run(model, adv_file=str(file)), tmp_path)[0] for file in (first_file, other_file)
     )
-    assert one[0].folder == other[0].folder and one[0].analysis.path("rte") != other[0].analysis.path("rte")
+    assert first.folder == other.folder and first.analysis.path("rte") != other.analysis.path("rte")
 
 
 def test_an_attempt_is_held_until_its_analyses_are_made(tmp_path, model, monkeypatch):
-    spec = specs_of_figure_3(tmp_path, model)[0]
+    spec = spec_of_figure_3(tmp_path, model)
     seen = []
     monkeypatch.setattr(executors, "analyse", lambda spec: seen.append(execute(spec).status))
     execute(spec)
@@ -142,10 +125,9 @@ def test_an_attempt_is_held_until_its_analyses_are_made(tmp_path, model, monkeyp
 
 
 def test_layers_come_from_the_records(tmp_path, model):
-    spec = specs_of_figure_3(tmp_path, model)[0]
+    spec = spec_of_figure_3(tmp_path, model)
     execute(spec)
-    overrides = replace(figure_3(model), seeds=(1,))
-    layers = section_of(load("figure_3"), overrides, tmp_path).layers
+    layers = section_of(load("figure_3"), figure_3(model), tmp_path).layers
     record = json.loads(spec.analysis.path("rte").read_text())
     found = layers[layers["target"] == "rte"]["score"].tolist()
     assert found == pytest.approx([100 * value for value in record["results"]["layers"]])
@@ -154,6 +136,5 @@ def test_layers_come_from_the_records(tmp_path, model):
 
 def test_sample_data_of_the_nli_sets_is_named_too(tmp_path):
     (tmp_path / "SAMPLE").write_text("written for a test\n")
-    overrides = Overrides(data_dir=None, nli_dir=str(tmp_path))
     for name, text in (("table_7", "written for a test"), ("table_1", "")):
-        assert section_of(load(name), overrides, tmp_path).sample == text
+        assert section_of(load(name), Overrides(nli_dir=str(tmp_path)), tmp_path).sample == text
