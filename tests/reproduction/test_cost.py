@@ -3,13 +3,10 @@
 import pytest
 
 from hype.reproduction.cost import MODELS, hours_text, operations, updates_and_examples
-from hype.reproduction.experiments import load
-from hype.reproduction.runs import Overrides, expand
+from hype.reproduction.runs import Overrides
+from tests.reproduction.test_experiments import first, full_scale, specs_of
 
-
-def first(name, **wanted):
-    specs = expand(load(name), Overrides(data_dir=None))
-    return next(c for c in specs if all(getattr(c, key) == value for key, value in wanted.items()))
+LAYERS = 12 * 24 * 1024**2  # parameters of a large model without its embeddings
 
 
 def test_updates_follow_from_rows_batch_and_epochs():
@@ -18,28 +15,26 @@ def test_updates_follow_from_rows_batch_and_epochs():
     assert updates_and_examples(first("table_1", model="XLNet-large", task="cola")) == (1200, 1200 * 64)
     assert updates_and_examples(first("table_3", task="mnli")) == (3 * 63, 3000)
     assert updates_and_examples(first("table_7", task="snli")) == (3 * 313, 15000)
-    half = expand(load("table_1"), Overrides(tasks=("rte",), flags={"num_train_epochs": "0.5"}))[0]
+    half = specs_of("table_1", Overrides(tasks=("rte",), flags={"num_train_epochs": "0.5"}))[0]
     assert updates_and_examples(half) == (78, 1245)
 
 
 def test_a_run_costs_six_operations_per_parameter_and_token_and_two_passes_twice_that():
-    layers = 12 * 24 * 1024**2
-    rte = layers * 128 * (6 * 7470 + 2 * 277)
+    rte = LAYERS * 128 * (6 * 7470 + 2 * 277)
     assert operations(first("table_5", method="vanilla", task="rte")) == pytest.approx(rte)
-    r_drop = layers * 128 * (12 * 7470 + 2 * 277)
+    r_drop = LAYERS * 128 * (12 * 7470 + 2 * 277)
     assert operations(first("table_5", method="r-drop", task="rte")) == pytest.approx(r_drop)
-    child_tuning_d = layers * 128 * (6 * (7470 + 2490) + 2 * 277)
+    child_tuning_d = LAYERS * 128 * (6 * (7470 + 2490) + 2 * 277)
     assert operations(first("table_5", method="child-tuning-d", task="rte")) == pytest.approx(child_tuning_d)
 
 
 def test_what_is_predicted_costs_as_what_is_evaluated():
-    layers = 12 * 24 * 1024**2
-    mnli = layers * 128 * (6 * 3 * 392702 + 2 * (9815 + 9832 + 9796 + 9847))
+    mnli = LAYERS * 128 * (6 * 3 * 392702 + 2 * (9815 + 9832 + 9796 + 9847))
     assert operations(first("table_12", method="vanilla", task="mnli")) == pytest.approx(mnli)
 
 
 def test_the_sizes_of_the_papers_models_are_known():
-    used = {spec.model for name in ("table_1", "table_4") for spec in expand(load(name))}
+    used = {spec.model for name in ("table_1", "table_4") for spec in full_scale(name)}
     assert used <= set(MODELS)
 
 
@@ -47,5 +42,4 @@ def test_hours_are_operations_over_speed_and_left_out_for_models_of_unknown_size
     spec = first("table_5", method="vanilla", task="rte")
     seconds = operations(spec) / 9e12
     assert f"V100, float32 {100 * seconds / 3600:,.2g} h" in hours_text([spec] * 100)
-    other = expand(load("table_8"), Overrides(data_dir=None, models={"bert-large": "some/model"}))
-    assert hours_text(other) == ""
+    assert hours_text(specs_of("table_8", Overrides(models={"bert-large": "some/model"}))) == ""
