@@ -1,8 +1,10 @@
-"""What a record says about the machine."""
+"""What a record says about the machine, and the end of a process group."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -62,3 +64,19 @@ def test_on_a_gpu_the_allocator_s_peak_is_forgotten(monkeypatch):
     device = torch.device("cuda", 0)
     machine.reset_peak_memory(device)
     assert forgotten == [device] and machine.peak_memory_bytes(device) == 7
+
+
+def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):
+    """If it stays alive, so do its threads, which abort some processes while the interpreter shuts down."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    gc.disable()  # as main.py does while it imports
+    try:
+        cycle = {"group": torch.distributed.group.WORLD}
+        cycle["self"] = cycle
+        group = weakref.ref(cycle["group"])
+        del cycle
+        machine.leave_process_group()
+        assert group() is None and not torch.distributed.is_initialized()
+    finally:
+        gc.enable()
+    machine.leave_process_group()  # without a group, nothing happens
