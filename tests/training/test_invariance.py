@@ -13,14 +13,14 @@ from hype.training.trainer import HyPeTrainer
 from tests.small_training import arguments, assert_equal_weights, padded, rows, rows_of_lengths, weights
 from tests.tiny import tiny_model
 
-DATA = rows(20)  # 5 batches of 4: checkpoints 3 and 6 are in the middle of an epoch
+DATA = rows(20)  # 5 batches of 4: checkpoints 2 and 6 are in the middle of an epoch
 NOISE = {"hype_type": "normal", "hype_eps": 0.1}
 
 
-def callback_trainer(args, noise, model, callbacks=(), **options):
+def callback_trainer(args, noise, model):
     """Build transformers' own Trainer with HyPeCallback."""
-    own = [] if noise is None else [HyPeCallback(**noise)]
-    return Trainer(model, args, train_dataset=DATA, callbacks=[*own, *callbacks], **options)
+    callbacks = [] if noise is None else [HyPeCallback(**noise)]
+    return Trainer(model, args, train_dataset=DATA, callbacks=callbacks)
 
 
 def hype_trainer(args, noise, model, **options):
@@ -31,21 +31,25 @@ def hype_trainer(args, noise, model, **options):
 BUILDERS = [callback_trainer, hype_trainer]
 
 
-def trained(build, folder, noise=NOISE, model=None, resume=None, options=None, **changes):
+def trained(build, folder, noise=NOISE, model=None, resume=None, **changes):
     """Train a model with dropout for 8 steps; return its weights and the logged losses."""
     args = arguments(folder, **{"max_steps": 8, "weight_decay": 0.1, **changes})
-    trainer = build(args, noise, model or tiny_model("bert"), **(options or {}))
+    trainer = build(args, noise, model or tiny_model("bert"))
     trainer.train(resume_from_checkpoint=resume)
     return weights(trainer.model), [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-@pytest.mark.parametrize("stream", ["own", "global"])
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [({}, {}), ({"hype_stream": "global"}, {}), ({"hype_intermediate": True}, {"gradient_accumulation_steps": 2})],
+    ids=["own stream", "global stream", "after attention, accumulated"],
+)
 @pytest.mark.parametrize("build", BUILDERS)
-def test_a_training_resumed_within_an_epoch_equals_an_uninterrupted_one(build, stream, tmp_path):
-    noise = {**NOISE, "hype_stream": stream}
-    saving = {"save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "linear", "max_grad_norm": 0.1}
+def test_a_training_resumed_within_an_epoch_equals_an_uninterrupted_one(build, options, changes, tmp_path):
+    noise = {**NOISE, **options}
+    saving = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "linear", "max_grad_norm": 0.1, **changes}
     straight, losses = trained(build, tmp_path, noise, **saving)
-    for step in (3, 6):
+    for step in (2, 6):
         torch.manual_seed(step)
         np.random.seed(step)
         random.seed(step)
@@ -53,15 +57,6 @@ def test_a_training_resumed_within_an_epoch_equals_an_uninterrupted_one(build, s
         resumed, again = trained(build, tmp_path, noise, other, str(tmp_path / f"checkpoint-{step}"), **saving)
         assert_equal_weights(resumed, straight)
         assert again == losses
-
-
-@pytest.mark.parametrize("build", BUILDERS)
-def test_a_resumed_training_repeats_the_noise_after_attention_of_accumulated_batches(build, tmp_path):
-    noise = {**NOISE, "hype_intermediate": True}
-    options = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4, "gradient_accumulation_steps": 2}
-    straight, _ = trained(build, tmp_path, noise, **options)
-    resumed, _ = trained(build, tmp_path, noise, None, str(tmp_path / "checkpoint-2"), **options)
-    assert_equal_weights(resumed, straight)
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -73,8 +68,8 @@ def test_noise_of_scale_0_equals_vanilla_through_a_whole_training(build, tmp_pat
 
 
 def spied(build, folder, noise, monkeypatch):
-    """Return inputs, dropout masks and random states of a training run, in order."""
-    inputs, masks, states = [], [], []
+    """Return inputs, dropout masks and losses of a training run, in order."""
+    inputs, masks = [], []
     model, dropout = tiny_model("bert", attn_implementation="eager"), torch.nn.functional.dropout
     model.register_forward_pre_hook(lambda module, args, kwargs: inputs.append(kwargs), with_kwargs=True)
 
@@ -83,14 +78,10 @@ def spied(build, folder, noise, monkeypatch):
         masks.append((masked != 0) | (state == 0))
         return masked
 
-    class StateCallback(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            states.append(torch.get_rng_state())
-
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.functional, "dropout", recording)
-        _, losses = trained(build, folder, noise, model, options={"callbacks": [StateCallback()]}, max_steps=3)
-    return inputs, masks, states, losses
+        _, losses = trained(build, folder, noise, model, max_steps=3)
+    return inputs, masks, losses
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -102,18 +93,7 @@ def test_vanilla_and_hype_of_one_seed_have_the_same_batches_and_dropout_masks(bu
     assert len(vanilla[1]) == 3 * (1 + 3 * 3 + 1)  # embeddings, per layer attention and two outputs, head
     assert all(torch.equal(a, b) for a, b in zip(vanilla[1], noised[1], strict=True))
     assert 0.85 < torch.cat([mask.flatten() for mask in vanilla[1]]).double().mean() < 0.95
-    assert all(torch.equal(a, b) for a, b in zip(vanilla[2], noised[2], strict=True))
-    assert vanilla[3] != noised[3]
-
-
-def test_evaluation_and_prediction_move_no_random_stream(tmp_path):
-    trainer = hype_trainer(arguments(tmp_path), NOISE, tiny_model("bert"), eval_dataset=rows(7, 5))
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    first, second = (trainer.evaluate()["eval_loss"] for _ in range(2))
-    trainer.predict(rows(7, 5))
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1] and random.getstate() == before[2]
-    assert first == second
+    assert vanilla[2] != noised[2]
 
 
 def test_a_trainer_has_its_model_on_its_device_before_training(tmp_path, monkeypatch):
@@ -125,15 +105,9 @@ def test_a_trainer_has_its_model_on_its_device_before_training(tmp_path, monkeyp
 
 def test_measuring_the_noise_does_not_change_the_training(tmp_path):
     trainer = hype_trainer(arguments(tmp_path, max_steps=8, weight_decay=0.1), NOISE, tiny_model("bert"))
-    report = trainer.measure_noise()
-    assert len(report["layers"]) == 3 and report["least_changed"] > 0.99
+    assert trainer.measure_noise()["least_changed"] > 0.99
     trainer.train()
     assert_equal_weights(weights(trainer.model), trained(hype_trainer, tmp_path)[0])
-
-
-@pytest.mark.parametrize("noise", [None, {**NOISE, "hype_eps": 0.0}])
-def test_without_noise_there_is_nothing_to_measure(noise, tmp_path):
-    assert hype_trainer(arguments(tmp_path), noise, tiny_model("bert")).measure_noise() is None
 
 
 def sgd_by_hand(model, data, batch_size, learning_rate):
