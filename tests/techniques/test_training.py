@@ -139,7 +139,7 @@ def test_evaluation_costs_one_forward_per_batch_and_is_the_plain_models(tmp_path
 
 
 @pytest.mark.parametrize("name", FLAGS)
-@pytest.mark.parametrize("hype", [None, {**HYPE, "hype_eps": 0.1}], ids=["alone", "with HyPe"])
+@alone_and_with_hype
 def test_bfloat16_autocast_trains(tmp_path, name, hype):
     found = weights(trained(tmp_path, FLAGS[name], hype=hype, bf16=True).model)
     assert all(torch.isfinite(weight).all() and weight.dtype == torch.float32 for weight in found.values())

@@ -23,8 +23,6 @@ from hype.training.finetune import finetune
 from hype.training.modeling import load_config, load_model, load_tokenizer
 from tests.tiny import CONFIGS, SAMPLE, tiny_config
 
-LANGUAGE_MODELS = (AutoModelForMaskedLM, AutoModelForPreTraining)
-
 
 @pytest.fixture
 def model(tiny_folder, tmp_path):
@@ -186,7 +184,8 @@ class Vocabulary(list):
 def test_a_pretrained_checkpoint_of_any_kind_lacks_nothing_of_the_body(tmp_path, model_type):
     """Base models and language models, with or without a pooler."""
     config = tiny_config(model_type)
-    heads = (*LANGUAGE_MODELS, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
+    generating = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    heads = (AutoModelForMaskedLM, AutoModelForPreTraining, generating)
     kinds = [AutoModel, *(kind for kind in heads if type(config) in kind._model_mapping)]
     assert len(kinds) > 1
     for kind in kinds:
