@@ -18,7 +18,7 @@ def test_predictions_are_in_the_order_of_the_data_and_batches_begin_with_the_lon
     argv, tmp_path, monkeypatch, flags
 ):
     """With group_by_length, transformers 5.23 returns them in the order of its batches."""
-    texts = ["word " * length for length in LENGTHS]
+    texts = [("in " if i % 2 else "the ") * length for i, length in enumerate(LENGTHS)]
     lines = [json.dumps({"text": text, "label": f"class {i % 2}"}) for i, text in enumerate(texts)]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     names = {f"{split}_file": tmp_path / "rows.jsonl" for split in ("train", "validation", "test")}
@@ -30,7 +30,7 @@ def test_predictions_are_in_the_order_of_the_data_and_batches_begin_with_the_lon
 
     monkeypatch.setattr(HyPeTrainer, "prediction_step", watched)
     own = {"task_name": None, "data_dir": None, "max_predict_samples": None, **names}
-    flags = {"per_device_eval_batch_size": 4, "max_steps": 2, **own, **flags}
+    flags = {"per_device_eval_batch_size": 4, "max_steps": 30, "learning_rate": 1e-2, **own, **flags}
     record = finetune(parse(argv("do_train", "do_eval", "do_predict", **flags)))
     assert lengths == 2 * sorted(lengths[:3], reverse=True) and len(set(lengths)) == 3
 
@@ -39,3 +39,5 @@ def test_predictions_are_in_the_order_of_the_data_and_batches_begin_with_the_lon
     with torch.no_grad():
         logits = [model(**tokenizer(t, return_tensors="pt", truncation=True, max_length=32)).logits for t in texts]
     assert record["predictions"] == "".join(str(int(row.argmax())) for row in logits)
+    assert record["metrics"]["test"]["test_accuracy"] == record["score"], "the same rows"
+    assert set(record["predictions"]) == {"0", "1"}, "otherwise no order is seen"
