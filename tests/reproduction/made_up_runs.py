@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from hype.reproduction.experiments import load
-from hype.reproduction.runs import Overrides, RunSpec
+from hype.reproduction.overrides import Overrides
+from hype.reproduction.runs import RunSpec
 from hype.reproduction.sections import RUN_COLUMNS, Section
 from hype.reproduction.status import State
 

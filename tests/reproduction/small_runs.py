@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from hype.reproduction.experiments import load
-from hype.reproduction.runs import Overrides, RunSpec, expand
+from hype.reproduction.overrides import Overrides
+from hype.reproduction.runs import RunSpec, expand
 from tests.tiny import SAMPLE
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
-from hype.reproduction import executors
+from hype.reproduction import execution
 from hype.reproduction.__main__ import main
-from hype.reproduction.executors import execute
+from hype.reproduction.execution import execute
 from hype.reproduction.experiments import load
-from hype.reproduction.runs import Overrides, RunSpec, expand
+from hype.reproduction.overrides import Overrides
+from hype.reproduction.runs import RunSpec, expand
 from hype.reproduction.sections import section_of
 from hype.reproduction.status import state_of
 from tests.analysis.test_adversarial import adv_file
@@ -119,7 +120,7 @@ def test_an_analysis_of_other_data_is_another(tmp_path, model):
 def test_an_attempt_is_held_until_its_analyses_are_made(tmp_path, model, monkeypatch):
     spec = spec_of_figure_3(tmp_path, model)
     seen = []
-    monkeypatch.setattr(executors, "analyse", lambda spec: seen.append(execute(spec).status))
+    monkeypatch.setattr(execution, "analyse", lambda spec: seen.append(execute(spec).status))
     execute(spec)
     assert seen == ["locked"]
 

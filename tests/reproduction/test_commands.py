@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hype.reproduction import executors
+from hype.reproduction import execution
 from hype.reproduction.__main__ import main, print_commands
 from hype.reproduction.experiments import load
 from hype.reproduction.sections import section_of
@@ -26,7 +26,7 @@ def test_a_dry_run_counts_and_estimates_and_touches_nothing(tmp_path, model, cap
     assert "4 runs: 4 missing" in text and "to do: 4 runs, no record yet" in text
     assert "changed from the paper: model" in text
     assert not (tmp_path / "results").exists()
-    executors.execute(specs_in(tmp_path / "results", model)[0])
+    execution.execute(specs_in(tmp_path / "results", model)[0])
     assert main(argv_of(tmp_path / "results", model, "--dry_run")) == 0
     text = capsys.readouterr().out
     assert "4 runs: 1 finished, 3 missing" in text and re.search(r"to do: 3 runs, 0:\d\d:\d\d sequentially", text)
@@ -113,20 +113,20 @@ def test_finished_runs_of_a_clean_tree_are_published_and_shown_without_their_fol
 def test_runs_are_done_seed_by_seed(tmp_path, model, monkeypatch):
     """What is done when a grid is stopped can be paired."""
     seeds = []
-    monkeypatch.setattr(executors, "finetune", lambda arguments: seeds.append(arguments.training.seed))
+    monkeypatch.setattr(execution, "finetune", lambda arguments: seeds.append(arguments.training.seed))
     main(argv_of(tmp_path, model, "--run"))
     assert sorted(seeds) == seeds and len(set(seeds)) == 2 < len(seeds)
 
 
 def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_path, model, capsys, monkeypatch):
-    original = executors.finetune
-    monkeypatch.setattr(executors, "finetune", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
+    original = execution.finetune
+    monkeypatch.setattr(execution, "finetune", lambda a: 1 / 0 if a.training.seed == 2 else original(a))
     assert main(argv_of(tmp_path, model, "--run")) == 1
     error = capsys.readouterr().err
     assert "2 finished, 2 failed" in error and "ZeroDivisionError" in error and "--retry_failed" in error
     logs = [spec.log_path.read_text() for spec in specs_in(tmp_path, model)]
     assert ["Traceback" in log for log in logs].count(True) == 2
-    monkeypatch.setattr(executors, "finetune", original)
+    monkeypatch.setattr(execution, "finetune", original)
     assert main(argv_of(tmp_path, model, "--run")) == 1, "what failed is left alone"
     assert "ZeroDivisionError" in capsys.readouterr().err, "and named again"
     assert main(argv_of(tmp_path, model, "--dry_run", "--retry_failed")) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from hype.reproduction.cost import MODELS, hours_text, operations, updates_and_examples
-from hype.reproduction.runs import Overrides
+from hype.reproduction.overrides import Overrides
 from tests.reproduction.test_experiments import first, full_scale, specs_of
 
 LAYERS = 12 * 24 * 1024**2  # parameters of a large model without its embeddings

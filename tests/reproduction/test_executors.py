@@ -13,9 +13,10 @@ import torch
 from tqdm import tqdm
 
 from hype.errors import EnvironmentFault, InputError
-from hype.reproduction import executors
+from hype.reproduction import execution, executors
 from hype.reproduction.__main__ import main
-from hype.reproduction.executors import drive, execute, sequential
+from hype.reproduction.execution import execute
+from hype.reproduction.executors import drive, sequential
 from hype.reproduction.experiments import Method, load
 from hype.reproduction.runs import expand
 from hype.reproduction.status import state_of
@@ -77,7 +78,7 @@ def attempts(specs) -> list[int]:
 def test_finished_runs_are_left_alone_and_keep_neither_weights_nor_checkpoints(undisturbed, monkeypatch):
     results = undisturbed[0].folder.parent
     assert not list(results.rglob("*.safetensors")) and not list(results.rglob("checkpoint-*"))
-    monkeypatch.setattr(executors, "finetune", lambda arguments: pytest.fail("run again"))
+    monkeypatch.setattr(execution, "finetune", lambda arguments: pytest.fail("run again"))
     assert [outcome.status for _, outcome in sequential(undisturbed, retry=False)] == ["finished"] * 4
 
 
@@ -140,7 +141,7 @@ def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path,
     assert "ended: failed" in failure["log_tail"][-1] and any("99" in line for line in failure["log_tail"])
     # Not tried again, unless asked.
     calls = []
-    monkeypatch.setattr(executors, "finetune", calls.append)
+    monkeypatch.setattr(execution, "finetune", calls.append)
     assert [execute(spec).status for spec in specs[:2]] == ["diverged", "failed"] and calls == []
     execute(specs[1], retry=True)
     assert len(calls) == 1
@@ -210,7 +211,7 @@ def test_a_grid_stops_at_the_first_fault_of_the_environment_alone(error, tried, 
         calls.append(arguments)
         raise error
 
-    monkeypatch.setattr(executors, "finetune", fail)
+    monkeypatch.setattr(execution, "finetune", fail)
     code = main(argv_of(tmp_path, model, "--run"))
     assert len(calls) == tried and code == (4 if tried == 1 else 1)
     shown = capsys.readouterr().err
@@ -223,7 +224,7 @@ def test_a_full_disk_stops_the_grid_with_one_line(tmp_path, model, monkeypatch, 
     def no_space(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(executors, "_logged_to", no_space)
+    monkeypatch.setattr(execution, "_logged_to", no_space)
     assert main(argv_of(tmp_path, model, "--run")) == 4
     assert capsys.readouterr().err.strip().splitlines()[-1].count("No space left on device") == 1
 

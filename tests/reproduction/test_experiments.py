@@ -12,7 +12,8 @@ from hype.analysis.adversarial import SETS
 from hype.analysis.probing import TASK_NAMES
 from hype.analysis.transfer import TARGETS
 from hype.reproduction.experiments import CONTROL, NAMES, VANILLA, load, written
-from hype.reproduction.runs import Overrides, RunSpec, expand
+from hype.reproduction.overrides import Overrides
+from hype.reproduction.runs import RunSpec, expand
 from hype.training.arguments import parse
 from tests.reproduction.small_runs import ROOT
 
