@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,21 @@ def test_only_what_is_used_is_imported(statement, absent):
     code = f"import sys; {statement}; print(*({absent!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_imports_go_one_way():
+    """Between the folders of hype/ and the modules beside them, imports inside functions included."""
+    graph: dict[str, set[str]] = {}
+    for path in (ROOT / "hype").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        room = path.relative_to(ROOT / "hype").parts[0].removesuffix(".py")
+        used = set(re.findall(r"^\s*(?:from|import) hype\.(\w+)", text, re.MULTILINE))
+        used.update(
+            *(re.findall(r"\w+", names) for names in re.findall(r"^\s*from hype import (.+)", text, re.MULTILINE))
+        )
+        graph.setdefault(room, set()).update(used - {room})
+    assert {"data", "techniques"} <= graph["training"]
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_noise_without_transformers():
