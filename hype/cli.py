@@ -37,7 +37,7 @@ def _finetune(argv):
         return
     gc.disable()  # imports create no garbage, and looking for it takes a seventh of their time
     try:
-        from hype.training.arguments import parse
+        from hype.training.parser import parse
 
         if {"-h", "--help", "--help_all"} & set(argv):
             print(help_text("--help_all" in argv))

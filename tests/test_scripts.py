@@ -18,7 +18,7 @@ import sentencepiece
 from transformers import AutoTokenizer
 
 from hype.data.tasks import HUB_ID, TASKS
-from hype.training.arguments import parse
+from hype.training.parser import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [ROOT / "run_glue.sh", ROOT / "run_tests.sh", ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("*.sh"))]

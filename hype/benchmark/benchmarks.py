@@ -19,8 +19,8 @@ from hype.benchmark.measure import seconds_until, timed
 from hype.benchmark.results import figure
 from hype.benchmark.sides import BATCH_SIZE, FULL_LENGTH, Bench
 from hype.perturbation import HyPe
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 
 NOISES = {
     "vanilla": "",

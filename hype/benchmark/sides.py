@@ -16,9 +16,9 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from hype.benchmark.measure import now, peak_mebibytes, take_turns, timed
 from hype.perturbation import HyPe
 from hype.techniques import selected
-from hype.training.arguments import parse
 from hype.training.finetune import build_trainer, load_data
 from hype.training.length_order import lengths_of
+from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 
 BATCH_SIZE, LENGTH = 16, 128  # paper, appendix A; the released README

@@ -26,9 +26,9 @@ from hype.reproduction.status import (
     state_of,
     write_failure,
 )
-from hype.training.arguments import parse
 from hype.training.faults import is_out_of_memory
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from hype.training.run_folder import locked
 
 logger = logging.getLogger(__name__)

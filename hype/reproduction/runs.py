@@ -13,8 +13,9 @@ from hype.errors import InputError
 from hype.reproduction.experiments import Experiment, Method, Model
 from hype.reproduction.hashes import Known, adversarial_hash, data_hashes, examples_text, model_hashes
 from hype.reproduction.overrides import Overrides, text_of
-from hype.training.arguments import Arguments, RunArguments, parse
+from hype.training.arguments import Arguments, RunArguments
 from hype.training.identity import identity, run_id
+from hype.training.parser import parse
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 KEY_LENGTH = 16  # of a run_id

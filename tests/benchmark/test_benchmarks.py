@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from hype.benchmark import __main__ as command
 from hype.benchmark import benchmarks, sides
-from hype.training.arguments import parse
 from hype.training.length_order import lengths_of
+from hype.training.parser import parse
 from tests.tiny import BERT, SAMPLE
 
 SHORT = "--do_train --all_dropout_rate 0 --logging_steps 1 --max_steps 4"

@@ -14,10 +14,10 @@ import main
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
 from hype.training import finetune as run_module
-from hype.training.arguments import parse
 from hype.training.checkpoints import is_complete, last_complete
 from hype.training.finetune import finetune
 from hype.training.interruption import StopCallback, stopping_on_signals
+from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import ALL, NOISE, SETTINGS, Running, finish, outcome
 from tests.training.test_checkpoints import trainer_of

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import ALL, NOISE, finish, outcome
 

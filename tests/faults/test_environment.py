@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 import main
 from hype.files import write_failure
 from hype.training import record as records
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import ALL, NOISE, outcome
 

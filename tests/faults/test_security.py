@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import main
-from hype.training.arguments import parse
 from hype.training.checkpoints import mark_complete
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 
 
 class Payload:

@@ -8,8 +8,8 @@ import torch
 from hype import HyPe
 from hype.diagnostics import measure_noise
 from hype.perturbation import stream_seed
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from tests import by_hand
 from tests.small_training import arguments, assert_equal_weights, rows, weights
 from tests.tiny import tiny_batch, tiny_model

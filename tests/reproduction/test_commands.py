@@ -15,7 +15,7 @@ from hype.reproduction.__main__ import main, print_commands
 from hype.reproduction.experiments import load
 from hype.reproduction.sections import section_of
 from hype.reproduction.status import FINISHED, INTERRUPTED, State
-from hype.training.arguments import parse
+from hype.training.parser import parse
 from tests.reproduction.small_runs import ROOT, argv_of, overrides, specs_in
 from tests.tiny import SAMPLE
 

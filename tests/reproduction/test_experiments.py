@@ -14,7 +14,7 @@ from hype.analysis.transfer import TARGETS
 from hype.reproduction.experiments import CONTROL, NAMES, VANILLA, load, written
 from hype.reproduction.overrides import Overrides
 from hype.reproduction.runs import RunSpec, expand
-from hype.training.arguments import parse
+from hype.training.parser import parse
 from tests.reproduction.small_runs import ROOT
 
 FULL = Overrides(data_dir=None)

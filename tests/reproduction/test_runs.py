@@ -12,8 +12,8 @@ from hype.reproduction import hashes
 from hype.reproduction.experiments import CONTROL, VANILLA, StudyModel, load
 from hype.reproduction.hashes import Known
 from hype.reproduction.runs import RunSpec
-from hype.training.arguments import parse
 from hype.training.identity import identity, model_fingerprints, run_id
+from hype.training.parser import parse
 from tests.reproduction.small_runs import specs_in
 from tests.reproduction.test_experiments import FULL, full_scale, specs_of
 from tests.tiny import SAMPLE

@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hype.errors import EnvironmentFault, InputError
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from hype.training.summary import summary
 from hype.training.trainer import HyPeTrainer
 from tests.small_training import assert_equal_weights

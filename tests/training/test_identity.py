@@ -3,8 +3,8 @@
 import pytest
 
 from hype.training import identity as identities
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 
 
 def identity(argv, **flags):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 
 LENGTHS = (4, 9, 3, 12, 7, 7, 5, 10, 3, 6, 8)

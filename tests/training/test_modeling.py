@@ -18,9 +18,10 @@ from transformers import (
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hype.errors import InputError
-from hype.training.arguments import ModelArguments, parse
+from hype.training.arguments import ModelArguments
 from hype.training.finetune import finetune
 from hype.training.modeling import load_config, load_model, load_tokenizer
+from hype.training.parser import parse
 from tests.tiny import CONFIGS, SAMPLE, tiny_config
 
 

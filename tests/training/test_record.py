@@ -3,8 +3,8 @@
 import pytest
 
 from hype.training import record as records
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
-from hype.training.arguments import parse
 from hype.training.checkpoints import mark_complete
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 from hype.training.record import provenance
 from hype.training.resume import Decision, decide_resume
 from hype.training.run_folder import clear, locked

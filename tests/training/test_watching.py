@@ -7,8 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import main
-from hype.training.arguments import parse
 from hype.training.finetune import finetune
+from hype.training.parser import parse
 
 SHORT = {"max_steps": 4, "save_strategy": "no", "save_model": False}
 

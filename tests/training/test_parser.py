@@ -7,8 +7,9 @@ import re
 import pytest
 
 from hype.errors import InputError
-from hype.training.arguments import described_flags, parse
+from hype.training.arguments import described_flags
 from hype.training.old_flags import IGNORED_FLAGS, REMOVED_FLAGS, RENAMED_FLAGS
+from hype.training.parser import parse
 
 REQUIRED = ["--model_name_or_path", "model", "--task_name", "rte", "--output_dir", "run"]
 
