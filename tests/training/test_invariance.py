@@ -96,6 +96,16 @@ def test_vanilla_and_hype_of_one_seed_have_the_same_batches_and_dropout_masks(bu
     assert vanilla[2] != noised[2]
 
 
+def test_evaluation_and_prediction_move_no_random_stream(tmp_path):
+    trainer = hype_trainer(arguments(tmp_path), NOISE, tiny_model("bert"), eval_dataset=rows(7, 5))
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    first, second = (trainer.evaluate()["eval_loss"] for _ in range(2))
+    trainer.predict(rows(7, 5))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1] and random.getstate() == before[2]
+    assert first == second
+
+
 def test_a_trainer_has_its_model_on_its_device_before_training(tmp_path, monkeypatch):
     """Trainer leaves a model on the CPU until training if evaluation casts it."""
     args = arguments(tmp_path, bf16_full_eval=True)
