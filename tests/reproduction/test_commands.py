@@ -49,6 +49,24 @@ def test_commands_are_one_shell_line_per_run_that_main_takes(tmp_path, model, mo
         assert parse(argv).training.output_dir == str(spec.folder)
 
 
+@pytest.mark.slow
+def test_a_line_works_from_another_folder_by_xargs(tmp_path, model, monkeypatch, capsys):
+    """Its paths are relative: from elsewhere it once wrote a record where nothing looks for it."""
+    project, elsewhere = tmp_path / "it's a project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(project)
+    for name, target in (("model", model), ("glue", SAMPLE)):
+        Path(name).symlink_to(target)
+    line = argv_of("results", "./model", "--data_dir", "glue")
+    assert main([*line, "--commands"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    subprocess.run(["xargs", "-d", "\n", "-n", "1", "sh", "-c"], input=first, text=True, cwd=elsewhere, check=True)
+    assert main([*line, "--dry_run"]) == 0
+    assert "4 runs: 1 finished, 3 missing" in capsys.readouterr().out
+    assert not any(elsewhere.iterdir())
+
+
 def test_a_run_of_which_two_analyses_are_made_is_one_line_and_none_once_it_has_a_score(tmp_path, model, capsys):
     sections = []
     for name, row in (("figure_4", "roberta-large"), ("table_6", "bert-large")):
