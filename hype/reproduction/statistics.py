@@ -261,7 +261,7 @@ def spread_text(mean: float, sd: float = math.nan) -> str:
 
 def scale_text(eps: float) -> str:
     """Format a scale of the noise as in the names of methods: 1e-5, 1e-1, 1."""
-    return np.format_float_scientific(eps, trim="-", exp_digits=1).removesuffix("e+0")
+    return np.format_float_scientific(eps, precision=6, trim="-", exp_digits=1).removesuffix("e+0")
 
 
 def percent(share: float) -> str:

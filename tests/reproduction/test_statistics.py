@@ -17,6 +17,7 @@ from hype.reproduction.statistics import (
     is_at_majority,
     mean_effect,
     paired,
+    scale_text,
     selected,
     summarised,
 )
@@ -226,3 +227,9 @@ def test_learning_rates_are_chosen_by_the_mean_of_the_methods_and_edges_named():
     assert best_rates(runs_of(*grid(), run("vanilla", None, 8))) is None, "a run is missing"
     failed = run("vanilla", None, 8, learning_rate=2e-5, status="diverged")
     assert best_rates(runs_of(*grid(), failed))["rte"][0] == 4e-5, "a rate at which a run diverges is out"
+
+
+def test_a_scale_is_written_by_its_power_of_ten_without_rounding_errors():
+    noisy = 10.0 ** np.arange(-5, 1)  # 9.999999999999999e-06 ...
+    assert [scale_text(eps) for eps in noisy] == ["1e-5", "1e-4", "1e-3", "1e-2", "1e-1", "1"]
+    assert scale_text(2.5e-5) == "2.5e-5"
