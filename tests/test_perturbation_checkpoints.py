@@ -127,7 +127,7 @@ def transformer_gradients(model_type, pattern, use_reentrant, **options):
     model = tiny_model(model_type)
     if use_reentrant is not None:
         if not model.supports_gradient_checkpointing:
-            pytest.skip("transformers does not offer it")
+            pytest.skip(f"transformers has no gradient checkpointing for {model_type}")
         enable_checkpointing(model, use_reentrant)
     return gradients(model, BATCH, pattern, **options)
 

@@ -81,7 +81,7 @@ class Estimate:
         return f"no effect beyond ±{self.margin:g}" if inside else f"inconclusive (could detect {self.detectable:.1f})"
 
     def text(self, level: float | None = None, unit: str = "") -> str:
-        """Format the mean with its interval and n; the level is mentioned unless None (95 %)."""
+        """Format the mean, followed by `unit`, with its interval and n; the level is mentioned unless None (95 %)."""
         if not self.n:
             return "-"
         low, high = self.interval(level or 0.95)
