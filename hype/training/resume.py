@@ -42,18 +42,19 @@ def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
 
     newest = last_complete(folder)
     held = _record_in(folder, newest)
-    run = provenance(held) if held else marked_run(newest) if newest else None  # the run in the folder
     is_finished = held is not None and held["status"] == "finished"
-    if is_finished and run["identity"] == record["identity"]:
+    if is_finished and held["identity"] == record["identity"]:
         require_weights(folder, held)
         return Decision(finished=held)
+    # The run in the folder: an unfinished one is that of its checkpoint, not of its record. If it was resumed with new
+    # settings and killed before it saved a checkpoint of its own, the newest one still has the old settings.
+    run = provenance(held) if is_finished else marked_run(newest) if newest else None
     changed = _differences(run, record) if run else {}
     ways_out = "choose another folder, pass --overwrite_output_dir to start over, or "
     if is_finished and not resume:
         ways_out += "resume one of its checkpoints with --resume_from_checkpoint and --allow_changed"
         raise InputError(f"--output_dir {folder} holds another run ({_shown(changed)}), which is finished: {ways_out}")
-    # A run that ended before its first checkpoint (say, on a wrong flag) left nothing that could be mixed up.
-    if changed and (newest or is_finished) and not training.allow_changed:
+    if changed and not training.allow_changed:
         ways_out += "--allow_changed to resume with the new settings"
         raise InputError(f"--output_dir {folder} holds another run ({_shown(changed)}): {ways_out}")
 

@@ -35,7 +35,7 @@ def folder_of(path, identity=None, steps=(), marked=None, status="failed", **fie
         checkpoint = path / f"checkpoint-{step}"
         checkpoint.mkdir()
         (checkpoint / "model.safetensors").write_text(f"weights {step}")
-        mark_complete(checkpoint, provenance(record_of(marked or identity)))
+        mark_complete(checkpoint, provenance(record_of(marked) if marked else record_of(identity, **fields)))
     if identity is not None:
         write_json(path / "run.json", record_of(identity, status=status, **fields))
     return path
@@ -66,7 +66,11 @@ TABLE = {
     "this run": (RUN, {}, {"checkpoint": "run/checkpoint-6", "changed": None, "resumed_from": None}),
     "this run by its newest": (RUN, {"resume": "true"}, {"checkpoint": "run/checkpoint-6"}),
     "this run by name": (RUN, {"resume": "run/checkpoint-3"}, {"checkpoint": "run/checkpoint-3", "resumed_from": None}),
-    "this run with changes": ({**RUN, "marked": OTHER, **CHANGED}, {}, {"checkpoint": "run/checkpoint-6", **CHANGED}),
+    "this run with changes": ({**RUN, **CHANGED}, {}, {"checkpoint": "run/checkpoint-6", **CHANGED}),
+    "this run with changes, killed before it saved any checkpoint": ({**RUN, "marked": OTHER, **CHANGED}, {}, REFUSED),
+    "the same, allowed again": (
+        {**RUN, "marked": OTHER, **CHANGED}, ALLOWED, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}},
+    ),
     "this run, overwritten": (RUN, {"overwrite_output_dir": True}, {"checkpoint": None}),
     "another run": (OTHER_RUN, {}, REFUSED),
     "another run, allowed": (OTHER_RUN, ALLOWED, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}}),
