@@ -78,3 +78,12 @@ def argv(tiny_folder, tmp_path, monkeypatch):
         return [part for pair in pairs for part in pair] + [f"--{switch}" for switch in switches]
 
     return build
+
+
+@pytest.fixture
+def run(argv):
+    """Return a function that does such a run and returns its record."""
+    from hype.training.finetune import finetune  # slow to import, and not needed by the tests of the method itself
+    from hype.training.parser import parse
+
+    return lambda *switches, **flags: finetune(parse(argv(*switches, **flags)))

@@ -15,9 +15,7 @@ from hype.errors import EnvironmentFault, InputError
 from hype.files import write_json
 from hype.training import finetune as run_module
 from hype.training.checkpoints import is_complete, last_complete
-from hype.training.finetune import finetune
 from hype.training.interruption import StopCallback, stopping_on_signals
-from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import ALL, NOISE, SETTINGS, Running, finish, outcome
 from tests.training.test_checkpoints import trainer_of
@@ -134,16 +132,16 @@ CHANGES = {
 }  # fmt: skip
 
 
-def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp_path):
+def test_changed_settings_are_refused_by_name_or_recorded(run, tiny_folder, tmp_path):
     model = shutil.copytree(tiny_folder, tmp_path / "model")
     flags = {"model_name_or_path": model, "max_steps": 2, "save_steps": 1}
-    record = finetune(parse(argv("do_train", **flags)))
+    record = run("do_train", **flags)
     write_json(tmp_path / "run" / "run.json", {**record, "status": "running"})
 
     def assert_refused(field, **change):
         message = rf"holds another run.*({field}: .+ -> .+|content of {field} ).*--allow_changed"
         with pytest.raises(InputError, match=message):
-            finetune(parse(argv("do_train", **{**flags, **change})))
+            run("do_train", **{**flags, **change})
 
     for field, change in CHANGES.items():
         assert_refused(field, **change)
@@ -156,7 +154,7 @@ def test_changed_settings_are_refused_by_name_or_recorded(argv, tiny_folder, tmp
         (model / file).write_text(content.replace(old, new), encoding="utf-8")
         assert_refused(field)
         (model / file).write_text(content, encoding="utf-8")
-    changed = finetune(parse(argv("do_train", "allow_changed", **{**flags, "learning_rate": 1e-4})))["changed"]
+    changed = run("do_train", "allow_changed", **{**flags, "learning_rate": 1e-4})["changed"]
     assert changed == {"learning_rate": [1e-3, 1e-4]}
 
 
@@ -184,16 +182,16 @@ def test_a_full_disk_ends_in_one_line_and_the_checkpoint_before_stays(argv, tmp_
     assert outcome(tmp_path / "run") == straight
 
 
-def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(argv, tmp_path, monkeypatch):
+def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(run, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=300_000))
     monkeypatch.setattr(HyPeTrainer, "train", lambda *args, **kwargs: pytest.fail("trained"))
     with pytest.raises(EnvironmentFault, match=r"300,000 bytes are free, .* about \d{3},\d{3}"):
-        finetune(parse(argv("do_train")))
+        run("do_train")
 
 
-def test_a_run_that_keeps_nothing_needs_no_room(argv, monkeypatch):
+def test_a_run_that_keeps_nothing_needs_no_room(run, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    assert finetune(parse(argv("do_train", max_steps=1, save_strategy="no", save_model=False)))["status"] == "finished"
+    assert run("do_train", max_steps=1, save_strategy="no", save_model=False)["status"] == "finished"
 
 
 def test_a_folder_that_cannot_be_made_is_a_fault_of_the_environment(argv, tmp_path, capsys):
@@ -213,11 +211,11 @@ def test_of_two_runs_at_once_in_a_folder_the_second_ends_at_once(argv, tmp_path,
     assert main.main(argv(*ALL, **SHORT)) == 0, "the lock of a dead process is free"
 
 
-def test_a_link_in_the_place_of_a_checkpoint_is_not_followed(argv, tmp_path):
-    finetune(parse(argv("do_train", max_steps=2, save_steps=1)))
+def test_a_link_in_the_place_of_a_checkpoint_is_not_followed(run, tmp_path):
+    run("do_train", max_steps=2, save_steps=1)
     elsewhere = tmp_path / "elsewhere"
     shutil.move(tmp_path / "run" / "checkpoint-1", elsewhere)
     (tmp_path / "run" / "checkpoint-1").symlink_to(elsewhere)
     flags = {"max_steps": 2, "save_strategy": "no", "seed": 5}
-    finetune(parse(argv("do_train", "overwrite_output_dir", **flags)))
+    run("do_train", "overwrite_output_dir", **flags)
     assert is_complete(elsewhere), "overwriting removes what is in the folder alone"

@@ -5,8 +5,6 @@ import json
 import pytest
 import torch
 
-from hype.training.finetune import finetune
-from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import ALL, NOISE, finish, outcome
 
@@ -37,13 +35,13 @@ def test_the_same_command_in_two_processes_gives_the_same_files_and_scores(argv,
     assert first["settings"].get("full_determinism", False) == bool(switches)
 
 
-def test_what_is_logged_evaluated_saved_and_loaded_ahead_changes_nothing(argv, tmp_path):
-    plain = finetune(parse(argv(*ALL, **NOISE, save_strategy="no")))
+def test_what_is_logged_evaluated_saved_and_loaded_ahead_changes_nothing(run, tmp_path):
+    plain = run(*ALL, **NOISE, save_strategy="no")
     often = {
         "eval_strategy": "steps", "eval_steps": 1, "logging_steps": 1, "save_steps": 1, "save_total_limit": 2,
         "dataloader_num_workers": 2, "per_device_eval_batch_size": 3, "disable_tqdm": True,
     }  # fmt: skip
-    record = finetune(parse(argv(*ALL, "eval_on_start", **NOISE, **often, output_dir=tmp_path / "often")))
+    record = run(*ALL, "eval_on_start", **NOISE, **often, output_dir=tmp_path / "often")
     assert record["run_id"] == plain["run_id"]
     first, second = outcome(tmp_path / "run"), outcome(tmp_path / "often")
     for name in ("model.safetensors", "RTE.tsv", "score", "steps"):

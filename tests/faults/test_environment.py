@@ -12,8 +12,6 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 import main
 from hype.files import write_failure
 from hype.training import record as records
-from hype.training.finetune import finetune
-from hype.training.parser import parse
 from hype.training.trainer import HyPeTrainer
 from tests.faults.processes import ALL, NOISE, outcome
 
@@ -22,17 +20,17 @@ def status(tmp_path) -> str:
     return json.loads((tmp_path / "run" / "run.json").read_text())["status"]
 
 
-def test_a_run_on_local_files_opens_no_connection(argv, monkeypatch):
+def test_a_run_on_local_files_opens_no_connection(run, monkeypatch):
     asked = []
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, lambda self, address: asked.append(address) or 1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or [])
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    finetune(parse(argv(*ALL, max_steps=2, **NOISE)))
+    run(*ALL, max_steps=2, **NOISE)
     assert asked == []
 
 
-def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(argv, tmp_path, monkeypatch):
+def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(run, tmp_path, monkeypatch):
     write, raised = records.write_json, []
 
     def interrupted(path, content):
@@ -44,13 +42,13 @@ def test_a_run_is_recorded_as_failed_though_a_signal_handler_raises_meanwhile(ar
     monkeypatch.setattr(records, "write_json", interrupted)
     monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        finetune(parse(argv("do_train")))
+        run("do_train")
     assert raised and status(tmp_path) == "failed"
 
 
-def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, monkeypatch):
+def test_a_dead_loader_process_fails_the_run_which_then_goes_on(run, tmp_path, monkeypatch):
     flags = {**NOISE, "dataloader_num_workers": 1, "save_steps": 2}
-    finetune(parse(argv(*ALL, **flags, output_dir=tmp_path / "straight")))
+    run(*ALL, **flags, output_dir=tmp_path / "straight")
     collate = DataCollatorWithPadding.__call__
 
     def dying(self, rows):
@@ -62,10 +60,10 @@ def test_a_dead_loader_process_fails_the_run_which_then_goes_on(argv, tmp_path, 
     monkeypatch.setattr(DataCollatorWithPadding, "__call__", dying)
     # torch tells the death, or reading a batch that the dead process still held.
     with pytest.raises((RuntimeError, OSError, EOFError)):
-        finetune(parse(argv(*ALL, **flags)))
+        run(*ALL, **flags)
     assert status(tmp_path) == "failed"
     monkeypatch.undo()
-    finetune(parse(argv(*ALL, **flags)))
+    run(*ALL, **flags)
     assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
 
 

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 import main
 from hype.training.checkpoints import mark_complete
-from hype.training.finetune import finetune
-from hype.training.parser import parse
+from hype.training.record import provenance
 
 
 class Payload:
@@ -62,7 +61,7 @@ def test_code_in_place_of_weights_is_refused_with_and_without_the_flag(argv, cap
     assert "cannot load" in refusal(capsys, argv("do_train", "allow_pickle_weights", model_name_or_path=model))
 
 
-def test_plain_pickled_weights_need_the_flag_and_are_the_same(argv, capsys, model, tiny_folder, tmp_path):
+def test_plain_pickled_weights_need_the_flag_and_are_the_same(argv, run, capsys, model, tiny_folder, tmp_path):
     torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
     (model / "model.safetensors").unlink()
     flags = {"max_steps": 1, "save_strategy": "no"}
@@ -70,7 +69,7 @@ def test_plain_pickled_weights_need_the_flag_and_are_the_same(argv, capsys, mode
     assert "pickle" in line and "--allow_pickle_weights" in line
     for folder, source in (("pickled", model), ("safe", tiny_folder)):
         flags |= {"model_name_or_path": source, "output_dir": tmp_path / folder}
-        finetune(parse(argv("do_train", "allow_pickle_weights", **flags)))
+        run("do_train", "allow_pickle_weights", **flags)
     first, second = (load_file(tmp_path / folder / "model.safetensors") for folder in ("pickled", "safe"))
     assert all(torch.equal(first[name], second[name]) for name in second)
 
@@ -83,13 +82,13 @@ def test_a_configuration_cannot_name_pickled_weights(argv, capsys, model, trace)
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"])
-def test_code_in_a_checkpoint_is_refused_or_never_read(argv, capsys, tmp_path, trace, name):
+def test_code_in_a_checkpoint_is_refused_or_never_read(argv, run, capsys, tmp_path, trace, name):
     flags = {"max_steps": 3, "save_steps": 2}
-    record = finetune(parse(argv("do_train", **flags)))
+    record = run("do_train", **flags)
     checkpoint = tmp_path / "run" / "checkpoint-2"
     shutil.rmtree(tmp_path / "run" / "checkpoint-3")
     torch.save({"payload": Payload(trace)}, checkpoint / name)
-    mark_complete(checkpoint, {})  # as an attacker would
+    mark_complete(checkpoint, provenance(record))  # as an attacker would
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "status": "running"}))
     if name == "training_args.bin":
         assert main.main(argv("do_train", **flags)) == 0
@@ -136,9 +135,9 @@ def test_names_lead_nowhere_and_are_not_evaluated(argv, capsys, tmp_path, monkey
     assert {path.name for path in tmp_path.iterdir()} <= {"flags.json", "run", "cache"}
 
 
-def test_a_run_name_is_no_path(argv, tmp_path):
+def test_a_run_name_is_no_path(run, tmp_path):
     before = {path.name for path in tmp_path.parent.iterdir()}
-    finetune(parse(argv("do_train", max_steps=1, run_name="../../evil", project="../evil")))
+    run("do_train", max_steps=1, run_name="../../evil", project="../evil")
     assert {path.name for path in tmp_path.iterdir()} == {"run", "cache"}
     assert {path.name for path in tmp_path.parent.iterdir()} == before
 

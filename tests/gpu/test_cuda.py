@@ -227,8 +227,8 @@ def test_a_run_names_its_device_and_measures_its_memory(device, argv):
     json.dumps(record)
 
 
-def test_a_run_repeats_bit_for_bit_under_full_determinism(device, argv, tmp_path, deterministic):
+def test_a_run_repeats_bit_for_bit_under_full_determinism(device, run, tmp_path, deterministic):
     for name in ("first", "second"):
-        finetune(parse(argv("do_train", "full_determinism", output_dir=tmp_path / name, use_cpu=device.type == "cpu")))
+        run("do_train", "full_determinism", output_dir=tmp_path / name, use_cpu=device.type == "cpu")
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
     assert first == second

@@ -27,8 +27,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_a_run_leaves_a_plain_checkpoint_and_the_files_that_run_glue_users_know(argv, tmp_path):
-    record = finetune(parse(argv(*TRAIN, "do_predict", **NOISE)))
+def test_a_run_leaves_a_plain_checkpoint_and_the_files_that_run_glue_users_know(run, tmp_path):
+    record = run(*TRAIN, "do_predict", **NOISE)
     folder = tmp_path / "run"
     names = {path.name for path in folder.iterdir()}
     assert {
@@ -41,9 +41,9 @@ def test_a_run_leaves_a_plain_checkpoint_and_the_files_that_run_glue_users_know(
     assert summary(record).count("\n") >= 3
 
 
-def test_the_score_of_the_record_is_the_saved_models_accuracy_by_scikit_learn(argv, tmp_path):
+def test_the_score_of_the_record_is_the_saved_models_accuracy_by_scikit_learn(run, tmp_path):
     """The model is loaded again with transformers' own choice of attention."""
-    record = finetune(parse(argv(*TRAIN, **NOISE, attn_implementation="eager")))
+    record = run(*TRAIN, **NOISE, attn_implementation="eager")
     assert record["identity"]["attn_implementation"] == "eager"
     folder = tmp_path / "run"
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
@@ -58,20 +58,20 @@ def test_the_score_of_the_record_is_the_saved_models_accuracy_by_scikit_learn(ar
     assert record["metrics"]["eval"]["eval_accuracy"] == record["score"]
 
 
-def test_the_same_command_twice_runs_once(argv, tmp_path, monkeypatch):
-    finetune(parse(argv(*TRAIN, **NOISE)))
+def test_the_same_command_twice_runs_once(run, tmp_path, monkeypatch):
+    run(*TRAIN, **NOISE)
     monkeypatch.setattr(HyPeTrainer, "train", lambda *a, **k: pytest.fail("trained again"))
-    assert finetune(parse(argv(*TRAIN, **NOISE))) == json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run(*TRAIN, **NOISE) == json.loads((tmp_path / "run" / "run.json").read_text())
 
 
-def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone(argv, tmp_path):
+def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone(run, tmp_path):
     runs = {
         "hype": (TRAIN, NOISE), "vanilla": (TRAIN, {}), "eps 0": (TRAIN, {**NOISE, "hype_eps": 0}),
         "no model": (TRAIN, {"save_model": False}), "evaluation": (("do_eval",), {}),
     }  # fmt: skip
     cards = {}
     for name, (actions, flags) in runs.items():
-        finetune(parse(argv(*actions, max_steps=1, output_dir=tmp_path / name, **flags)))
+        run(*actions, max_steps=1, output_dir=tmp_path / name, **flags)
         card = tmp_path / name / "README.md"
         cards[name] = card.read_text(encoding="utf-8") if card.exists() else None
     assert cards["no model"] is cards["evaluation"] is None
@@ -79,15 +79,15 @@ def test_the_card_names_hype_where_there_was_noise_and_is_of_a_saved_model_alone
     assert [", hype]" in cards[name] for name in ("hype", "vanilla", "eps 0")] == [True, False, False]
 
 
-def test_a_finished_run_without_its_model_says_so(argv, caplog):
-    finetune(parse(argv(*TRAIN, save_model=False)))
-    finetune(parse(argv(*TRAIN, save_model=False)))
+def test_a_finished_run_without_its_model_says_so(run, caplog):
+    run(*TRAIN, save_model=False)
+    run(*TRAIN, save_model=False)
     assert "the model is missing" not in caplog.text
-    finetune(parse(argv(*TRAIN)))
+    run(*TRAIN)
     assert "the model is missing; pass --overwrite_output_dir" in caplog.text
 
 
-def test_the_last_upload_has_the_final_record_and_the_card(argv, tmp_path, monkeypatch):
+def test_the_last_upload_has_the_final_record_and_the_card(run, tmp_path, monkeypatch):
     uploads = []
 
     def upload(api, folder_path, **kwargs):
@@ -99,21 +99,21 @@ def test_the_last_upload_has_the_final_record_and_the_card(argv, tmp_path, monke
     monkeypatch.setattr("hype.training.finetune.hub_is_reachable", lambda: True)
     monkeypatch.setattr(HfApi, "create_repo", lambda api, name, **kwargs: SimpleNamespace(repo_id=f"me/{name}"))
     monkeypatch.setattr(HfApi, "upload_folder", upload)
-    finetune(parse(argv("do_train", "do_eval", "push_to_hub", max_steps=2)))
+    run("do_train", "do_eval", "push_to_hub", max_steps=2)
     assert uploads[-1] == ("finished", True)
 
 
 @pytest.mark.parametrize(("save_steps", "warned"), [(1, False), (30000, True)])
-def test_a_best_step_without_a_checkpoint_is_warned_of(argv, caplog, save_steps, warned):
+def test_a_best_step_without_a_checkpoint_is_warned_of(run, caplog, save_steps, warned):
     steps = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": save_steps, "max_steps": 3}
-    finetune(parse(argv("do_train", "load_best_model_at_end", learning_rate=0.0, **steps)))
+    run("do_train", "load_best_model_at_end", learning_rate=0.0, **steps)
     assert ("the best step has no checkpoint, so the model is that of the last step" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("interrupted_at", [1, 5, 8])
-def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypatch, interrupted_at):
+def test_an_interrupted_run_resumes_to_the_same_weights(run, tmp_path, monkeypatch, interrupted_at):
     flags = {**NOISE, "num_train_epochs": 2, "per_device_train_batch_size": 8, "save_steps": 3}
-    finetune(parse(argv(*TRAIN, **flags, output_dir=tmp_path / "straight")))
+    run(*TRAIN, **flags, output_dir=tmp_path / "straight")
     step = HyPeTrainer.training_step
 
     def interrupted(self, *args, **kwargs):
@@ -123,10 +123,10 @@ def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypa
 
     monkeypatch.setattr(HyPeTrainer, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        finetune(parse(argv(*TRAIN, **flags)))
+        run(*TRAIN, **flags)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(HyPeTrainer, "training_step", step)
-    resumed = finetune(parse(argv(*TRAIN, **{**flags, "save_steps": 1})))
+    resumed = run(*TRAIN, **{**flags, "save_steps": 1})
     assert resumed["steps"] == 12
     saved = sorted(int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "run").glob("checkpoint-*"))
     assert saved == {1: [*range(1, 13)], 5: [*range(3, 13)], 8: [3, *range(6, 13)]}[interrupted_at]
@@ -135,38 +135,38 @@ def test_an_interrupted_run_resumes_to_the_same_weights(argv, tmp_path, monkeypa
     assert_equal_weights(weights(tmp_path / "run"), weights(tmp_path / "straight"))
 
 
-def test_the_noise_is_measured_and_recorded_before_training(argv):
-    noise = finetune(parse(argv("do_train", hype_type="uniform", hype_eps=1e-5)))["noise"]
+def test_the_noise_is_measured_and_recorded_before_training(run):
+    noise = run("do_train", hype_type="uniform", hype_eps=1e-5)["noise"]
     assert [layer["dtype"] for layer in noise["layers"]] == ["float32"] * 2
     assert 0.99 < noise["least_changed"] <= 1
     assert 90 < noise["layers"][0]["snr_db"] < 115  # 20 log10(1 / (1e-5 / sqrt 3)) = 104.8 for states of variance 1
     assert 0 < noise["logit_change"] < 1e-3
 
 
-def test_noise_that_bfloat16_rounds_away_is_refused_unless_asked_for(argv, tmp_path):
+def test_noise_that_bfloat16_rounds_away_is_refused_unless_asked_for(run, tmp_path):
     with pytest.raises(InputError, match=r"bfloat16.*allow_vanishing_noise"):
-        finetune(parse(argv("do_train", dtype="bfloat16", hype_type="normal")))
-    record = finetune(parse(argv("do_train", "allow_vanishing_noise", dtype="bfloat16", hype_type="normal")))
+        run("do_train", dtype="bfloat16", hype_type="normal")
+    record = run("do_train", "allow_vanishing_noise", dtype="bfloat16", hype_type="normal")
     assert record["noise"]["least_changed"] < 0.1
 
 
-def test_weights_are_float32_whatever_the_checkpoint_holds(argv, tiny_folder, tmp_path):
+def test_weights_are_float32_whatever_the_checkpoint_holds(run, tiny_folder, tmp_path):
     half = tmp_path / "half"
     AutoModelForSequenceClassification.from_pretrained(tiny_folder, dtype=torch.bfloat16).save_pretrained(half)
     AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(half)
-    record = finetune(parse(argv("do_train", model_name_or_path=half, hype_type="uniform")))
+    record = run("do_train", model_name_or_path=half, hype_type="uniform")
     assert record["dtype"] == "float32" and record["noise"]["least_changed"] > 0.99
     assert all(value.dtype == torch.float32 for value in weights(tmp_path / "run").values())
 
 
-def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(argv, tiny_folder, tmp_path, caplog):
-    raw = finetune(parse(argv("do_eval", "do_predict")))
+def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(run, tiny_folder, tmp_path, caplog):
+    raw = run("do_eval", "do_predict")
     assert raw["model"]["untrained"] == ["classifier.bias", "classifier.weight"]
     told = f"{tiny_folder} has no classifier.bias, classifier.weight: random and not trained"
     assert told in caplog.text and told in summary(raw)
 
-    tuned = finetune(parse(argv(*TRAIN, output_dir=tmp_path / "tuned")))
-    again = finetune(parse(argv("do_eval", model_name_or_path=tmp_path / "tuned", output_dir=tmp_path / "again")))
+    tuned = run(*TRAIN, output_dir=tmp_path / "tuned")
+    again = run("do_eval", model_name_or_path=tmp_path / "tuned", output_dir=tmp_path / "again")
     for record in (tuned, again):
         assert record["model"]["untrained"] == [] and "not trained" not in summary(record)
     assert again["score"] == tuned["score"]
@@ -180,8 +180,8 @@ def test_a_head_that_was_never_trained_is_named_where_scores_are_made_with_it(ar
         ("wnli", ["WNLI.tsv"]),
     ],
 )  # fmt: skip
-def test_every_task_trains_evaluates_and_predicts(argv, tmp_path, task, files):
-    record = finetune(parse(argv(*TRAIN, "do_predict", **NOISE, task_name=task, max_train_samples=16)))
+def test_every_task_trains_evaluates_and_predicts(run, tmp_path, task, files):
+    record = run(*TRAIN, "do_predict", **NOISE, task_name=task, max_train_samples=16)
     assert [Path(path).name for path in record["submissions"]] == files
     for name in files:
         lines = (tmp_path / "run" / name).read_text().split("\n")
@@ -189,28 +189,28 @@ def test_every_task_trains_evaluates_and_predicts(argv, tmp_path, task, files):
     assert ("eval_accuracy_mm" in record["metrics"]["eval"]) == (task == "mnli")
 
 
-def test_ax_is_predicted_with_a_model_tuned_on_mnli(argv, tmp_path):
-    finetune(parse(argv("do_train", task_name="mnli", output_dir=tmp_path / "mnli")))
-    record = finetune(parse(argv("do_predict", task_name="ax", model_name_or_path=tmp_path / "mnli")))
+def test_ax_is_predicted_with_a_model_tuned_on_mnli(run, tmp_path):
+    run("do_train", task_name="mnli", output_dir=tmp_path / "mnli")
+    record = run("do_predict", task_name="ax", model_name_or_path=tmp_path / "mnli")
     words = {line.split("\t")[1] for line in Path(record["submissions"][0]).read_text().split("\n")[1:-1]}
     assert words <= {"entailment", "neutral", "contradiction"}
 
 
-def test_the_released_optimiser_trains_differently_from_torchs(argv, tmp_path):
-    finetune(parse(argv("do_train", optimizer_semantics="release")))
-    finetune(parse(argv("do_train", output_dir=tmp_path / "torch")))
+def test_the_released_optimiser_trains_differently_from_torchs(run, tmp_path):
+    run("do_train", optimizer_semantics="release")
+    run("do_train", output_dir=tmp_path / "torch")
     assert not torch.equal(
         weights(tmp_path / "run")["classifier.weight"], weights(tmp_path / "torch")["classifier.weight"]
     )
 
 
-def test_test_data_that_has_labels_is_scored(argv, tmp_path):
+def test_test_data_that_has_labels_is_scored(run, tmp_path):
     rows = [f"text {i},{'yes' if i % 3 else 'no'}" for i in range(12)]
     (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     (tmp_path / "unlabelled.csv").write_text("text\nsome text\n")
     files = {name: tmp_path / "own.csv" for name in ("train_file", "validation_file", "test_file")}
     flags = {"task_name": None, "data_dir": None, "max_predict_samples": None, "max_eval_samples": None}
-    record = finetune(parse(argv("do_train", "do_eval", "do_predict", **flags, **files)))
+    record = run("do_train", "do_eval", "do_predict", **flags, **files)
     assert record["metrics"]["test"] == {
         "test_accuracy": record["metrics"]["eval"]["eval_accuracy"],
         "test_samples": 12,
@@ -218,7 +218,7 @@ def test_test_data_that_has_labels_is_scored(argv, tmp_path):
     assert f"test_accuracy {100 * record['score']:.2f} on 12 test examples" in summary(record)
     assert json.loads((tmp_path / "run" / "test_results.json").read_text()) == record["metrics"]["test"]
     files |= {"test_file": tmp_path / "unlabelled.csv", "output_dir": tmp_path / "other"}
-    assert "test" not in finetune(parse(argv("do_train", "do_predict", **flags, **files)))["metrics"]
+    assert "test" not in run("do_train", "do_predict", **flags, **files)["metrics"]
 
 
 def test_several_visible_gpus_are_refused_with_the_remedy(argv, monkeypatch):

@@ -3,7 +3,6 @@
 import pytest
 
 from hype.training import identity as identities
-from hype.training.finetune import finetune
 from hype.training.parser import parse
 
 
@@ -65,9 +64,9 @@ def test_settings_are_the_flags_that_repeat_the_run(argv, tmp_path):
     assert identities.settings(again) == settings and again.training.logging_steps == 3
 
 
-def test_the_identity_can_be_made_without_the_run(argv):
+def test_the_identity_can_be_made_without_the_run(argv, run):
     """The reproduction uses it to name a folder before anything is trained."""
-    record = finetune(parse(argv("do_train", "do_eval", max_steps=1, save_strategy="no")))
+    record = run("do_train", "do_eval", max_steps=1, save_strategy="no")
     fingerprints = {
         "model": record["model"]["fingerprint"],
         "tokenizer": record["identity"]["tokenizer"],

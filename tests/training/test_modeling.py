@@ -19,9 +19,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hype.errors import InputError
 from hype.training.arguments import ModelArguments
-from hype.training.finetune import finetune
 from hype.training.modeling import load_config, load_model, load_tokenizer
-from hype.training.parser import parse
 from tests.tiny import CONFIGS, SAMPLE, tiny_config
 
 
@@ -47,73 +45,73 @@ def save_head(folder, tiny_folder, order, label):
     model.save_pretrained(folder)
 
 
-def test_the_head_of_checkpoint_dir_numbers_its_labels_itself(argv, tiny_folder, tmp_path):
+def test_the_head_of_checkpoint_dir_numbers_its_labels_itself(run, tiny_folder, tmp_path):
     """Its outputs used to be interpreted in the order of the model's configuration."""
     orders = {"one": ["entailment", "neutral", "contradiction"], "other": ["contradiction", "neutral", "entailment"]}
     labels = []
     for name, order in orders.items():
         save_head(tmp_path / name, tiny_folder, order, "entailment")
         flags = {"task_name": "mnli", "checkpoint_dir": tmp_path / name, "output_dir": tmp_path / f"run-{name}"}
-        record = finetune(parse(argv("do_eval", **flags)))
+        record = run("do_eval", **flags)
         labels.append((record["score"], set(record["predictions"])))
         assert record["label_names"] == order and record["model"]["untrained"] == []
     assert labels[0] == labels[1] and len(labels[0][1]) == 1
 
 
-def test_other_weights_in_checkpoint_dir_are_another_run(argv, tiny_folder, tmp_path):
+def test_other_weights_in_checkpoint_dir_are_another_run(run, tiny_folder, tmp_path):
     weights = tmp_path / "weights"
     order = ["not_entailment", "entailment"]
     save_head(weights, tiny_folder, order, "entailment")
-    assert "checkpoint_dir" not in finetune(parse(argv("do_eval", output_dir=tmp_path / "plain")))["identity"]
-    first = finetune(parse(argv("do_eval", checkpoint_dir=weights)))
-    assert finetune(parse(argv("do_eval", checkpoint_dir=weights))) == first
+    assert "checkpoint_dir" not in run("do_eval", output_dir=tmp_path / "plain")["identity"]
+    first = run("do_eval", checkpoint_dir=weights)
+    assert run("do_eval", checkpoint_dir=weights) == first
     save_head(weights, tiny_folder, order, "not_entailment")
     with pytest.raises(InputError, match=r"holds another run \(the content of checkpoint_dir changed"):
-        finetune(parse(argv("do_eval", checkpoint_dir=weights)))
+        run("do_eval", checkpoint_dir=weights)
 
 
-def test_checkpoint_dir_may_hold_weights_alone(argv, tiny_folder, tmp_path):
+def test_checkpoint_dir_may_hold_weights_alone(run, tiny_folder, tmp_path):
     (tmp_path / "weights").mkdir()
     shutil.copy(tiny_folder / "model.safetensors", tmp_path / "weights")
-    assert finetune(parse(argv("do_train", max_steps=1, checkpoint_dir=tmp_path / "weights")))["status"] == "finished"
+    assert run("do_train", max_steps=1, checkpoint_dir=tmp_path / "weights")["status"] == "finished"
 
 
 @pytest.mark.parametrize("flag", ["model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"])
 @pytest.mark.parametrize("name", ["./no/such/folder", __file__])
-def test_a_missing_folder_is_named_with_its_flag(argv, flag, name):
+def test_a_missing_folder_is_named_with_its_flag(run, flag, name):
     with pytest.raises(InputError, match=rf"--{flag} {name}: no such folder"):
-        finetune(parse(argv("do_train", **{flag: name})))
+        run("do_train", **{flag: name})
 
 
-def test_a_model_without_tokenizer_is_refused(argv, tiny_folder, tmp_path):
+def test_a_model_without_tokenizer_is_refused(run, tiny_folder, tmp_path):
     """transformers builds one from special tokens alone, to which every word is unknown."""
     (tmp_path / "bare").mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copy(tiny_folder / name, tmp_path / "bare")
     with pytest.raises(InputError, match=r"bare has no tokenizer.*--tokenizer_name"):
-        finetune(parse(argv("do_train", model_name_or_path=tmp_path / "bare")))
+        run("do_train", model_name_or_path=tmp_path / "bare")
     flags = {"model_name_or_path": tmp_path / "bare", "tokenizer_name": tiny_folder}
-    assert finetune(parse(argv("do_train", max_steps=1, **flags)))["status"] == "finished"
+    assert run("do_train", max_steps=1, **flags)["status"] == "finished"
 
 
 @pytest.mark.parametrize("change", [{"num_hidden_layers": 3}, {"intermediate_size": 25}])
-def test_parts_that_the_weights_lack_or_have_in_another_size_are_not_made_up(argv, model, change):
+def test_parts_that_the_weights_lack_or_have_in_another_size_are_not_made_up(run, model, change):
     configure(model, **change)
     with pytest.raises(InputError, match=r"\d+ parameters of the model's body .* such as bert.encoder.layer"):
-        finetune(parse(argv("do_train", model_name_or_path=model)))
+        run("do_train", model_name_or_path=model)
     flags = {"model_name_or_path": model, "max_steps": 1}
-    assert finetune(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+    assert run("do_train", "ignore_mismatched_sizes", **flags)["status"] == "finished"
 
 
-def test_a_head_of_another_size_is_refused_with_both_numbers_and_replaced_for_training_alone(argv, model, tiny_folder):
+def test_a_head_of_another_size_is_refused_with_both_numbers_and_replaced_for_training_alone(run, model, tiny_folder):
     save_head(model, tiny_folder, ["a", "b", "c"], "a")
     flags = {"model_name_or_path": model, "max_steps": 1}
     with pytest.raises(InputError, match=r"has 3 outputs, this task needs 2; pass --ignore_mismatched_sizes"):
-        finetune(parse(argv("do_train", **flags)))
+        run("do_train", **flags)
     for switches in (["do_eval"], ["do_eval", "ignore_mismatched_sizes"]):
         with pytest.raises(InputError, match=r"has 3 outputs, this task needs 2; .* train one \(--do_train\)"):
-            finetune(parse(argv(*switches, **flags)))
-    assert finetune(parse(argv("do_train", "ignore_mismatched_sizes", **flags)))["status"] == "finished"
+            run(*switches, **flags)
+    assert run("do_train", "ignore_mismatched_sizes", **flags)["status"] == "finished"
 
 
 HEAD_ORDER = ["contradiction", "neutral", "entailment"]
@@ -125,29 +123,29 @@ def share_of(label: str) -> float:
     return sum(line.split("\t")[-1] == label for line in lines) / 24
 
 
-def test_a_head_numbers_the_labels_that_it_names_itself(argv, model, tiny_folder, tmp_path, caplog):
+def test_a_head_numbers_the_labels_that_it_names_itself(run, model, tiny_folder, tmp_path, caplog):
     """With only id2label, and in another case."""
     save_head(model, tiny_folder, ["contradiction", "NEUTRAL", "Entailment"], "NEUTRAL")
     configure(model, label2id=None)
-    record = finetune(parse(argv("do_eval", task_name="mnli", model_name_or_path=model)))
+    record = run("do_eval", task_name="mnli", model_name_or_path=model)
     assert record["label_names"] == HEAD_ORDER and record["score"] == share_of("neutral")
-    finetune(parse(argv("do_train", max_steps=1, output_dir=tmp_path / "trained")))
+    run("do_train", max_steps=1, output_dir=tmp_path / "trained")
     assert "--label_order" not in caplog.text, "a head that is named, or is trained, is no assumption"
 
 
 @pytest.mark.parametrize("names", [["LABEL_0", "LABEL_1", "LABEL_2"], ["c", "n", "e"]])
 def test_a_head_that_does_not_name_the_tasks_labels_is_not_scored_without_a_word(
-    argv, model, tiny_folder, tmp_path, caplog, names
+    run, model, tiny_folder, tmp_path, caplog, names
 ):
     """It used to be scored as if in GLUE's order: 0.00 instead of 1.00, with exit code 0."""
     save_head(model, tiny_folder, names, names[HEAD_ORDER.index("entailment")])
     flags = {"task_name": "mnli", "model_name_or_path": model}
-    silent = finetune(parse(argv("do_eval", **flags)))
+    silent = run("do_eval", **flags)
     note = next(note for note in silent["data"]["notes"] if "--label_order" in note)
     assert "entailment, neutral, contradiction" in note and ", ".join(names) in note and caplog.text.count(note) == 1
     caplog.clear()
     flags |= {"output_dir": tmp_path / "stated", "label_order": ",".join(HEAD_ORDER)}
-    stated = finetune(parse(argv("do_eval", **flags)))
+    stated = run("do_eval", **flags)
     assert stated["label_names"] == HEAD_ORDER and "--label_order" not in caplog.text
     assert silent["score"] == share_of("contradiction"), "in GLUE's order"
     assert stated["score"] == share_of("entailment")
@@ -168,13 +166,13 @@ LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\n
         ({"config.json": "{}", "model.safetensors": LFS_POINTER}, "model.safetensors .* git lfs pull"),
     ],
 )
-def test_a_folder_that_holds_something_else_than_a_model_is_named_for_what_it_is(argv, tmp_path, files, part):
+def test_a_folder_that_holds_something_else_than_a_model_is_named_for_what_it_is(run, tmp_path, files, part):
     folder = tmp_path / "folder"
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     with pytest.raises(InputError, match=f"--model_name_or_path {folder}.*{part}"):
-        finetune(parse(argv("do_train", model_name_or_path=folder)))
+        run("do_train", model_name_or_path=folder)
 
 
 class Vocabulary(list):
@@ -217,21 +215,21 @@ def test_a_tokenizer_without_limit_takes_the_models(tiny_folder, tmp_path, model
     ],
     ids=["truncated", "empty", "not a config", "wrong types"],
 )  # fmt: skip
-def test_a_damaged_model_is_refused(argv, model, settings, kept, part):
+def test_a_damaged_model_is_refused(run, model, settings, kept, part):
     configure(model, **settings)
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: int(kept * weights.stat().st_size)])
     with pytest.raises(InputError, match=f"cannot load --model_name_or_path {model}.*{part}"):
-        finetune(parse(argv("do_train", model_name_or_path=model)))
+        run("do_train", model_name_or_path=model)
 
 
-def test_a_tokenizer_with_more_words_than_the_model_is_refused_with_both_numbers(argv, tiny_folder, tmp_path):
+def test_a_tokenizer_with_more_words_than_the_model_is_refused_with_both_numbers(run, tiny_folder, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
     size = len(tokenizer)
     tokenizer.add_tokens([f"new{i}" for i in range(5)])
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     with pytest.raises(InputError, match=f"{size + 5} tokens, the model {size} embeddings"):
-        finetune(parse(argv("do_train", tokenizer_name=tmp_path / "tokenizer")))
+        run("do_train", tokenizer_name=tmp_path / "tokenizer")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +249,6 @@ def test_a_hub_model_without_safetensors_is_refused_with_the_way_out(said, monke
         load_config(ModelArguments(model_name_or_path="electra"))
 
 
-def test_an_attention_that_is_not_installed_is_named_with_the_way_out(argv):
+def test_an_attention_that_is_not_installed_is_named_with_the_way_out(run):
     with pytest.raises(InputError, match=r"installed.*; pass another --attn_implementation"):
-        finetune(parse(argv("do_train", "bf16", attn_implementation="flash_attention_2")))
+        run("do_train", "bf16", attn_implementation="flash_attention_2")

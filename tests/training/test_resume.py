@@ -197,27 +197,27 @@ def test_a_folder_of_another_program_is_refused_unless_its_files_can_stay_and_th
 
 
 @pytest.mark.parametrize("flags", [{"hype_top_layers": 9}, {"max_seq_length": 3}], ids=str)
-def test_a_wrong_flag_beside_overwriting_costs_no_finished_run(argv, tmp_path, flags):
-    first = finetune(parse(argv("do_train")))
+def test_a_wrong_flag_beside_overwriting_costs_no_finished_run(run, tmp_path, flags):
+    first = run("do_train")
     with pytest.raises(InputError):
-        finetune(parse(argv("do_train", "overwrite_output_dir", hype_type="normal", **flags)))
-    assert (tmp_path / "run" / "model.safetensors").is_file() and finetune(parse(argv("do_train"))) == first
+        run("do_train", "overwrite_output_dir", hype_type="normal", **flags)
+    assert (tmp_path / "run" / "model.safetensors").is_file() and run("do_train") == first
 
 
-def test_results_that_a_full_disk_or_a_kill_has_left_half_written_stop_no_later_attempt(argv, tmp_path):
-    finetune(parse(argv("do_train", "do_eval")))
+def test_results_that_a_full_disk_or_a_kill_has_left_half_written_stop_no_later_attempt(run, tmp_path):
+    run("do_train", "do_eval")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     write_json(tmp_path / "run" / "run.json", record | {"status": "failed"})
     (tmp_path / "run" / "all_results.json").write_text('{"train_lo')
-    assert finetune(parse(argv("do_train", "do_eval")))["status"] == "finished"
+    assert run("do_train", "do_eval")["status"] == "finished"
     assert json.loads((tmp_path / "run" / "all_results.json").read_text())["eval_samples"] == 24
 
 
-def test_the_model_that_a_run_starts_from_is_not_overwritten(argv, tiny_folder, tmp_path):
+def test_the_model_that_a_run_starts_from_is_not_overwritten(run, tiny_folder, tmp_path):
     model = shutil.copytree(tiny_folder, tmp_path / "run" / "start")
     flags = {"model_name_or_path": model}
     with pytest.raises(InputError, match=r"--model_name_or_path .*start is inside --output_dir"):
-        finetune(parse(argv("do_train", "overwrite_output_dir", **flags)))
+        run("do_train", "overwrite_output_dir", **flags)
     assert (model / "model.safetensors").is_file()
 
 
@@ -244,12 +244,12 @@ def test_checkpoints_of_another_program_are_refused_since_rotation_would_remove_
     assert (folder / "checkpoint-500" / "model.safetensors").exists()
 
 
-def test_the_record_of_a_run_names_the_other_runs_checkpoint(argv, tmp_path):
+def test_the_record_of_a_run_names_the_other_runs_checkpoint(run, tmp_path):
     one = {"max_steps": 2, "save_steps": 1, "output_dir": tmp_path / "one"}
-    assert finetune(parse(argv("do_train", **one)))["resumed_from"] is None
+    assert run("do_train", **one)["resumed_from"] is None
     flags = {"max_steps": 2, "seed": 7, "resume_from_checkpoint": tmp_path / "one" / "checkpoint-1"}
     with pytest.raises(InputError, match="belongs to another run"):
-        finetune(parse(argv("do_train", **flags)))
-    record = finetune(parse(argv("do_train", "allow_changed", **flags)))
+        run("do_train", **flags)
+    record = run("do_train", "allow_changed", **flags)
     assert record["changed"] == {"seed": [None, 7]}
     assert record["resumed_from"] == str(tmp_path / "one" / "checkpoint-1")

@@ -7,7 +7,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import main
-from hype.training.finetune import finetune
 from hype.training.parser import parse
 
 SHORT = {"max_steps": 4, "save_strategy": "no", "save_model": False}
@@ -23,9 +22,9 @@ SHORT = {"max_steps": 4, "save_strategy": "no", "save_model": False}
         ({"max_steps": 1}, "vanilla (--hype_type normal adds HyPe), hidden dropout 0.1, .*, 1 step, cpu"),
     ],
 )
-def test_the_first_line_says_what_is_trained_and_what_would_make_it_hype(argv, caplog, flags, line):
+def test_the_first_line_says_what_is_trained_and_what_would_make_it_hype(run, caplog, flags, line):
     caplog.set_level("INFO", "hype")
-    finetune(parse(argv("do_train", **{**SHORT, **flags})))
+    run("do_train", **{**SHORT, **flags})
     pattern = re.escape(line).replace(r"\.\*", ".*")
     assert any(re.fullmatch(pattern, message) for message in caplog.messages)
 
@@ -40,16 +39,16 @@ def test_the_first_line_says_what_is_trained_and_what_would_make_it_hype(argv, c
     ],
     ids=str,
 )  # fmt: skip
-def test_the_steps_that_are_announced_are_those_that_are_trained(argv, caplog, flags, steps):
+def test_the_steps_that_are_announced_are_those_that_are_trained(run, caplog, flags, steps):
     caplog.set_level("INFO", "hype")
-    record = finetune(parse(argv("do_train", **{**SHORT, "max_steps": -1, **flags})))
+    record = run("do_train", **{**SHORT, "max_steps": -1, **flags})
     assert any(f" {steps} steps, " in message for message in caplog.messages) and record["steps"] == steps
 
 
-def test_noise_that_drowns_the_hidden_states_is_warned_of(argv, caplog):
-    finetune(parse(argv("do_train", **SHORT, hype_type="normal", hype_eps=0.1)))
+def test_noise_that_drowns_the_hidden_states_is_warned_of(run, caplog):
+    run("do_train", **SHORT, hype_type="normal", hype_eps=0.1)
     assert "signal to noise down to" not in caplog.text
-    finetune(parse(argv("do_train", "overwrite_output_dir", **SHORT, hype_type="normal", hype_eps=10)))
+    run("do_train", "overwrite_output_dir", **SHORT, hype_type="normal", hype_eps=10)
     assert re.search(r"--hype_eps 10: .*down to -\d+ dB", caplog.text)
 
 
@@ -58,12 +57,12 @@ def losses(folder) -> list[int]:
     return [entry["step"] for entry in state["log_history"] if "loss" in entry]
 
 
-def test_the_loss_is_logged_often_enough_for_a_curve_however_short_the_training(argv, tmp_path):
-    finetune(parse(argv("do_train", **SHORT)))
+def test_the_loss_is_logged_often_enough_for_a_curve_however_short_the_training(run, tmp_path):
+    run("do_train", **SHORT)
     assert losses(tmp_path / "run") == [1, 2, 3, 4]
-    finetune(parse(argv("do_train", **{**SHORT, "max_steps": 100}, output_dir=tmp_path / "long")))
+    run("do_train", **{**SHORT, "max_steps": 100}, output_dir=tmp_path / "long")
     assert len(losses(tmp_path / "long")) == 50
-    finetune(parse(argv("do_train", **SHORT, logging_steps=3, output_dir=tmp_path / "asked")))
+    run("do_train", **SHORT, logging_steps=3, output_dir=tmp_path / "asked")
     assert losses(tmp_path / "asked") == [3]
 
 
@@ -72,9 +71,9 @@ def test_how_often_is_logged_does_not_decide_how_often_is_evaluated(argv):
     assert parse(argv("do_train", eval_strategy="steps", logging_steps=7)).training.eval_steps == 7
 
 
-def test_tensorboard_gets_the_flags_of_hype_and_what_the_noise_does(argv, tmp_path):
+def test_tensorboard_gets_the_flags_of_hype_and_what_the_noise_does(run, tmp_path):
     logs = tmp_path / "logs"
-    finetune(parse(argv("do_train", **SHORT, hype_type="normal", report_to="tensorboard", logging_dir=logs)))
+    run("do_train", **SHORT, hype_type="normal", report_to="tensorboard", logging_dir=logs)
     events = EventAccumulator(str(logs)).Reload()
     assert {"train/noise_changed", "train/noise_snr_db", "train/noise_logit_change", "train/loss"} <= set(
         events.Tags()["scalars"]
