@@ -15,7 +15,7 @@ from hype.files import write_text
 from hype.flags import LineParser
 from hype.reproduction.statistics import effects, paired, percent, spread_text
 from hype.techniques import TechniqueArguments
-from hype.text_tables import aligned
+from hype.text_tables import aligned, counted
 from hype.training.record import RECORD, read_record
 
 ONE_SEED = "One seed says nothing about which method is better: compare means over several seeds."
@@ -163,7 +163,7 @@ def draw(records: dict[Path, dict], path: Path) -> None:
                 for folder in group["folder"]:
                     right.plot(*_losses(folder), color=looks[label]["color"], alpha=0.7, linewidth=1)
             right.set(title=task, xlabel="step", ylabel="training loss")
-        caption = f"{len(records)} runs of {', '.join(tasks)} by method."
+        caption = f"{counted(len(records), 'run')} of {', '.join(tasks)} by method."
         title = "Scores of single runs with mean and 95 % t interval; training losses"
         try:
             write_text(path, finished(canvas, "compare", title, caption).standalone)

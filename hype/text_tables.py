@@ -1,4 +1,4 @@
-"""Text tables, for Markdown and for the terminal."""
+"""Text tables, for Markdown and for the terminal, and counts."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -21,3 +21,8 @@ def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collec
         width = max(map(len, cells))
         justified.append([justify(cell, width) for cell in cells])
     return ["  ".join(line).rstrip() for line in zip(*justified, strict=True)]
+
+
+def counted(count: int, noun: str) -> str:
+    """Format a number of things: 1 run, 2 runs."""
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,6 +1,6 @@
 """Text tables."""
 
-from hype.text_tables import aligned, markdown_table
+from hype.text_tables import aligned, counted, markdown_table
 
 
 def test_a_markdown_table_is_read_back_by_its_bars():
@@ -15,3 +15,7 @@ def test_columns_of_a_terminal_are_as_wide_as_their_widest_cell():
         "abcdef   1  x",
         "b       10",
     ]
+
+
+def test_one_thing_is_singular():
+    assert [counted(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from hype.errors import InputError, run_command
 from hype.flags import LineParser, positive
 from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
+from hype.text_tables import counted
 
 PROJECT = Path(__file__).resolve().parents[2]
 ACTIONS = ("dry_run", "commands", "run", "publish", "show", "report")
@@ -216,7 +217,7 @@ def plan_text(section, retry: bool) -> str:
     lines = [f"{section.name}: {section.title} ({section.experiment.paper})", section.text]
     if section.waits_for:
         hours = cost.hours_text(section.planned)
-        lines.append(f"{len(section.planned)} runs{hours and f', {hours}'}; waits for {section.waits_for}")
+        lines.append(f"{counted(len(section.planned), 'run')}{hours and f', {hours}'}; waits for {section.waits_for}")
         return "\n".join(filter(None, lines))
     lines.append(f"changed from the paper: {section.differences}" if section.differences else "")
     seconds = estimated_seconds(section.specs, section.states, retry)
@@ -224,10 +225,11 @@ def plan_text(section, retry: bool) -> str:
     estimate = f"{timedelta(seconds=round(sum(known)))} sequentially, estimated from similar runs" if known else ""
     unknown = [spec for spec, value in seconds.items() if value is None]
     if unknown:
-        counted = cost.hours_text(unknown)
-        others = f"{len(unknown)} others without a similar record" if known else "no record yet"
-        estimate = "; ".join(filter(None, [estimate, f"{others}; {counted}" if counted else others]))
-    lines += [counts_text(section.states), f"to do: {len(seconds)} runs" + (f", {estimate}" if seconds else "")]
+        hours = cost.hours_text(unknown)
+        others = f"{counted(len(unknown), 'other')} without a similar record" if known else "no record yet"
+        estimate = "; ".join(filter(None, [estimate, f"{others}; {hours}" if hours else others]))
+    to_do = f"to do: {counted(len(seconds), 'run')}"
+    lines += [counts_text(section.states), f"{to_do}, {estimate}" if seconds else to_do]
     if any(spec.flags["save_model"] == "true" for spec in section.specs):
         lines.append(f"the model of each run is saved: {len(section.specs)} times the size of its weights")
     return "\n".join(line for line in [*lines, *section.notes] if line)
@@ -283,7 +285,7 @@ def _publish(options: argparse.Namespace, sections: list) -> None:
     count, left_out = publish([spec for section in sections for spec in section.specs], path)
     for line in left_out:
         print(f"not published: {line}", file=sys.stderr)
-    print(f"{path}: {count} runs")
+    print(f"{path}: {counted(count, 'run')}")
 
 
 def _model(text: str) -> tuple[str, str | None]:

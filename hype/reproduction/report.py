@@ -16,7 +16,7 @@ from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import ALL_TASKS, SETTING, effects, mean_effect, paired, percent
 from hype.reproduction.status import counts_text
 from hype.reproduction.tables import Table
-from hype.text_tables import markdown_table
+from hype.text_tables import counted, markdown_table
 
 UNANSWERED = "No pair of runs is finished yet."
 METHODS = (
@@ -63,7 +63,7 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     elif found.excludes_zero:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
     interim = "" if found.is_complete else " (interim)"
-    where = f"on average over {count} {unit}{'s' * (count > 1)}"
+    where = f"on average over {counted(count, unit)}"
     text = f"{verdict}{interim}: {found.text(level, ' points')} {where}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):

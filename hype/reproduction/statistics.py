@@ -179,7 +179,7 @@ def effects(pairs: pd.DataFrame) -> pd.DataFrame:
                 levels.append(all(is_at_majority(scores, majority) for scores in sides))
             at_majority = all(levels) if task == ALL_TASKS else levels[-1]
             prefix = "at majority level, proves nothing; " if at_majority else ""
-            same = f"identical predictions in {len(done)} of {len(done)} runs" if done["is_identical"].all() else ""
+            same = "identical predictions" if done["is_identical"].all() else ""
             rows.append([
                 *names, task, found.mean, *found.interval(), found.n, found.text(), done["flips"].mean(),
                 int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]]).text(),

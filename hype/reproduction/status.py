@@ -9,6 +9,7 @@ from pathlib import Path
 from hype.errors import EnvironmentFault, InputError, LockedError
 from hype.files import weight_files, write_json, write_text
 from hype.reproduction.runs import KEY_LENGTH, RunSpec
+from hype.text_tables import counted
 from hype.training.record import RECORD, SCHEMA, read_record
 from hype.training.run_folder import locked
 
@@ -52,7 +53,7 @@ class State:
 def counts_text(states: Collection[State]) -> str:
     """Return the number of runs, and of those with each status."""
     counts = Counter(state.status for state in states)
-    return f"{len(states)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"{counted(len(states), 'run')}: " + ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:

@@ -19,6 +19,7 @@ from hype.reproduction.statistics import (
     spread_text,
     summarised,
 )
+from hype.text_tables import counted
 
 PAPERS_NOISE = "hype-n 1e-5"
 MEAN, MEAN_OF_SETTINGS = "mean of tasks", "mean"
@@ -71,7 +72,7 @@ def _score_cell(row) -> str:
     """Format the selected mean or, without one, a dash with the number of runs so far."""
     failed = [f"{row.failed} failed"] * (row.failed > 0)
     if not row.is_selected:
-        return f"-\n{', '.join([f'{row.n} of {row.planned} runs', *failed])}"
+        return "-\n" + ", ".join([f"{row.n} of {counted(row.planned, 'run')}", *failed])
     count = f"n {row.n}" if row.is_complete else f"n {row.n} of {row.planned}"
     grid = [f"grid {row.complete} of {row.points}"] * (row.complete < row.points > 1)
     return f"{spread_text(row.mean, row.sd)}\n{', '.join([count, *_marks(row), *grid, *failed])}"

@@ -98,7 +98,7 @@ def test_effects_are_against_the_method_with_the_same_dropout():
 def test_identical_predictions_are_said_in_the_table():
     same = record(0.5, "0110")
     made = section({CONTROL: [same] * 3, "hype-n 1e-5": [same] * 3})
-    assert "identical predictions in 3 of 3 runs" in cells(effect_tables(made, [("hype-n 1e-5", CONTROL)]))[0][1]
+    assert "identical predictions" in cells(effect_tables(made, [("hype-n 1e-5", CONTROL)]))[0][1]
 
 
 def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():

@@ -89,7 +89,7 @@ def test_the_report_names_no_place_of_this_machine(tmp_path, capsys, model):
 def test_learning_rates_are_chosen_from_finished_runs_then_the_rest_is_run(tmp_path, capsys, monkeypatch):
     options = ("rates", "chosen", "--data_dir", str(SAMPLE))
     assert main(line_of(tmp_path, *options, "--dry_run")) == 0
-    assert "1 runs; waits for the runs of rates" in capsys.readouterr().out
+    assert "1 run; waits for the runs of rates" in capsys.readouterr().out
     monkeypatch.setattr("hype.reproduction.sections.best_rates", lambda runs: _rates_if_finished(runs, 1e-3, False))
     published = []
     monkeypatch.setattr(status, "publish", lambda specs, path: (len(specs), published.extend(specs) or []))
