@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def run(finished, tmp_path):
+def folder(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
@@ -49,9 +49,9 @@ def damage(path, kind):
         path.write_bytes(content[: {"empty": 0, "cut": middle}[kind]])
 
 
-def test_checkpoints_are_ordered_by_their_number(run):
-    shutil.copytree(run / "checkpoint-4", run / "checkpoint-10")
-    assert last_complete(run) == run / "checkpoint-10"
+def test_checkpoints_are_ordered_by_their_number(folder):
+    shutil.copytree(folder / "checkpoint-4", folder / "checkpoint-10")
+    assert last_complete(folder) == folder / "checkpoint-10"
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path):
@@ -61,18 +61,18 @@ def test_a_folder_without_checkpoints_has_none(tmp_path):
 
 @pytest.mark.parametrize("kind", ["delete", "empty", "cut", "flip"])
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_checkpoint_is_left_aside_with_a_warning(name, kind, run, caplog):
-    damage(run / "checkpoint-4" / name, kind)
-    assert last_complete(run) == run / "checkpoint-2"
+def test_a_damaged_checkpoint_is_left_aside_with_a_warning(name, kind, folder, caplog):
+    damage(folder / "checkpoint-4" / name, kind)
+    assert last_complete(folder) == folder / "checkpoint-2"
     assert "checkpoint-4 is ignored" in caplog.text
-    damage(run / "checkpoint-2" / name, kind)
-    assert last_complete(run) is None
+    damage(folder / "checkpoint-2" / name, kind)
+    assert last_complete(folder) is None
 
 
 @pytest.mark.parametrize("content", ["[]", '{"files": {"config.json": {}}}', '{"files": {}}'])
-def test_a_marker_of_another_form_is_no_marker(content, run):
-    (run / "checkpoint-4" / MARKER).write_text(content)
-    assert not is_complete(run / "checkpoint-4")
+def test_a_marker_of_another_form_is_no_marker(content, folder):
+    (folder / "checkpoint-4" / MARKER).write_text(content)
+    assert not is_complete(folder / "checkpoint-4")
 
 
 @pytest.mark.parametrize(
