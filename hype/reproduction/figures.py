@@ -33,7 +33,7 @@ from hype.reproduction.statistics import (
     selected,
     signed,
 )
-from hype.reproduction.tables import LAYER_SCORES, MEAN_OF_SETTINGS, comparisons, doses, settings
+from hype.reproduction.tables import LAYER_SCORES, MEAN, comparisons, doses, settings
 
 PAPERS_RANGE = (1e-5, 1e-4)
 SEED_LABEL = "another seed"
@@ -53,8 +53,11 @@ def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
 def effects_figure(found: pd.DataFrame, note: str) -> Figure:
     """Draw the effects in all settings, their mean and the share of flips; found: see `tables.settings`."""
     labels = list(found["task"].unique())
-    means = found[found["task"].str.startswith(MEAN_OF_SETTINGS) & (found["method"] != CONTROL)]
-    findings = [f"{signed(row.mean)} points on average, {row.verdict}" for row in means.itertuples()]
+    means = found[found["is_mean"] & (found["method"] != CONTROL)]
+    findings = [
+        f"{row.task.removesuffix(MEAN)}{signed(row.mean)} points on average, {row.verdict}"
+        for row in means.itertuples()
+    ]
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(7.4, 0.42 * len(labels) + 1.4))
         left, right = canvas.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 2]})
@@ -75,7 +78,8 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
         for place in means["task"].map(labels.index):
             for axes in (left, right):
                 axes.axhline(place - 0.5, color=INK, linewidth=0.8)
-        left.set_yticks(range(len(labels)), [label.replace(", ", "\n") for label in labels])
+                axes.axhline(place + 0.5, color=INK, linewidth=0.8)
+        left.set_yticks(range(len(labels)), [label.replace(" · ", "\n", 1) for label in labels])
         left.set(ylim=(len(labels) - 0.5, -0.5), xlabel="score difference, points")
         right.set(xlim=(-0.5, None), xlabel="predictions that change, %")
         draw_legend(canvas, (left, right))
@@ -137,9 +141,8 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
 
 
 def _setting_text(rows: pd.DataFrame, note: str) -> str:
-    """Describe the models and, if the tasks share it, the choice of training examples."""
-    (data,) = rows["data"].unique()
-    text = ", ".join([*rows["model"].unique(), *([f"{data} training examples"] if data else [])])
+    """Name the models and the choices of training examples."""
+    text = f"{', '.join(rows['model'].unique())}, {' or '.join(rows['data'].unique())} training examples"
     return f"{text}. {note}".strip(" .")
 
 

@@ -22,7 +22,7 @@ from hype.reproduction.statistics import (
 from hype.text_tables import counted
 
 PAPERS_NOISE = "hype-n 1e-5"
-MEAN, MEAN_OF_SETTINGS = "mean of tasks", "mean"
+MEAN_OF_TASKS, MEAN = "mean of tasks", "mean"
 LAYER_SCORES = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
 
 
@@ -64,8 +64,8 @@ def score_tables(section: Section) -> list[Table]:
     cells = pd.concat([level, shown])
     if len(section.tasks) > 1:
         means = cells.groupby(["model", "line"])["mean"].agg(lambda scores: scores.mean(skipna=False)).reset_index()
-        cells = pd.concat([cells, means.assign(task=MEAN, cell=means["mean"].map(spread_text))])
-    return _tables("Scores", cells, [*section.tasks, MEAN])
+        cells = pd.concat([cells, means.assign(task=MEAN_OF_TASKS, cell=means["mean"].map(spread_text))])
+    return _tables("Scores", cells, [*section.tasks, MEAN_OF_TASKS])
 
 
 def _score_cell(row) -> str:
@@ -203,26 +203,28 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
     """Compare the effect of leaving dropout out with what HyPe-N 1e-5 adds, in every setting (model, data, task).
 
     Returns:
-        Rows of `statistics.effects`, in which task is the setting or, last for each model, the mean of its settings;
-        data is empty where it differs between settings, whose names then contain it. And, from the runs without
-        dropout: majority, control (their score, as text) and seed_flips (the share of predictions that another seed
-        flips).
+        Rows of `statistics.effects`, in which task is the setting's name: the task or, last for each model and choice
+        of training examples, "mean" (is_mean); before it the model and the examples, where there are several. And, from
+        the runs without dropout: majority, control (their score, as text) and seed_flips (the share of predictions that
+        another seed flips).
     """
-    names = runs["task"].map(written)
-    if runs["data"].nunique() > 1:
-        names, runs = runs["data"] + " · " + names, runs.assign(data="")
-    if runs["model"].nunique() > 1:
-        names = runs["model"] + ", " + names
-    runs = runs.assign(task=names)
+    several = [name for name in ("data", "model") if runs[name].nunique() > 1]
+
+    def named(rows: pd.DataFrame, task: pd.Series | str) -> pd.Series | str:
+        for name in several:
+            task = rows[name] + " · " + task
+        return task
+
+    runs = runs.assign(task=named(runs, runs["task"].map(written)))
     found = effects(paired(runs, [(CONTROL, VANILLA), (PAPERS_NOISE, CONTROL)]))
     controls = runs[runs["method"] == CONTROL]
     summary = summarised(controls).drop_duplicates("task")
     scores = [", ".join([spread_text(row.mean, row.sd), *_marks(row)]) for row in summary.itertuples()]
     summary = summary.assign(control=scores)[["task", "majority", "control"]]
     seeds = another_seed(controls).groupby("task")["flips"].mean().rename("seed_flips")
-    found = found.merge(summary, "left", "task").join(seeds, on="task")
-    means = MEAN_OF_SETTINGS if found["model"].nunique() < 2 else MEAN_OF_SETTINGS + ", " + found["model"]
-    return found.assign(task=found["task"].where(found["task"] != ALL_TASKS, means))
+    is_mean = found["task"] == ALL_TASKS
+    found = found.assign(is_mean=is_mean, task=found["task"].where(~is_mean, named(found, MEAN)))
+    return found.merge(summary, "left", "task").join(seeds, on="task")
 
 
 def settings_table(found: pd.DataFrame) -> Table:
