@@ -92,7 +92,7 @@ class RunArguments(TrainingArguments):
 
     output_dir: str | None = flag(None, "Folder for the outputs of the run: model, run.json, metrics and predictions.")
     per_device_eval_batch_size: int = flag(32, "Batch size per device for evaluation and prediction.")
-    warmup_ratio: float | None = flag(None, "Share of all steps used for warmup, below 1.")
+    warmup_ratio: float | None = flag(None, "Share of all steps used for warmup, below 1; --warmup_steps overrides it.")
     overwrite_output_dir: bool = flag(False, "Delete the run in output_dir and start from scratch.")
     group_by_length: bool = flag(False, "Batch examples of similar length.")
     logging_dir: str | None = flag(None, "Folder for TensorBoard logs.")
@@ -117,7 +117,7 @@ class RunArguments(TrainingArguments):
         return {**self.__dict__, "hub_token": None}
 
     def __post_init__(self):
-        if self.warmup_ratio is not None:
+        if self.warmup_ratio is not None and not self.warmup_steps:  # as in the release's transformers
             self.warmup_steps = self.warmup_ratio  # transformers 5 reads a number below 1 as a share of all steps
         if self.group_by_length:
             self.train_sampling_strategy = "group_by_length"

@@ -86,7 +86,6 @@ RANGES = (
     ("a whole number from 0 to 2 ** 32 - 1", lambda x: 0 <= x < 2**32, "seed data_seed"),  # numpy's limit
 )  # fmt: skip
 EXCLUSIVE = (
-    ("warmup_ratio", "warmup_steps"),
     ("dropout_rate", "all_dropout_rate"),
     ("overwrite_output_dir", "resume_from_checkpoint"),
 )

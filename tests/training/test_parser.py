@@ -61,7 +61,6 @@ def test_what_every_run_needs_is_asked_for_by_name(missing):
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        ("--warmup_ratio 0.1 --warmup_steps 5", "--warmup_steps"),
         ("--train_file x.csv", "--train_file"),
         ("--dropout_rate 0.1 --all_dropout_rate 0.1", "--all_dropout_rate"),
         ("--overwrite_output_dir --resume_from_checkpoint true", "--overwrite_output_dir and --resume_from_checkpoint"),
@@ -132,6 +131,7 @@ def test_flags_of_the_papers_transformers_with_another_meaning_today(monkeypatch
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
     training = parse_with("--warmup_ratio", "0.5", "--group_by_length", "--logging_dir", "logs").training
     assert training.warmup_steps == 0.5, "transformers 5 reads a number below 1 as a share"
+    assert parse_with("--warmup_steps", "5", "--warmup_ratio", "0.1").training.warmup_steps == 5, "which overrides it"
     assert training.train_sampling_strategy == "group_by_length"
     assert os.environ["TENSORBOARD_LOGGING_DIR"] == "logs"
 
