@@ -10,6 +10,7 @@ from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import (
     ALL_TASKS,
     GRID_POINT,
+    LEAST,
     SETTING,
     another_seed,
     effects,
@@ -189,14 +190,15 @@ def further(section: Section) -> list[Table]:
 
 
 def study_runs(study: Study, sections: Sequence[Section]) -> pd.DataFrame:
-    """Return a study's runs in settings and at learning rates for which there are runs with the paper's noise.
+    """Return a study's runs in settings and at learning rates at which the paper's noise has enough seeds (`LEAST`).
 
     Runs that only serve to choose learning rates are excluded. See `sections.all_runs`.
     """
     chosen_by = {entry.rates_of for entry in study.sections}
     runs = all_runs([section for section in sections if section.name not in chosen_by])
     noisy = runs[(runs["method"] == PAPERS_NOISE) & runs["score"].notna()]
-    return runs.merge(noisy[[*SETTING, "learning_rate"]].drop_duplicates())
+    seeds = noisy.groupby([*SETTING, "learning_rate"])["seed"].nunique()
+    return runs.merge(seeds[seeds >= LEAST].index.to_frame(index=False))
 
 
 def settings(runs: pd.DataFrame) -> pd.DataFrame:

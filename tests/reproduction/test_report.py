@@ -123,12 +123,15 @@ def test_what_is_missing_of_a_study_is_said():
     assert headline(waiting) == "Waits for the runs of rates"
 
 
-def test_runs_by_which_learning_rates_were_chosen_stay_out_of_the_effects_of_a_study():
-    made = section({"vanilla": [0.5, 0.6], CONTROL: [0.5, 0.6], "hype-n 1e-5": [0.5, 0.6]})
+def test_the_effects_of_a_study_are_of_three_seeds_and_not_of_runs_that_chose_a_learning_rate():
+    made, few = (
+        section({method: [0.5, 0.6, third] for method in ("vanilla", CONTROL, "hype-n 1e-5")}) for third in (0.7, None)
+    )
     entry = StudySection("rates", "Rates", "table_8", "tiny", {})
     study = replace(load_study("minilm"), sections=(entry, replace(entry, name="chosen", rates_of="rates")))
     rates, chosen = replace(made, name="rates"), replace(made, name="chosen")
-    assert study_runs(study, [rates]).empty and len(study_runs(study, [rates, chosen])) == 6
+    assert study_runs(study, [rates]).empty and len(study_runs(study, [rates, chosen])) == 9
+    assert study_runs(study, [replace(few, name="chosen")]).empty
 
 
 def test_printed_numbers_are_folded_and_left_out_beside_another_scale():
