@@ -16,7 +16,7 @@ from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import ALL_TASKS, SETTING, effects, mean_effect, paired, percent
 from hype.reproduction.status import counts_text
 from hype.reproduction.tables import Table
-from hype.text_tables import counted, markdown_table
+from hype.text_tables import markdown_table
 
 UNANSWERED = "No pair of runs is finished yet."
 METHODS = (
@@ -55,15 +55,15 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     pairs = planned.dropna(subset="difference")
     if pairs.empty:
         return UNANSWERED
-    found, count = mean_effect(planned), pairs.groupby(SETTING).ngroups
-    unit = "task" if count == pairs["task"].nunique() else "setting"
+    found, count, tasks = mean_effect(planned), pairs.groupby(SETTING).ngroups, pairs["task"].unique()
     verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
     if found.is_within(question.margin):
         verdict, level = f"No effect beyond ±{question.margin:g} point", 0.9
     elif found.excludes_zero:
         verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
     interim = "" if found.is_complete else " (interim)"
-    where = f"on average over {counted(count, unit)}"
+    kind = "tasks" if count == len(tasks) else "settings"
+    where = f"on {written(tasks[0])}" if count == 1 else f"on average over {count} {kind}"
     text = f"{verdict}{interim}: {found.text(level, ' points')} {where}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):
