@@ -63,6 +63,23 @@ def repeats() -> str:
     return markdown_table(columns, texts)
 
 
+def base_repeats() -> str:
+    """Compare a run of all-mpnet-base-v2 without noise with the same on another CPU, and that with noise of 1e-7."""
+    lines = read_published(RESULTS / "outputs" / "runs.jsonl")
+    of_base = {key: line for key, line in lines.items() if line["model"]["model_type"] == "mpnet"}
+    noised, again = of_base.values()  # sorted by name
+    (study,) = (line for key, line in read_published(RESULTS / SHOWN / "runs.jsonl").items() if key in of_base)
+    first, second = (line["machine"]["device"]["name"].rpartition(" ")[2] for line in (study, again))
+    rows = [
+        [f"no noise, trained again with {second}, against the study's with {first}", again, study],
+        [f"noise of 1e-7 against no noise, both with {second}", noised, again],
+    ]
+    columns = ["all-mpnet-base-v2, STS-B, seed 1, no dropout", "score difference, points"]
+    return markdown_table(
+        columns, [[name, signed(100 * (ours["score"] - theirs["score"]))] for name, ours, theirs in rows]
+    )
+
+
 def answers(study: str, is_short: bool = False) -> str:
     """Show the questions of a study with their answers. is_short: the first line of each that has an answer."""
     lines = []
@@ -116,6 +133,7 @@ PARTS = {
         "dose": partial(dose, SHOWN),
         "all_examples": partial(effects, "minilm", "full_cola", "full_rte"),
         "repeats": repeats,
+        "base_repeats": base_repeats,
     },
 }
 

@@ -181,6 +181,17 @@ def test_every_published_run_of_a_study_belongs_to_a_section():
     assert runs["key"].is_unique and runs["score"].notna().sum() == len(lines) - 2, "all except the two of table 7"
 
 
+def test_paired_runs_of_the_decisive_study_come_from_one_kind_of_device():
+    """Devices round differently, which a long training amplifies: that would stand in for an effect."""
+    lines = read_published(ROOT / "results" / "decisive" / "runs.jsonl")
+    devices: dict[tuple, set] = {}
+    for run in all_runs(study_sections(load_study("decisive"), ROOT / "absent", lines)).itertuples():
+        if run.key in lines:
+            pair = run.model, run.data, run.task, run.learning_rate, run.seed
+            devices.setdefault(pair, set()).add(lines[run.key]["machine"]["device"]["name"])
+    assert len(devices) > 80 and {pair: found for pair, found in devices.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize(
     ("gain", "verdict"),
     [
