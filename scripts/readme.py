@@ -66,9 +66,8 @@ def repeats() -> str:
 def base_repeats() -> str:
     """Compare a run of all-mpnet-base-v2 without noise with the same on another CPU, and that with noise of 1e-7."""
     lines = read_published(RESULTS / "outputs" / "runs.jsonl")
-    of_base = {key: line for key, line in lines.items() if line["model"]["model_type"] == "mpnet"}
-    noised, again = of_base.values()  # sorted by name
-    (study,) = (line for key, line in read_published(RESULTS / SHOWN / "runs.jsonl").items() if key in of_base)
+    noised, again = (line for line in lines.values() if line["model"]["model_type"] == "mpnet")  # sorted by name
+    study = read_published(RESULTS / SHOWN / "runs.jsonl")[again["run_id"]]
     first, second = (line["machine"]["device"]["name"].rpartition(" ")[2] for line in (study, again))
     rows = [
         [f"no noise, trained again with {second}, against the study's with {first}", again, study],
