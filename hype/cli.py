@@ -61,7 +61,7 @@ def help_text(has_all: bool = False) -> str:
     """Return the help of main.py: our flags in groups, and all of transformers' if `has_all`."""
     from hype.training.arguments import described_flags
 
-    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
     lines = [USAGE, "", "Fine-tune a model on a task, with or without HyPe. FLAGS.json is one JSON object of flags."]
     *groups, (_, theirs) = described_flags().items()
     if has_all:

@@ -41,6 +41,11 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
     if not finished:
         raise InputError(f"{folders[0]}: no finished run among {len(folders)}; repeat the command of one to finish it")
     notes = [f"left out: {folder} ({record['status']})" for folder, record in records.items() if folder not in finished]
+    notes += [
+        f"{folder}: settings changed during training ({', '.join(record['changed'])})"
+        for folder, record in finished.items()
+        if record.get("changed")
+    ]
     first: dict[str, Path] = {}
     for folder, record in list(finished.items()):  # a copy of a run is no further observation
         original = first.setdefault(record["run_id"], folder)
@@ -87,9 +92,11 @@ def table(records: list[dict]) -> list[str]:
                 percent(effect.flips) if effect else "-",
                 "-" if math.isnan(group["seconds"].mean()) else f"{group['seconds'].mean():.0f}",
             ])  # fmt: skip
-    columns = ["task", "method", "n", "metric", "score x 100", "majority", "to vanilla", "predictions that differ", "s"]
+    columns = [
+        "task", "method", "n", "metric", "score x 100", "majority", "to vanilla", "predictions that differ", "seconds",
+    ]  # fmt: skip
     used = [i for i, column in enumerate(columns) if i < 5 or any(row[i] != "-" for row in rows)]
-    return aligned([columns[i] for i in used], [[row[i] for i in used] for row in rows], right=("n", "s"))
+    return aligned([columns[i] for i in used], [[row[i] for i in used] for row in rows], right=("n", "seconds"))
 
 
 def _runs(records: list[dict]) -> pd.DataFrame:
@@ -113,14 +120,16 @@ def _runs(records: list[dict]) -> pd.DataFrame:
 def _settings(record: dict) -> tuple[dict, dict]:
     """Return the settings of a run's method, and the others in which compared runs may differ (no seeds, no hashes)."""
     of_method = {"dropout_rate", "all_dropout_rate", *REGULARISERS, *TechniqueArguments.__dataclass_fields__}
+    omitted = ("seed", "data_seed", "tokenizer", "config", "checkpoint_dir")
     method, others = {}, {"learning_rate": 5e-5}
     for name, value in record["identity"].items():
         if name in of_method or name.startswith("hype_"):
             method[name] = value
-        elif name not in ("seed", "data_seed", "tokenizer") and not name.startswith("data."):
+        elif name not in omitted and not name.startswith("data."):
             others[name] = value
-    paths = {"model": record["model"]["name"]}  # and own files: their runs all have the task "own"
-    paths |= {k: v for k, v in record.get("settings", {}).items() if k in ("train_file", "validation_file")}
+    # Paths instead of hashes, and own files, whose runs all have the task "own".
+    named = ("train_file", "validation_file", "config_name", "checkpoint_dir")
+    paths = {"model": record["model"]["name"]} | {k: v for k, v in record.get("settings", {}).items() if k in named}
     return method, others | {name: "/".join(Path(path).parts[-2:]) for name, path in paths.items()}
 
 

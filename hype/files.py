@@ -31,7 +31,8 @@ def write_json(path: Path, content) -> None:
 def remove_temporary_files(folder: Path) -> None:
     """Remove the leftovers of interrupted writes; no other process may be writing to the folder."""
     for path in folder.glob(".*.tmp"):
-        path.unlink()
+        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):  # of `write_text`; others are another program's
+            path.unlink()
 
 
 def sync(folder: Path) -> None:
@@ -52,8 +53,9 @@ def write_failure(error: Exception) -> str | None:
     number = re.search(r"\(os error (\d+)\)", str(error))
     if number and int(number[1]) in WRITE_ERRORS:
         return os.strerror(int(number[1]))
-    is_torchs = any(words in str(error) for words in ("PytorchStreamWriter", "] . unexpected pos"))
-    return "torch.save failed" if is_torchs else None
+    # torch: "[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"
+    is_from_torch_save = any(words in str(error) for words in ("PytorchStreamWriter", "] . unexpected pos"))
+    return "torch.save failed" if is_from_torch_save else None
 
 
 def file_sha256(path: Path) -> str:

@@ -69,8 +69,9 @@ def argv(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def build(*switches: str, **flags) -> list[str]:
+        data_dir = SAMPLE if flags.get("task_name", "rte") else None
         values = {
-            "model_name_or_path": tiny_folder, "task_name": "rte", "data_dir": SAMPLE, "output_dir": tmp_path / "run",
+            "model_name_or_path": tiny_folder, "task_name": "rte", "data_dir": data_dir, "output_dir": tmp_path / "run",
             "max_train_samples": 48, "max_eval_samples": 24, "max_predict_samples": 8, "max_seq_length": 32,
             "num_train_epochs": 1, "learning_rate": 1e-3, "cache_dir": tmp_path / "cache", "use_cpu": True, **flags,
         }  # fmt: skip

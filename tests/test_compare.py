@@ -85,6 +85,19 @@ def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_pat
     assert row_of(text, "rte   HyPe-U 1e-05, hype_top_layers 2, dropout 0")[2:7:4] == ["1", "+30.00 (n 1)"]
 
 
+def test_a_run_whose_settings_changed_on_the_way_is_named(tmp_path):
+    text = compare([write_run(tmp_path / "a", "vanilla", 0.5, changed={"learning_rate": [1e-3, 2e-5]})])
+    assert f"{tmp_path / 'a'}: settings changed during training (learning_rate)" in text
+
+
+def test_other_checkpoints_are_named_by_their_paths_not_hashes(tmp_path):
+    for name in ("one", "two"):
+        settings = {"checkpoint_dir": f"/home/me/pretrained/{name}"}
+        write_run(tmp_path / name, "vanilla", 0.5, identity={"checkpoint_dir": name * 21}, settings=settings)
+    text = compare([tmp_path / "one", tmp_path / "two"])
+    assert row_of(text, "rte   vanilla, checkpoint_dir pretrained/one") and "oneone" not in text
+
+
 def test_models_rates_and_data_that_differ_are_named(tmp_path):
     write_run(tmp_path / "a", "vanilla, dropout 0", 0.5, identity={"dropout_rate": 0.0})
     write_run(tmp_path / "b", "vanilla, dropout 0", 0.6, identity={"dropout_rate": 0.0, "max_train_samples": 9})

@@ -45,10 +45,9 @@ def parser() -> argparse.ArgumentParser:
 
 def analyse(arguments: argparse.Namespace) -> list[dict]:
     """Return the records of the requested analyses, run by run; everything is checked before any computation."""
-    import torch
-
     from hype.analysis.finished import FinishedRun
     from hype.analysis.record import Options
+    from hype.training.faults import is_out_of_memory
 
     module = importlib.import_module(f"hype.analysis.{arguments.analysis}")
     options = Options(**{name: value for name, value in vars(arguments).items() if hasattr(Options, name)})
@@ -58,7 +57,9 @@ def analyse(arguments: argparse.Namespace) -> list[dict]:
     for run, of_run in zip(runs, targets, strict=True):
         try:
             records += [module.analyse(run, target, options) for target in of_run]
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise EnvironmentFault(f"{run.folder}: out of memory: lower --batch_size {options.batch_size}") from error
         vars(run).pop("model", None)  # keep only one model in memory
     return records

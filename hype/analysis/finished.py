@@ -34,7 +34,8 @@ class FinishedRun:
         self.record = read_record(folder / RECORD, "give the folder of another run")
         status = self.record["status"]
         require(status == "finished", f"{folder / RECORD}: its status is {status}; give the folder of a finished run")
-        require((folder / "config.json").is_file(), f"{folder}: no model; rerun it with --do_train")
+        remedy = "train it again with --save_model true --overwrite_output_dir"
+        require((folder / "config.json").is_file(), f"{folder}: no model; {remedy}")
         require_weights(folder, self.record)
         self._arguments = ModelArguments(model_name_or_path=str(folder))
         self._config = modeling.load_config(self._arguments)

@@ -49,6 +49,7 @@ class DataArguments:
         else:
             message = "neither --task_name nor --train_file/--validation_file/--test_file is given"
             require(bool(files), f"{message}: give one of them")
+            require(self.data_dir is None, "--data_dir is for --task_name; leave it out with your own files")
         if self.delimiter in ("tab", "\\t"):
             self.delimiter = "\t"
         is_delimiter = self.delimiter is None or (len(self.delimiter) == 1 and self.delimiter not in '"\r\n\0')

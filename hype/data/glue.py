@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 import pandas
+from datasets.exceptions import DatasetsError
 
 from hype.data.labels import encode_labels
 from hype.data.tables import column, read_delimited, read_json, records_table, text_examples
@@ -13,6 +14,7 @@ from hype.data.tasks import NLI_NAMES, TASKS, Task, holds
 from hype.errors import InputError
 from hype.flags import require
 from hype.hub import from_hub
+from hype.text_tables import counted
 
 # Columns of the SNLI subset -> their names in all other NLI files in JSON.
 SUBSET_COLUMNS = {"text_a": "sentence1", "text_b": "sentence2", "label": "gold_label"}
@@ -56,14 +58,14 @@ def read_folder(task: Task, split: str, folder: Path, encoding: str, notes: list
     table, malformed = _read(task, paths, encoding, is_labelled=not source.submission)
     if malformed:
         rows = ", ".join(map(str, malformed))
-        notes.append(f"{split}: {len(malformed)} malformed rows skipped, as in GLUE (row {rows})")
+        notes.append(f"{split}: {counted(len(malformed), 'malformed row')} skipped, as in GLUE (row {rows})")
     *texts, label = task.file_columns
     examples = text_examples(paths[0], table, texts)
     if source.submission:
         return examples
     labelled = _with_labels(examples, column(paths[-1], table, label), paths[-1], task)
     if skipped_count := len(examples) - len(labelled):
-        notes.append(f"{split}: {skipped_count} rows without a gold label skipped, as in GLUE")
+        notes.append(f"{split}: {counted(skipped_count, 'row')} without a gold label skipped, as in GLUE")
     return labelled
 
 
@@ -102,6 +104,8 @@ def read_hub(
             builder = datasets.load_dataset_builder(task.hub_id, name, cache_dir=cache_dir, revision=task.hub_revision)
             builder.download_and_prepare()
             return builder
+        except DatasetsError as error:  # DatasetGenerationError, such as for a full disk, is no OSError
+            raise OSError(str(error.__cause__ or error)) from error
         finally:
             datasets.config.HF_HUB_OFFLINE = is_offline
 

@@ -14,6 +14,7 @@ from hype.data.files import read_files
 from hype.data.glue import find_folder, read_folder, read_hub
 from hype.data.tasks import SENTENCES, TASKS, Task, sample_text
 from hype.flags import require
+from hype.text_tables import counted
 
 LOW_RESOURCE_SIZE = 1000  # paper, table 3
 # Our own choice: the paper's subset is unknown, as the release lacks its index file.
@@ -151,7 +152,7 @@ def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[s
         notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
     empty_count = (examples.filter(SENTENCES).map(str.strip) == "").any(axis="columns").sum()
     if empty_count:
-        notes.append(f"{split}: {empty_count} rows with an empty text")
+        notes.append(f"{split}: {counted(empty_count, 'row')} with an empty text")
     return notes
 
 

@@ -26,6 +26,7 @@ from hype.reproduction.status import (
     state_of,
     write_failure,
 )
+from hype.training.checkpoints import numbered
 from hype.training.faults import is_out_of_memory
 from hype.training.finetune import finetune
 from hype.training.parser import parse
@@ -144,7 +145,7 @@ def analyse(spec: RunSpec) -> None:
 
 def _settle(spec: RunSpec, outcome: Outcome) -> None:
     if outcome.status == FINISHED:
-        for checkpoint in spec.folder.glob("checkpoint-*"):
+        for checkpoint in numbered(spec.folder).values():
             shutil.rmtree(checkpoint, ignore_errors=True)
     elif outcome.status != LOCKED and not outcome.is_environment:
         lines = spec.log_path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""Recognise complete checkpoints.
+"""Recognise complete checkpoints, and remove old ones.
 
 A checkpoint is complete once it has its marker, a file that is written last and lists all others with their hashes. The
 marker also identifies the run, so that a lost or damaged run.json costs nothing.
@@ -7,6 +7,7 @@ marker also identifies the run, so that a lost or damaged run.json costs nothing
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 
 from hype.files import file_sha256, sync, write_json
@@ -39,13 +40,24 @@ def is_complete(checkpoint: Path) -> bool:
         return False
 
 
+def numbered(folder: Path) -> dict[int, Path]:
+    """Return a run's checkpoints by their step, complete or not; folders with other names are the user's."""
+    return {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
+
+
+def rotate(folder: Path, limit: int, kept: set[Path]) -> None:
+    """Remove a run's oldest checkpoints, except those in `kept`, until `limit` are left."""
+    paths = [path for _, path in sorted(numbered(folder).items()) if not path.is_symlink()]
+    for path in [path for path in paths if path not in kept][: max(len(paths) - limit, 0)]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def last_complete(folder: Path) -> Path | None:
     """Return the newest complete checkpoint of a run; warn about newer ones, from which it cannot be resumed."""
-    numbered = {int(m[1]): p for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))}
-    for step in sorted(numbered, reverse=True):
-        if is_complete(numbered[step]):
-            return numbered[step]
-        logger.warning("%s is ignored: incomplete, damaged, or saved with --save_only_model", numbered[step])
+    for _, checkpoint in sorted(numbered(folder).items(), reverse=True):
+        if is_complete(checkpoint):
+            return checkpoint
+        logger.warning("%s is ignored: incomplete, damaged, or saved with --save_only_model", checkpoint)
     return None
 
 

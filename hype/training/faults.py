@@ -34,8 +34,8 @@ def as_run_errors(folder: Path):
             raise EnvironmentFault(f"out of memory: {remedy}") from error
         if reason := write_failure(error):
             raise EnvironmentFault(
-                f"cannot write {getattr(error, 'filename', None) or folder} ({reason}): make room or choose another "
-                "folder; the same command resumes from the newest complete checkpoint"
+                f"cannot read or write {getattr(error, 'filename', None) or folder} ({reason}): check permissions, "
+                "make room, or choose another folder; the same command resumes from the newest complete checkpoint"
             ) from error
         raise
 

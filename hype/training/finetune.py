@@ -258,13 +258,13 @@ def _evaluate(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, 
         record["remarks"] |= {f"{name}{suffix}": remark for name, remark in scorer.remarks.items()}
         if not suffix:
             record["predictions"] = scorer.predictions
-    trainer.save_metrics("eval", scores)
     record["metrics"]["eval"] = scores
+    metrics.require_finite(scores)
+    trainer.save_metrics("eval", scores)
     record["score"] = metrics.score(task, {name.removeprefix("eval_"): value for name, value in scores.items()})
     record["score_name"] = " and ".join(task.score_metrics)
     record["majority_score"] = metrics.majority_score(task, splits.splits["validation"]["label"])
     record["timings"]["eval_s"] = time.perf_counter() - start
-    metrics.require_finite(scores)
 
 
 def _predict(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, label_names, record: dict) -> None:

@@ -1,9 +1,6 @@
 """Flags that main.py no longer has: which are renamed, which are ignored, and which are refused and why."""
 
-import functools
 import logging
-
-from hype.flags import LineParser
 
 logger = logging.getLogger(__name__)
 
@@ -75,20 +72,18 @@ REMOVED_FLAGS = {
 }
 
 
-@functools.cache
-def _parser() -> LineParser:
-    parser = LineParser(add_help=False)
-    for name in (*RENAMED_FLAGS, *IGNORED_FLAGS):
-        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
-    return parser
-
-
 def current_flags(argv: list[str]) -> list[str]:
-    """Replace flags of older transformers with their successors, with a warning for each."""
-    old, current = _parser().parse_known_args(argv)
-    for name, value in vars(old).items():
-        if value is None:
+    """Replace flags of older transformers with their successors, in place, with a warning for each."""
+    current, rest = [], argv[::-1]
+    while rest:
+        part = rest.pop()
+        name, is_set, value = part.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
+        if not part.startswith("--") or name not in RENAMED_FLAGS | IGNORED_FLAGS:
+            current.append(part)
             continue
+        if not is_set:
+            value = rest.pop() if rest and not rest[-1].startswith("-") else "true"
         if name in IGNORED_FLAGS:
             logger.warning("--%s %s is ignored: %s", name, value, IGNORED_FLAGS[name])
             continue

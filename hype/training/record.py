@@ -107,7 +107,7 @@ def method_label(arguments: Arguments, technique_names: list[str]) -> str:
         names.append(f"NEFTune {training.neftune_noise_alpha:g}")
     if training.label_smoothing_factor:
         names.append(f"label smoothing {training.label_smoothing_factor:g}")
-    name = " + ".join(names) or ("vanilla" if training.do_train else "evaluation")
+    name = (" + ".join(names) or "vanilla") if training.do_train else "evaluation"
     dropout = model.dropout_rate if model.all_dropout_rate is None else model.all_dropout_rate
     return f"{name}, dropout {'of the checkpoint' if dropout is None else f'{dropout:g}'}"
 

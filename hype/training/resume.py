@@ -22,7 +22,7 @@ class Decision(NamedTuple):
 
     finished: dict | None = None  # record of the finished run: nothing is left to do
     checkpoint: Path | None = None  # checkpoint to resume from; None: start from scratch
-    changed: dict | None = None  # setting -> [old, new value], over all resumptions so far
+    changed: dict | None = None  # setting -> [first, last value], over all resumptions so far
     resumed_from: str | None = None  # checkpoint in another folder that the run started from
 
 
@@ -80,9 +80,10 @@ def decide_resume(arguments: Arguments, folder: Path, record: dict) -> Decision:
                 f"{checkpoint} belongs to another run ({_shown(changed)}): give a checkpoint of this run as "
                 "--resume_from_checkpoint, or pass --allow_changed to resume with the new settings"
             )
+    before = run["changed"] or {}
     return Decision(
         checkpoint=checkpoint,
-        changed={**(run["changed"] or {}), **changed} or None,
+        changed={**before, **{key: [before.get(key, pair)[0], pair[1]] for key, pair in changed.items()}} or None,
         resumed_from=run["resumed_from"] if is_own else str(checkpoint),
     )
 
@@ -140,7 +141,8 @@ def _require_clearable(arguments: Arguments, folder: Path) -> None:
     require_own(folder)
     for name in ("model_name_or_path", "checkpoint_dir", "config_name", "tokenizer_name"):
         path = getattr(arguments.model, name)
-        if path and Path(path).resolve().is_relative_to(folder.resolve()):
+        place = path and Path(path).expanduser()
+        if place and place.exists() and place.resolve().is_relative_to(folder.resolve()):
             raise InputError(
                 f"--{name} {path} is inside --output_dir {folder}, which --overwrite_output_dir clears: choose another "
                 "folder"

@@ -15,7 +15,7 @@ from hype.data.tasks import TASKS
 from hype.errors import EnvironmentFault, InputError, LockedError
 from hype.files import WEIGHT_FILES, remove_temporary_files, weights_sha256, write_json
 from hype.training.arguments import RunArguments
-from hype.training.checkpoints import MARKER
+from hype.training.checkpoints import MARKER, numbered
 from hype.training.record import RECORD
 
 LOCK = ".lock"
@@ -114,7 +114,7 @@ def require_space(folder: Path, model: nn.Module, training: RunArguments, has_ch
 
 def clear(folder: Path) -> None:
     """Remove a run from its folder; other files stay."""
-    for path in folder.glob("checkpoint-*"):
+    for path in numbered(folder).values():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
     # The record goes last: if this is killed, the rest is still recognised as a run.

@@ -8,14 +8,13 @@ import torch
 from torch.nn.utils import get_total_norm
 from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import rotate_checkpoints
 
 from hype.diagnostics import measure_noise
 from hype.errors import DivergedError, as_input_error
 from hype.perturbation import HyPe, stream_seed
 from hype.random_streams import forked_streams
 from hype.techniques import Technique
-from hype.training.checkpoints import mark_complete
+from hype.training.checkpoints import mark_complete, rotate
 
 STATE = "techniques"  # key of the techniques' state in a checkpoint's trainer_state.json
 # Training flags that Trainer also applies to evaluation, where scores need the whole set, in order.
@@ -183,15 +182,11 @@ class HyPeTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # Without optimiser state, a run resumed from a checkpoint would end in other weights.
+            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             if not self.args.save_only_model:
-                checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
                 mark_complete(checkpoint, self.provenance)
-            rotate_checkpoints(
-                output_dir=self.args.output_dir,
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            if limit:
+                rotate(checkpoint.parent, limit, {checkpoint, Path(self.state.best_model_checkpoint or checkpoint)})
 
 
 def _example_count(batch: dict) -> int:
@@ -236,7 +231,7 @@ class StepCallback(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         # Under fp16 the gradient scaler skips steps whose gradients overflow; that is not divergence.
         if not args.fp16:
-            _require_finite_gradients(model, state.global_step + 1)
+            _require_finite_gradients(model, state.global_step + 1, args.max_grad_norm > 0)
         for technique in self.trainer.techniques:
             technique.before_update(self.trainer)
 
@@ -248,14 +243,14 @@ def _figures(noise: dict) -> dict[str, float]:
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def _require_finite_gradients(model, step: int) -> None:
-    """Raise DivergedError if the gradient norm was not finite when Trainer clipped the gradients.
+def _require_finite_gradients(model, step: int, is_clipped: bool) -> None:
+    """Raise DivergedError if the gradient norm is not finite, or was not when Trainer clipped the gradients.
 
     Clipping multiplies all gradients by limit / norm, so that an infinite or NaN norm leaves only zeros and NaNs. The
     last gradient, that of the head's bias, is small and shows whether the norm of all needs to be computed.
     """
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    if not gradients or 0 < gradients[-1].abs().sum().item() < math.inf:
+    if not gradients or (is_clipped and 0 < gradients[-1].abs().sum().item() < math.inf):
         return
     norm = get_total_norm(gradients).item()
     if not math.isfinite(norm):

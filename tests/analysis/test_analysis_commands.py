@@ -103,7 +103,7 @@ def test_a_run_on_snli_is_fine_tuned_by_main_and_transferred(argv, tmp_path, cap
 BAD_RUNS = {
     "no folder": (lambda folder: (folder / "run.json").unlink(), "give the folder of a run"),
     "not finished": (lambda folder: write_run(folder, task="rte", status="failed"), "its status is failed"),
-    "no model": (lambda folder: (folder / "config.json").unlink(), "rerun it with --do_train"),
+    "no model": (lambda folder: (folder / "config.json").unlink(), "train it again with --save_model true"),
     "damaged weights": (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "cannot load"),
     "no record": (lambda folder: (folder / "run.json").write_text('{"status": "finished"}'), "not the record"),
 }

@@ -36,7 +36,7 @@ def test_mnli_rows_without_gold_label_are_skipped_and_counted(tmp_path):
     for split in ("validation", "validation_mismatched"):
         expected = {"sentence1": ["a", "e"], "sentence2": ["b", "f"], "label": [1, 0]}
         assert loaded.splits[split][:] == expected
-        assert f"{split}: 1 rows without a gold label skipped, as in GLUE" in loaded.notes
+        assert f"{split}: 1 row without a gold label skipped, as in GLUE" in loaded.notes
 
 
 def test_malformed_rows_of_qqp_are_skipped_and_named(tmp_path):
@@ -44,7 +44,7 @@ def test_malformed_rows_of_qqp_are_skipped_and_named(tmp_path):
     write(tmp_path, {"QQP/train.tsv": header + "0\t1\t2\ta\tb\t1\n1\t1\t2\tbroken\n2\t1\t2\tc\td\t0\n"})
     loaded = load(tmp_path, ["train"], "qqp")
     assert loaded.splits["train"]["label"][:] == [1, 0]
-    assert "train: 1 malformed rows skipped, as in GLUE (row 3)" in loaded.notes
+    assert "train: 1 malformed row skipped, as in GLUE (row 3)" in loaded.notes
 
 
 @pytest.mark.parametrize("path", ["diagnostic/diagnostic.tsv", "AX/AX.tsv"])

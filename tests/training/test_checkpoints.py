@@ -7,6 +7,7 @@ import pytest
 
 from hype.files import write_json
 from hype.training.checkpoints import MARKER, is_complete, last_complete
+from hype.training.run_folder import clear
 from hype.training.trainer import HyPeTrainer
 from tests.small_training import arguments, assert_equal_weights, rows, weights
 from tests.tiny import tiny_model
@@ -96,6 +97,21 @@ def test_older_checkpoints_go_when_a_new_one_is_whole(tmp_path):
     trainer_of(tmp_path, save_total_limit=1, save_steps=1).train()
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
     assert is_complete(tmp_path / "checkpoint-4")
+
+
+def test_folders_that_only_look_like_checkpoints_are_left_alone(tmp_path):
+    copies = [tmp_path / "checkpoint-best-backup", tmp_path / "checkpoint-5-old"]
+    for copy in copies:
+        copy.mkdir()
+    trainer_of(tmp_path, save_total_limit=1, save_steps=1).train()
+    clear(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(copies)
+
+
+def test_a_damaged_checkpoint_of_a_later_step_does_not_outlive_the_new_one(folder):
+    shutil.move(folder / "checkpoint-4", folder / "checkpoint-9")
+    trainer_of(folder, save_total_limit=1).train(resume_from_checkpoint=str(folder / "checkpoint-2"))
+    assert last_complete(folder) == folder / "checkpoint-4"
 
 
 def best_at_2(folder, **changes):

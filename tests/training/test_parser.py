@@ -98,6 +98,7 @@ def test_no_flag_is_abbreviated_or_guessed_but_the_nearest_one_is_named(flag, an
     [
         ("--evaluation_strategy epoch", "eval_strategy", "epoch"),
         ("--evaluation-strategy=steps --eval_steps 3", "eval_strategy", "steps"),
+        ("--per_gpu_train_batch_size 32 --per_device_train_batch_size 8", "per_device_train_batch_size", 8),
         ("--no_cuda", "use_cpu", True),
         ("--per_gpu_eval_batch_size=5 --seed 4", "per_device_eval_batch_size", 5),
         ("--adafactor --seed 4", "optim", "adafactor"),

@@ -73,6 +73,9 @@ TABLE = {
     ),
     "this run, overwritten": (RUN, {"overwrite_output_dir": True}, {"checkpoint": None}),
     "another run": (OTHER_RUN, {}, REFUSED),
+    "another run for the second time": (
+        {**OTHER_RUN, "changed": {"seed": [3, 2]}}, ALLOWED, {"changed": {"seed": [3, 1]}},
+    ),
     "another run, allowed": (OTHER_RUN, ALLOWED, {"checkpoint": "run/checkpoint-6", "changed": {"seed": [2, 1]}}),
     "finished": (FINISHED, {}, {"checkpoint": None}),
     "finished, other": (OTHER_FINISHED, {}, REFUSED_FINISHED),
@@ -164,9 +167,10 @@ def test_a_finished_run_whose_weights_have_changed_is_not_called_finished(argv, 
 
 
 def test_what_a_killed_write_has_left_goes_with_the_next_start(tmp_path):
-    (tmp_path / ".run.json.4711.tmp").write_text("{")
+    for name in (".run.json.4711.tmp", ".notes.tmp"):
+        (tmp_path / name).write_text("{")
     with locked(tmp_path):
-        assert not list(tmp_path.glob(".*.tmp"))
+        assert [path.name for path in tmp_path.glob(".*.tmp")] == [".notes.tmp"], "of another program"
 
 
 def test_overwriting_leaves_nothing_of_the_old_run_but_files_of_others(tmp_path, monkeypatch):
