@@ -19,7 +19,7 @@ from hype.files import write_text  # noqa: E402
 from hype.reproduction import cost, report, tables  # noqa: E402
 from hype.reproduction.experiments import CONTROL, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
-from hype.reproduction.statistics import flip_share, mean_effect, percent, signed  # noqa: E402
+from hype.reproduction.statistics import flip_share, mean_effect, mean_flips, percent, signed  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 
@@ -79,22 +79,22 @@ def base_repeats() -> str:
     )
 
 
-def answers(study: str, is_short: bool = False) -> str:
-    """Show the questions of a study with their answers. is_short: the first line of each that has an answer."""
+def answers(study: str, *names: str) -> str:
+    """Show the questions of a study with their answers. names: of sections; then only the first line of each answer."""
     lines = []
-    for text, answer in report.answers(load_study(study), sections(study)):
-        if not is_short:
-            lines.append(f"- **{text}** {' '.join(answer.splitlines())}")
-        elif answer != report.UNANSWERED:
-            lines.append(f"- **{text}** {answer.splitlines()[0]}")
+    for text, answer in report.answers(load_study(study), _named(study, names)):
+        lines.append(f"- **{text}** {answer.splitlines()[0] if names else ' '.join(answer.splitlines())}")
     return "\n".join(lines)
 
 
 def effects(study: str, *names: str) -> str:
-    """Show the effects of leaving dropout out and of adding noise, a row for each setting. names: of sections."""
-    shown = [section for section in sections(study) if not names or section.name in names]
-    table = tables.settings_table(tables.settings(tables.study_runs(load_study(study), shown)))
+    """Show the effects of turning dropout off and of adding noise, a row for each setting. names: of sections."""
+    table = tables.settings_table(tables.settings(tables.study_runs(load_study(study), _named(study, names))))
     return report.markdown_of(table, has_notes=False)
+
+
+def _named(study: str, names: tuple[str, ...]) -> list[Section]:
+    return [section for section in sections(study) if not names or section.name in names]
 
 
 def dose(study: str) -> str:
@@ -105,10 +105,10 @@ def dose(study: str) -> str:
     for (_, _, method), group in pairs.groupby(["hype_type", "hype_eps", "method"]):
         ratios = [layer["snr_db"] for key in group["key"] for layer in lines[key]["noise"]["layers"]]
         of_tasks = [group[group["task"] == task] for task in tasks]
-        cells = [[percent(found["flips"].mean()), mean_effect(found).text()] for found in of_tasks]
+        cells = [[percent(mean_flips(found)), mean_effect(found).text()] for found in of_tasks]
         cells = [", ".join(text for text in texts if text != "-") or "-" for texts in cells]
         rows.append([written(method), f"{min(ratios):.0f} to {max(ratios):.0f}", *cells])
-    columns = ["noise", "signal to noise, dB", *(f"{written(task)}: flips, effect" for task in tasks)]
+    columns = ["noise", "signal to noise, dB", *(f"{written(task)}: changed, effect" for task in tasks)]
     return markdown_table(columns, rows)
 
 
@@ -119,8 +119,7 @@ def benchmark_page() -> str:
 
 PARTS = {
     "README.md": {
-        "answers": partial(answers, SHOWN, is_short=True),
-        "effects": partial(effects, SHOWN),
+        "answers": partial(answers, SHOWN, "controls", "dose"),
         "quick_start": quick_start,
     },
     "docs/benchmark.md": {"benchmark": benchmark_page},

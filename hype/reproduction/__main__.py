@@ -181,7 +181,7 @@ def _run_flags(argv: list[str]) -> dict[str, str]:
         elif name is None:
             raise InputError(f"{text}: a value without a flag before it")
         else:
-            flags[name], name = text, None
+            flags[name], name = text.lower() if text.lower() in ("true", "false") else text, None
     own = OF_EACH_RUN & set(flags)
     if own:
         raise InputError(f"-- --{min(own)}: set separately for each run; see --help for how to change it")

@@ -58,7 +58,8 @@ def hours_text(specs: list[RunSpec]) -> str:
     """Estimate the GPU hours of runs; "" if a model is not in `MODELS`."""
     if not specs or any(spec.model not in MODELS for spec in specs):
         return ""
-    hours = "; ".join(f"{name} {count:,.2g} h" for name, count in _hours(specs).items())
+    counts = {name: f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}" for name, hours in _hours(specs).items()}
+    hours = "; ".join(f"{name} {count} h" for name, count in counts.items())
     return f"computed, not measured (docs/reproduction.md): {hours}"
 
 

@@ -148,7 +148,7 @@ class StudyModel:
 
     Attributes:
         name: its display name, also used by `hype.packaged`.
-        path: the end of its path, shown in commands when the model is not available.
+        path: shown in commands while the model is not needed.
         model, tokenizer: content hashes.
     """
 
@@ -181,14 +181,13 @@ class StudySection:
 class Question:
     """A question that the study answers: the mean effect of `method` over `reference` in the runs of some sections.
 
-    Every setting (model, data, task) has the same weight. margin: smaller effects count as none, in points.
+    Every setting (model, data, task) has the same weight.
     """
 
     text: str
     method: str
     reference: str
     sections: tuple[str, ...]
-    margin: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,11 @@ from hype.reproduction.experiments import CONTROL, written
 from hype.reproduction.sections import Section
 from hype.reproduction.statistics import (
     GRID_POINT,
+    MARGIN,
     SETTING,
     another_seed,
     estimate,
+    mean_flips,
     paired,
     scale_text,
     selected,
@@ -37,7 +39,6 @@ from hype.reproduction.tables import LAYER_SCORES, MEAN, comparisons, doses, set
 
 PAPERS_RANGE = (1e-5, 1e-4)
 SEED_LABEL = "another seed"
-MARGIN = 1.0  # points; smaller effects count as none
 
 
 def study_figures(runs: pd.DataFrame, note: str) -> list[Figure]:
@@ -66,10 +67,10 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
             look, place, is_noise = look_of(row.method), labels.index(row.task), row.method != CONTROL
             hollow = math.isnan(row.low) or row.is_at_majority
             draw_estimate(left, row.mean, (row.low, row.high), place + (0.16 if is_noise else -0.16), look, hollow)
-            left.plot([], [], label=f"then adding {written(row.method)}" if is_noise else "leaving dropout out", **look)
+            left.plot([], [], label=f"then adding {written(row.method)}" if is_noise else "turning dropout off", **look)
             flips = [100 * row.flips, 100 * row.seed_flips]
             if is_noise and math.isnan(row.flips):
-                right.annotate("regression: no labels", (1, place), va="center", alpha=0.7, fontsize=8)
+                right.annotate("regression or collapsed", (1, place), va="center", alpha=0.7, fontsize=8)
             elif is_noise:
                 right.plot(flips, [place] * 2, color=INK, alpha=0.3, linewidth=1)
                 right.scatter(flips[1:], [place], 150, color=INK, marker="|", linewidth=2, label=SEED_LABEL)
@@ -99,17 +100,18 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
         seeds: `statistics.another_seed` of the controls.
     """
     tasks, levels = list(pairs["task"].unique()), 100 * seeds.groupby("task")["flips"].mean()
-    shares = pairs[pairs["hype_type"] == "normal"].groupby("hype_eps")["flips"].mean()
-    above = shares[shares >= seeds["flips"].mean() / 2]
+    normal = pairs[pairs["hype_type"] == "normal"]
+    shares = pd.Series({eps: mean_flips(of_scale) for eps, of_scale in normal.groupby("hype_eps")})
+    strong = shares[shares >= mean_flips(seeds) / 2]
     than_seed = "half as many predictions as another seed does"
     if seeds["flips"].isna().all():
         title = "Effect of each scale of the noise; no other seed to compare with yet"
-    elif above.empty:
+    elif strong.empty:
         title = f"No scale of the noise changes {than_seed}"
-    elif above.index[0] == shares.index[0]:
-        title = f"Noise of {scale_text(above.index[0])} changes at least {than_seed}"
+    elif strong.index[0] == shares.index[0]:
+        title = f"Noise of {scale_text(strong.index[0])} changes at least {than_seed}"
     else:
-        title = f"Noise below {scale_text(above.index[0])} changes less than {than_seed}"
+        title = f"Noise below {scale_text(strong.index[0])} changes less than {than_seed}"
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(max(2, len(tasks)) * 1.8 + 1, 5.2))
         panels = canvas.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
@@ -118,7 +120,7 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
             _draw_doses(above, of_task.assign(value=100 * of_task["flips"]).dropna(subset="value"))
             _draw_doses(below, of_task.assign(value=of_task["difference"]))
             if of_task["flips"].isna().all():
-                above.annotate("regression:\nno labels", (0.1, 0.4), xycoords="axes fraction", alpha=0.7, fontsize=8)
+                above.annotate("regression\nor collapsed", (0.1, 0.4), xycoords="axes fraction", alpha=0.7, fontsize=8)
             above.axhline(levels.get(task, math.nan), color=INK, linestyle="--", linewidth=1, label=SEED_LABEL)
             above.set_title(written(task))
             below.axhline(0, color=INK, linewidth=0.8)

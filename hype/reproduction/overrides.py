@@ -64,7 +64,8 @@ class Overrides:
         parts += [f"{written(name)} with {_flags_text(flags)}" for name, flags in self.method_flags.items()]
         if self.hype_eps is not None:
             parts.append(f"noise of {self.hype_eps:g}")
-        is_random = any(flags.get("low_resource") for flags in experiment.flags.values())  # 1,000 examples
+        flags = [of_task | self.flags for of_task in experiment.flags.values()]
+        is_random = any(text_of(own.get("low_resource", False)) == "true" for own in flags)  # 1,000 examples
         if self.max_train_samples is not None and not (is_random and self.max_train_samples >= 1000):
             which = "" if is_random else "the first "
             parts.append(f"at most {which}{self.max_train_samples:,} training examples")
@@ -79,7 +80,7 @@ def _listed(values) -> str:
         return ", ".join(f"{written(name)} {_listed(own)}" for name, own in values.items())
     if len(values) > 2 and isinstance(values[0], int) and list(values) == [*range(values[0], values[-1] + 1)]:
         return f"{values[0]}-{values[-1]}"
-    return ", ".join(written(value) if isinstance(value, str) else f"{value:g}" for value in values)
+    return ", ".join(written(value) if isinstance(value, str) else text_of(value) for value in values)
 
 
 def _flags_text(flags: dict) -> str:

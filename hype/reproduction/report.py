@@ -12,9 +12,9 @@ from hype.files import write_text
 from hype.reproduction import figures, tables
 from hype.reproduction.drawing import Figure
 from hype.reproduction.experiments import Question, Study, written
-from hype.reproduction.sections import Section, all_runs
-from hype.reproduction.statistics import ALL_TASKS, SETTING, effects, mean_effect, paired, percent
-from hype.reproduction.status import counts_text
+from hype.reproduction.sections import Section, all_runs, runs_of
+from hype.reproduction.statistics import ALL_TASKS, MARGIN, SETTING, effects, mean_effect, mean_flips, paired, percent
+from hype.reproduction.status import FINISHED, counts_text
 from hype.reproduction.tables import Table
 from hype.text_tables import markdown_table
 
@@ -57,10 +57,11 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
         return UNANSWERED
     found, count, tasks = mean_effect(planned), pairs.groupby(SETTING).ngroups, pairs["task"].unique()
     verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
-    if found.is_within(question.margin):
-        verdict, level = f"No effect beyond ±{question.margin:g} point", 0.9
-    elif found.excludes_zero:
-        verdict = f"Yes, it {'raises' if found.mean > 0 else 'lowers'} the score"
+    if found.excludes_zero:
+        within = f", but within ±{MARGIN:g} point" if found.is_within_margin else ""
+        verdict = f"It {'raises' if found.mean > 0 else 'lowers'} the score{within}"
+    elif found.is_within_margin:
+        verdict, level = f"No effect beyond ±{MARGIN:g} point", 0.9
     interim = "" if found.is_complete else " (interim)"
     kind = "tasks" if count == len(tasks) else "settings"
     where = f"on {written(tasks[0])}" if count == 1 else f"on average over {count} {kind}"
@@ -68,7 +69,10 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())
-        text += f"It flips {percent(flips.mean())} of the dev predictions; {none} of {len(flips)} pairs are identical. "
+        text += (
+            f"In classification, {percent(mean_flips(pairs))} of the dev predictions change; "
+            f"{none} of {len(flips)} pairs have identical predictions. "
+        )
     if pairs["is_collapsed"].any():
         rest, collapsed = mean_effect(pairs[~pairs["is_collapsed"]]), pairs["is_collapsed"].sum()
         text += f"Without pairs in which a run predicts a single class ({collapsed}): {rest.text(level)}."
@@ -104,12 +108,12 @@ def texts_of(section: Section) -> list[str]:
 
 def progress(sections: Sequence[Section]) -> str:
     """Describe what is missing from a study; "" if it is complete."""
-    runs = pd.concat([section.runs for section in sections])
-    finished = (runs["status"] == "finished").groupby(runs["key"]).all()
+    runs = runs_of(sections)
+    finished = pd.Series([s.status == FINISHED for _, s in runs]).groupby([spec.key for spec, _ in runs]).all()
     waiting = sum(bool(section.waits_for) for section in sections)
     if finished.all() and not waiting:
         return ""
-    waits = f" {waiting} of {len(sections)} sections wait for others." if waiting else ""
+    waits = f" Sections that wait for others: {waiting}." if waiting else ""
     return f"Interim: {finished.sum()} of {len(finished)} runs are finished.{waits}"
 
 

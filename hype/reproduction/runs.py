@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from transformers.hf_argparser import string_to_bool
+
 from hype.analysis.record import Options
 from hype.data.arguments import DataArguments
 from hype.errors import InputError
@@ -164,7 +166,7 @@ def expand(experiment: Experiment, overrides: Overrides | None = None, folder: P
                 [*_argv({n: v for n, v in shared.items() if n not in GPU_FLAGS}), "--output_dir", "unset"]
             )
             content = _identity(arguments, shared, overrides.known)
-            told = {name: shared[name] for name in sorted(method.flags | point)}
+            told = {name: shared[name] for name in sorted(method.flags | point) if name in shared}
             for rate, seed in itertools.product(rates, overrides.seeds or experiment.seeds):
                 own = {"learning_rate": rate, "seed": seed}
                 end = run_id(content | {name: value for name, value in own.items() if value != DEFAULTS[name]})
@@ -207,7 +209,7 @@ def _identity(arguments: Arguments, flags: dict, known: Known | None) -> dict:
     splits += ["test", "test_mismatched"] if arguments.training.do_predict else []
     hashes = {f"data.{split}": digest for split, digest in data_hashes(arguments.data, splits, known).items()}
     hashes |= model_hashes(arguments.model, known)
-    on_gpus = {name: text_of(flags[name]) == "true" for name in GPU_FLAGS if name in flags}
+    on_gpus = {name: string_to_bool(text_of(flags[name])) for name in GPU_FLAGS if name in flags}
     return identity(arguments, hashes) | on_gpus
 
 

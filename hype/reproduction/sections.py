@@ -254,7 +254,7 @@ def _overrides(entry: StudySection, known: Known, model: str, places: dict, rate
 def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
     """List every run once with its state, or once per analysis if its model is analysed."""
     found = {
-        (spec.folder, spec.analysis and spec.analysis.name): (spec, state)
+        (spec.folder, spec.analysis): (spec, state)
         for section in sections
         for spec, state in zip(section.specs, section.states, strict=True)
     }

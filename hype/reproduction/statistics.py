@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 ALL_TASKS = "all tasks"
-MARGINS = (0.5, 1.0)  # points; smaller effects count as none
+MARGIN = 1.0  # point; smaller effects count as none
 LEAST = 3  # values needed for an interval
 POWER = 0.8
 SETTING = ["model", "data", "task"]
@@ -55,14 +55,10 @@ class Estimate:
         return float(stats.t.ppf(0.975, self.df) + stats.t.ppf(POWER, self.df)) * self.se
 
     @property
-    def margin(self) -> float | None:
-        """The smallest of `MARGINS` that contains the 90 % interval; None if there is none."""
-        return next((margin for margin in MARGINS if self.is_within(margin)), None)
-
-    def is_within(self, margin: float) -> bool:
-        """Return whether the 90 % interval lies within a margin around 0."""
+    def is_within_margin(self) -> bool:
+        """Whether the 90 % interval lies within `MARGIN` around 0."""
         low, high = self.interval(0.9)
-        return -margin < low and high < margin
+        return max(-low, high) < MARGIN
 
     @property
     def excludes_zero(self) -> bool:
@@ -75,10 +71,12 @@ class Estimate:
         """What the interval supports."""
         if math.isnan(self.interval()[0]):
             return f"too few to say (n {self.n})"
-        inside = f"within ±{self.margin:g}" if self.margin else ""
         if self.excludes_zero:
-            return ("higher" if self.mean > 0 else "lower") + (f", but {inside}" if inside else "")
-        return f"no effect beyond ±{self.margin:g}" if inside else f"inconclusive (could detect {self.detectable:.1f})"
+            within = f", but within ±{MARGIN:g}" if self.is_within_margin else ""
+            return ("higher" if self.mean > 0 else "lower") + within
+        if self.is_within_margin:
+            return f"no effect beyond ±{MARGIN:g}"
+        return f"inconclusive (could detect {self.detectable:.1f})"
 
     def text(self, level: float | None = None, unit: str = "") -> str:
         """Format the mean, followed by `unit`, with its interval and n; the level is mentioned unless None (95 %)."""
@@ -151,6 +149,11 @@ def mean_effect(pairs: pd.DataFrame) -> Estimate:
     return estimate(group.droplevel(SETTING) for _, group in by_seed.groupby(level=SETTING))
 
 
+def mean_flips(pairs: pd.DataFrame) -> float:
+    """Return the mean share of predictions that differ, with equal weight for each setting; NaN without any."""
+    return pairs.groupby(SETTING)["flips"].mean().mean()
+
+
 def effects(pairs: pd.DataFrame) -> pd.DataFrame:
     """Estimate the effect of each method and variant for each task and, if there are several, over all tasks.
 
@@ -175,13 +178,14 @@ def effects(pairs: pd.DataFrame) -> pd.DataFrame:
             if done.empty:
                 continue
             if task != ALL_TASKS:
-                sides, majority = (done["score"], done["score_reference"]), done["majority"].iloc[0]
-                levels.append(all(is_at_majority(scores, majority) for scores in sides))
+                # A seed counts once, whatever the number of its learning rates.
+                sides, majority = done.groupby("seed")[["score", "score_reference"]].mean(), done["majority"].iloc[0]
+                levels.append(all(is_at_majority(scores, majority) for _, scores in sides.items()))
             at_majority = all(levels) if task == ALL_TASKS else levels[-1]
             prefix = "at majority level, proves nothing; " if at_majority else ""
             same = "identical predictions" if done["is_identical"].all() else ""
             rows.append([
-                *names, task, found.mean, *found.interval(), found.n, found.text(), done["flips"].mean(),
+                *names, task, found.mean, *found.interval(), found.n, found.text(), mean_flips(done),
                 int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]]).text(),
                 at_majority, found.excludes_zero and not at_majority, prefix + (same or found.verdict),
             ])  # fmt: skip
@@ -237,7 +241,7 @@ def best_rates(runs: pd.DataFrame) -> dict[str, tuple[float, bool]] | None:
         task -> the rate, and whether it is at an edge of the grid; None while runs are missing. A task is left out if
         a run failed at each of its rates.
     """
-    if runs.empty or runs["status"].isin(["missing", "running", "interrupted"]).any():
+    if runs.empty or not runs["status"].isin(["finished", "failed", "diverged"]).all():
         return None
     by_method = runs.groupby(["task", "method", "learning_rate"])["score"].agg(lambda scores: scores.mean(skipna=False))
     means = by_method.unstack("method").mean(axis=1, skipna=False).dropna()  # without rates at which a run failed

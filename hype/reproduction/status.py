@@ -140,7 +140,7 @@ def read_published(path: Path) -> dict[str, dict]:
         return lines
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {error}; restore it") from None
-    for number, row in enumerate(text.splitlines(), 1):
+    for number, row in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):  # not at U+2028
         try:
             line = json.loads(row)
             key = line["name"][-KEY_LENGTH:]
@@ -193,7 +193,7 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
     lines, left_out = read_published(path), {}
     for spec in specs:
         state = state_of(spec)
-        if state.record is None or not (spec.folder / RECORD).exists():
+        if state.record is None:
             continue
         trees = [record["machine"]["git"] for record in (state.record, *state.analyses.values())]
         if not all(tree and not tree["dirty"] for tree in trees):

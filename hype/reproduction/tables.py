@@ -202,7 +202,7 @@ def study_runs(study: Study, sections: Sequence[Section]) -> pd.DataFrame:
 
 
 def settings(runs: pd.DataFrame) -> pd.DataFrame:
-    """Compare the effect of leaving dropout out with what HyPe-N 1e-5 adds, in every setting (model, data, task).
+    """Compare the effect of turning dropout off with what HyPe-N 1e-5 adds, in every setting (model, data, task).
 
     Returns:
         Rows of `statistics.effects`, in which task is the setting's name: the task or, last for each model and choice
@@ -236,10 +236,10 @@ def settings_table(found: pd.DataFrame) -> Table:
     frame = pd.DataFrame({
         "majority class": by_setting["majority"].map(spread_text),
         "no dropout": by_setting["control"],
-        "effect of leaving dropout out": dropout["text"] + "\n" + dropout["verdict"],
+        "effect of turning dropout off": dropout["text"] + "\n" + dropout["verdict"],
         "effect of HyPe-N 1e-5 on top": noise["text"] + "\n" + noise["verdict"],
-        "predictions that HyPe flips": noise["flips"].map(percent),
-        "that another seed flips": by_setting["seed_flips"].map(percent),
+        "predictions changed by HyPe": noise["flips"].map(percent),
+        "by another seed": by_setting["seed_flips"].map(percent),
     }).reindex(by_setting.index).fillna("-")  # fmt: skip
     return Table("Effects in every setting", frame.rename_axis("task").reset_index())
 

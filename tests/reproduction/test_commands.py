@@ -84,7 +84,8 @@ def test_a_run_of_which_two_analyses_are_made_is_one_line_and_none_once_it_has_a
 
 
 def test_flags_after_two_dashes_reach_every_run(tmp_path, model, capsys):
-    assert main(argv_of(tmp_path, model, "--commands", "--", "--allow_pickle_weights", "--logging_steps=7")) == 0
+    flags = ("--allow_pickle_weights", "True", "--logging_steps=7")
+    assert main(argv_of(tmp_path, model, "--commands", "--", *flags)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all("--allow_pickle_weights true" in line and "--logging_steps 7" in line for line in lines)

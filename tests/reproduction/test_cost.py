@@ -41,5 +41,6 @@ def test_the_sizes_of_the_papers_models_are_known():
 def test_hours_are_operations_over_speed_and_left_out_for_models_of_unknown_size():
     spec = first("table_5", method="vanilla", task="rte")
     seconds = operations(spec) / 9e12
-    assert f"V100, float32 {100 * seconds / 3600:,.2g} h" in hours_text([spec] * 100)
+    assert f"V100, float32 {100 * seconds / 3600:.2g} h" in hours_text([spec] * 100)
+    assert f"V100, float32 {1e5 * seconds / 3600:,.0f} h" in hours_text([spec] * 100_000)
     assert hours_text(specs_of("table_8", Overrides(models={"bert-large": "some/model"}))) == ""

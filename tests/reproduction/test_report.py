@@ -119,7 +119,10 @@ def test_what_is_missing_of_a_study_is_said():
     whole, made = section({"vanilla": [0.5, 0.6]}), section(SCORES)
     waiting = replace(made, specs=[], states=[], waits_for="the runs of rates")
     assert progress([whole]) == "" and progress([made]) == "Interim: 8 of 9 runs are finished."
-    assert progress([made, waiting]).endswith("1 of 2 sections wait for others.")
+    assert progress([made, waiting]).endswith("Sections that wait for others: 1.")
+    unanalysed = section({"vanilla": [0.5, 0.6]})
+    unanalysed.states[1] = replace(unanalysed.states[1], status="missing")
+    assert progress([unanalysed]) == "Interim: 1 of 2 runs are finished.", "an analysis is missing"
     assert headline(waiting) == "Waits for the runs of rates"
 
 

@@ -27,6 +27,7 @@ def test_what_is_asked_for_is_left_and_said():
     ]
     text = overrides.text(load("table_3"))
     assert text == "tasks RTE, CoLA; methods vanilla; seeds 1-3; learning rates 2e-05"
+    assert replace(FULL, seeds=(20230701, 1)).text(load("table_3")) == "seeds 20230701, 1"
     assert FULL.text(load("table_3")) == ""
     assert replace(FULL, tasks=load("table_3").tasks).text(load("table_3")) == ""
 
@@ -55,6 +56,8 @@ def test_at_most_so_many_training_examples_never_means_more():
     overrides = replace(FULL, max_train_samples=8000)
     assert {spec.flags["max_train_samples"] for spec in specs_of("table_7", overrides)} == {"5000"}
     assert "at most the first 8,000 training examples" in overrides.text(load("table_7"))
+    drawn = replace(FULL, max_train_samples=500, flags={"low_resource": "true"})
+    assert drawn.text(load("table_1")) == "at most 500 training examples; --low_resource true"
     assert overrides.text(load("table_3")) == "", "it trains on 1,000"
     assert replace(FULL, max_train_samples=48).text(load("table_3")) == "at most 48 training examples"
 
@@ -125,6 +128,9 @@ def test_further_flags_reach_every_run_and_name_it_if_they_can_change_its_result
     assert all(spec.flags["tf32"] == "true" for spec in fast)
     assert {spec.folder for spec in fast}.isdisjoint(spec.folder for spec in plain)
     assert [spec.folder for spec in quiet] == [spec.folder for spec in plain]
+    off = specs_of("table_3", replace(FULL, flags={"tf32": "False"}))
+    yes = specs_of("table_3", replace(FULL, flags={"tf32": "1"}))
+    assert [spec.key for spec in yes] == [spec.key for spec in fast] != [spec.key for spec in off]
     assert "--tf32 true" in replace(FULL, flags={"tf32": "true"}).text(load("table_3"))
 
 

@@ -72,15 +72,15 @@ def test_no_effect_is_two_one_sided_tests_at_5_percent():
     random = np.random.default_rng(1)
     seen = set()
     for _ in range(200):
-        values = random.normal(0, 0.6, 5)
+        values = random.normal(0, 0.8, 5)
         both = max(
             stats.ttest_1samp(values, -1, alternative="greater").pvalue,
             stats.ttest_1samp(values, 1, alternative="less").pvalue,
         )
         found = estimate([values])
-        assert (found.margin is not None) == (both < 0.05)
-        seen.add(found.margin)
-    assert seen == {None, 0.5, 1.0}
+        assert found.is_within_margin == (both < 0.05)
+        seen.add(found.is_within_margin)
+    assert seen == {False, True}
 
 
 def test_the_detectable_effect_is_found_in_four_of_five_studies():
@@ -93,7 +93,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_studies():
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [1.0, 2.0, math.nan]])
 def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
     found = estimate([values])
-    assert np.isnan(found.interval()).all() and found.margin is None and not found.excludes_zero
+    assert np.isnan(found.interval()).all() and not found.is_within_margin and not found.excludes_zero
     assert found.verdict == f"too few to say (n {found.n})"
 
 
@@ -128,7 +128,7 @@ def test_identical_predictions_are_said_as_such():
     runs = runs_of(*seeds("hype-n", [50.0] * 3, **labels), *seeds(CONTROL, [50.0] * 3, **labels))
     assert effect(runs).verdict == "identical predictions"
     other = runs_of(*seeds("hype-n", [50.0] * 3, predictions="0111"), *seeds(CONTROL, [50.0] * 3, **labels))
-    assert effect(other).verdict == "no effect beyond ±0.5" and effect(other).flips == 0.25
+    assert effect(other).verdict == "no effect beyond ±1" and effect(other).flips == 0.25
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,13 @@ def test_all_settings_have_equal_weight_however_many_seeds_each_has(other):
     assert found.mean == pytest.approx((2 + 9) / 2) and found.n == 3
 
 
+def test_the_flips_of_all_tasks_have_equal_weight_however_many_seeds_each_has():
+    rows = [*seeds("hype-n", [50.0] * 3, predictions="0111"), *seeds(CONTROL, [50.0] * 3, predictions="0110")]
+    for method, labels in (("hype-n", "1001"), (CONTROL, "0110")):
+        rows.append(run(method, 50.0, task="cola", predictions=labels))
+    assert effect(runs_of(*rows), ALL_TASKS).flips == pytest.approx((0.25 + 1) / 2)
+
+
 def test_several_sets_of_one_run_are_one_piece_of_evidence():
     rows = [*seeds("hype-n", [60.0, 50.0, 70.0], task="snli"), *seeds("hype-n", [80.0, 70.0, 90.0], task="sick")]
     rows += [row for task in ("snli", "sick") for row in seeds(CONTROL, [50.0, 40.0, 60.0], task=task)]
@@ -187,6 +194,15 @@ def test_learning_rates_of_one_seed_are_one_value():
     rows += [row for rate in rates for row in seeds(CONTROL, [50.0] * 3, learning_rate=rate)]
     found = effect(runs_of(*rows))
     assert (found.n, found.mean) == (3, pytest.approx(3))
+
+
+def test_more_learning_rates_are_no_more_evidence_of_the_majority_level():
+    def is_low(*rates: float) -> bool:
+        scores = [(method, [25.0, 26.0, 27.0], rate) for method in ("hype-n", CONTROL) for rate in rates]
+        rows = [row for method, values, rate in scores for row in seeds(method, values, learning_rate=rate)]
+        return effect(runs_of(*rows)).is_at_majority
+
+    assert is_low(1e-5) and is_low(1e-5, 2e-5, 3e-5, 4e-5)
 
 
 def test_runs_without_a_partner_are_no_pair():
@@ -225,6 +241,7 @@ def test_learning_rates_are_chosen_by_the_mean_of_the_methods_and_edges_named():
     assert best_rates(runs_of(*grid())) == {"rte": (2e-5, False)}
     assert best_rates(runs_of(*grid(last=70.0))) == {"rte": (4e-5, True)}
     assert best_rates(runs_of(*grid(), run("vanilla", None, 8))) is None, "a run is missing"
+    assert best_rates(runs_of(*grid(), run("vanilla", None, 8, status="damaged"))) is None
     failed = run("vanilla", None, 8, learning_rate=2e-5, status="diverged")
     assert best_rates(runs_of(*grid(), failed))["rte"][0] == 4e-5, "a rate at which a run diverges is out"
 

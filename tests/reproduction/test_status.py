@@ -18,7 +18,7 @@ LINE = {
 
 
 def test_lines_are_read_back_by_the_end_of_their_names(tmp_path):
-    other = LINE | {"name": "rte-seed_2-fedcba9876543210"}
+    other = LINE | {"name": "rte-seed_2-fedcba9876543210", "sample": "a line separator: \u2028"}
     write_lines(tmp_path / PUBLISHED, [other, LINE])
     assert read_published(tmp_path / PUBLISHED) == {"0123456789abcdef": LINE, "fedcba9876543210": other}
     assert read_published(tmp_path / "absent") == {}

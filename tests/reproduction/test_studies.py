@@ -195,7 +195,8 @@ def test_paired_runs_of_the_decisive_study_come_from_one_kind_of_device():
 @pytest.mark.parametrize(
     ("gain", "verdict"),
     [
-        ([0.05, 0.06, 0.05], "Yes, it raises the score: +5.33 points (95 % interval"),
+        ([0.05, 0.06, 0.05], "It raises the score: +5.33 points (95 % interval"),
+        ([0.005, 0.006, 0.005], "It raises the score, but within ±1 point: +0.53 points (95 % interval"),
         ([0.001, -0.002, 0.0], "No effect beyond ±1 point: -0.03 points (90 % interval"),
         ([0.05, -0.06, 0.02], "Inconclusive: +0.33 points (95 % interval"),
     ],
