@@ -17,7 +17,7 @@ class Architecture:
         layer to the module that outputs the hidden states after attention, before the feed-forward part and its
         residual; "" if unknown. Where the residual is added after that module (GPT-2, Llama), adding noise to its
         output is the same as adding it to the sum.
-    streams: positions of the hidden states among a layer's arguments and outputs.
+    state_positions: of the hidden states among a layer's arguments and outputs.
     calls: configuration fields whose product is the number of layer calls, for layers that share weights and are called
         repeatedly (ALBERT); empty if each layer is called once.
     """
@@ -25,7 +25,7 @@ class Architecture:
     stacks: dict[str, str]
     hidden_dropouts: tuple[str, ...] = ()
     other_dropouts: tuple[str, ...] = ()
-    streams: tuple[int, ...] = (0,)
+    state_positions: tuple[int, ...] = (0,)
     calls: tuple[str, ...] = ()
 
 
@@ -53,7 +53,7 @@ ARCHITECTURES = {
     "deberta-v2": DEBERTA,  # and v3; the convolution parallel to layer 0 reads the states without noise
     "mpnet": Architecture({"encoder.layer": "attention"}, ("hidden_dropout_prob",), ("attention_probs_dropout_prob",)),
     "xlnet": Architecture(
-        {"layer": "rel_attn"}, ("dropout",), ("summary_last_dropout",), streams=(0, 1)
+        {"layer": "rel_attn"}, ("dropout",), ("summary_last_dropout",), state_positions=(0, 1)
     ),  # states are (length, batch, hidden); the second stream is None in classification
     "albert": Architecture(
         {"encoder.albert_layer_groups.*.albert_layers": "attention"},
@@ -99,12 +99,12 @@ PROJECTIONS = {"q", "query", "q_proj", "to_q", "wq", "qkv", "qkv_proj", "to_qkv"
 class Layers:
     """The layers of one model.
 
-    layers: in execution order, encoder first, each with the module that ends its attention (None if unknown).
+    layers: in execution order, encoder first, each with the path to the module that ends its attention ("": unknown).
     count: number of layer calls in one forward pass, n in algorithm 1. body: the model without its head.
     is_in_table: whether the architecture is in the table; if not, the first forward pass checks that the layers run.
     """
 
-    layers: list[tuple[nn.Module, nn.Module | None]]
+    layers: list[tuple[nn.Module, str]]
     count: int
     body: nn.Module
     architecture: Architecture
@@ -122,7 +122,7 @@ def find_layers(model: Any, layers_path: str | None = None) -> Layers:
     """
     model = unwrap(model)
     body, architecture = _look_up(model, layers_path)
-    layers: list[tuple[nn.Module, nn.Module | None]] = []
+    layers: list[tuple[nn.Module, str]] = []
     for path, attention in architecture.stacks.items():
         found = _layers_at(body, path) or _layers_at(model, path)
         # Paths of the table may be missing: T5EncoderModel is only an encoder, BartForCausalLM only a decoder.
@@ -132,7 +132,7 @@ def find_layers(model: Any, layers_path: str | None = None) -> Layers:
                 f"{type(model).__name__} has no list of layers at {path}: hype_layers_path takes the attribute path of "
                 f"a ModuleList or Sequential, such as {example}"
             )
-        layers += [(layer, layer.get_submodule(attention) if attention else None) for layer in found]
+        layers += [(layer, attention) for layer in found]
     if len(dict(layers)) < len(layers):
         raise ValueError(f"{type(model).__name__} lists one layer several times: its calls cannot be told apart")
     counts = [getattr(body.config, name) for name in architecture.calls] or [len(layers)]
@@ -149,6 +149,8 @@ def unwrap(model: Any) -> nn.Module:
         return unwrap(model.get_base_model())
     if isinstance(model, nn.Module):
         return model
+    if not hasattr(model, "__dict__"):
+        raise TypeError(f"HyPe takes a model, not {model!r}: load it first")
     # A SetFitModel contains modules but is not a module itself.
     return nn.ModuleDict({name: part for name, part in vars(model).items() if isinstance(part, nn.Module)})
 

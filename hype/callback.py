@@ -63,7 +63,8 @@ class HyPeCallback(TrainerCallback):
         if args.process_index == 0:
             noise = f"{hype.sampler} noise of scale {hype.eps:g} to {len(hype.layers)} of {hype.count} layers"
             if dropout := _hidden_dropout(model):
-                logger.warning("HyPe adds %s; hidden dropout is on (%g), but its authors turn it off", noise, dropout)
+                remedy = "pass hidden_dropout_prob=0.0 (or the model's name for it) to from_pretrained"
+                logger.warning("HyPe adds %s, but hidden dropout is on (%g): %s", noise, dropout, remedy)
             else:
                 logger.info("HyPe adds %s; hidden dropout is off", noise)
         return hype

@@ -33,9 +33,11 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
             measure_noise(model, hype, lambda: model(**batch).logits)["least_changed"]
     """
     layers: list[dict[str, Any]] = []
-    observer, draw_count = hype.observer, hype.draw_count
+    observer, draw_count, own_stream = hype.observer, hype.draw_count, hype.own_stream
+    hooks = {hook: {**vars(hook), "draws": set(hook.draws)} for hook in hype.hooks}
     modes = {module: module.training for module in model.modules()}
     hype.observer = lambda clean, noised: layers.append(_compare(clean, noised))
+    hype.own_stream = True  # draws from torch's generator would change the dropout masks
     model.train()
     try:
         with torch.no_grad():
@@ -44,10 +46,11 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
             with forked_streams(), hype.paused():
                 clean = forward()
     finally:
-        hype.observer = observer
+        hype.observer, hype.draw_count, hype.own_stream = observer, draw_count, own_stream
+        for hook, state in hooks.items():
+            vars(hook).update(state)
         for module, mode in modes.items():
             module.training = mode
-        hype.draw_count = draw_count
     return {
         "layers": layers,
         "least_changed": min((layer["changed"] for layer in layers), default=0.0),

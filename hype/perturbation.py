@@ -19,19 +19,14 @@ from hype.architectures import find_layers, select_layers, unwrap
 
 logger = logging.getLogger(__name__)
 
-# Each sampler fills a tensor in place with noise of scale eps. "uniform" is the paper's; the released code uses
-# "uniform_positive", which hype_type="uniform" with hype_uniform_support="positive" selects.
+# Each sampler fills a tensor in place with noise of scale eps. "uniform" is the paper's; the released code has
+# "uniform_positive" instead.
 SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torch.Tensor]] = {
     "normal": lambda noise, eps, rng: noise.normal_(0, eps, generator=rng),
     "uniform": lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
     "uniform_positive": lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
 }
-HYPE_TYPES = tuple(name for name in SAMPLERS if name != "uniform_positive")
-CHOICES = {
-    "hype_type": HYPE_TYPES,
-    "hype_uniform_support": ("symmetric", "positive"),
-    "hype_stream": ("own", "global"),
-}
+CHOICES = {"hype_type": tuple(SAMPLERS), "hype_stream": ("own", "global")}
 
 
 class HyPe:
@@ -42,13 +37,14 @@ class HyPe:
 
     Args:
         model: a transformers model or a module that contains one, plain or wrapped in DDP, torch.compile or PEFT.
-        hype_type: "normal" for N(0, eps^2), HyPe-N, or "uniform" for HyPe-U.
+        hype_type: "normal" for N(0, eps^2), HyPe-N; "uniform" for U(-eps, eps), HyPe-U; or "uniform_positive" for
+            U(0, eps), as in the released code.
         hype_eps: scale of the noise, in the units of the hidden states; 0 adds no noise.
-        hype_uniform_support: "symmetric" U(-eps, eps), as in the paper, or "positive" U(0, eps), as in the release.
         hype_top_layers, hype_low_layers: only the k layers nearest the head, the input, or both (table 18); 0: all.
-        hype_layers: indices of the layers to perturb instead, from 0, encoder before decoder. Layers that share weights
+        hype_layers: instead, exactly these layers, counted from 0, encoder before decoder. Layers that share weights
             (ALBERT) count once per call.
-        hype_intermediate, hype_only_intermediate: add noise also, or only, after self-attention (appendix G, table 17).
+        hype_intermediate, hype_only_intermediate: add noise also, or only, after self-attention (appendix G, table 17);
+            in decoders of T5 and BART after cross-attention.
         hype_layers_path: attribute path of the layers if the architecture is not in the table of architectures.
         hype_stream: "own" seeds the noise from (seed, rank, step) and leaves torch's generators alone, so that runs
             with and without noise have the same dropout masks. "global" draws from torch's generator; losses that
@@ -59,6 +55,7 @@ class HyPe:
 
     Raises:
         ValueError: a value is out of range, the model is not supported, or it already has HyPe.
+        TypeError: `model` is no model.
 
     Example:
         with HyPe(model, "uniform", 1e-5) as hype:
@@ -71,7 +68,6 @@ class HyPe:
         hype_type: str = "normal",
         hype_eps: float = 1e-5,
         *,
-        hype_uniform_support: str = "symmetric",
         hype_top_layers: int | None = None,
         hype_low_layers: int | None = None,
         hype_layers: Sequence[int] | None = None,
@@ -83,10 +79,7 @@ class HyPe:
         seed: int | None = None,
         rank: int | None = None,
     ):
-        is_positive = (hype_type, hype_uniform_support) == ("uniform", "positive")
-        self.sampler = "uniform_positive" if is_positive else hype_type
-        choices = {"hype_type": hype_type, "hype_uniform_support": hype_uniform_support, "hype_stream": hype_stream}
-        self.eps = check_values(hype_eps, **choices)
+        self.sampler, self.eps = hype_type, check_values(hype_eps, hype_type=hype_type, hype_stream=hype_stream)
         self.own_stream, self.seed = hype_stream == "own", torch.initial_seed() if seed is None else seed
         is_ddp = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
@@ -96,7 +89,7 @@ class HyPe:
         self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (hidden, noised hidden)
         self.hooks: list[_Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._calls = {"input": 0, "attention": 0}  # to weight-sharing layers, in this forward pass
+        self._calls = {"input": 0, "attention": 0}  # of weight-sharing layers so far in this forward pass
         self._has_graph = True  # whether gradients were enabled when this forward pass began
 
         model = unwrap(model)
@@ -105,7 +98,8 @@ class HyPe:
         if _hooks_on(model):
             raise ValueError("this model has HyPe already: remove it first, for example with HyPe.remove_from(model)")
         found = find_layers(model, hype_layers_path)
-        self.count, self.streams, self._is_proven = found.count, found.architecture.streams, found.is_in_table
+        self.count, self.state_positions = found.count, found.architecture.state_positions
+        self._is_proven = found.is_in_table  # that the layers found are those that run
         self.layers = select_layers(self.count, hype_top_layers, hype_low_layers, hype_layers)
         if self.eps == 0:
             return
@@ -119,8 +113,10 @@ class HyPe:
             if index is None or index in self.layers:
                 if not hype_only_intermediate:
                     self._add(layer.register_forward_pre_hook, "input", index, with_kwargs=True)
-                if at_attention and attention is not None:
-                    self._add(attention.register_forward_hook, "attention", index)
+                if at_attention:
+                    self._add(layer.get_submodule(attention).register_forward_hook, "attention", index)
+            if not found.is_in_table:  # any layer that runs is proof: LayerDrop may skip the chosen ones
+                self._handles.append(layer.register_forward_pre_hook(self._prove))
         for entry in {model, found.body}:  # the body may be called without its head
             self._handles.append(entry.register_forward_pre_hook(self._start_forward))
             self._handles.append(entry.register_forward_hook(self._end_forward))
@@ -131,9 +127,11 @@ class HyPe:
         self._handles.append(register(self.hooks[-1], **options))
 
     def perturb(self, hidden: torch.Tensor, *draw: int) -> torch.Tensor:
-        """Return `hidden` (any shape, floating point) plus noise; `draw` identifies the draw within its step."""
+        """Return `hidden` (any shape, floating point) plus noise; hooks pass the number of the `draw` in its step."""
         if not torch.is_floating_point(hidden):
             raise ValueError("a layer's first argument is not a floating-point tensor: noise cannot be added to it")
+        if self.own_stream and not draw:  # not called by a hook
+            draw, self.draw_count = (self.draw_count,), self.draw_count + 1
         noise = torch.empty_like(hidden, dtype=torch.promote_types(hidden.dtype, torch.float32), requires_grad=False)
         noise = self._own_draw(noise, draw) if self.own_stream else SAMPLERS[self.sampler](noise, self.eps, None)
         # Adding in place, into the noise tensor, takes one allocation and two passes over memory.
@@ -141,8 +139,8 @@ class HyPe:
         if self._may_warn and not torch.compiler.is_compiling() and torch.finfo(hidden.dtype).eps > 10 * self.eps:
             self._may_warn = False
             logger.warning(
-                f"hype_eps {self.eps:g}: the hidden states are {hidden.dtype} (autocast), which rounds most of the "
-                "noise away: train in float32 or increase hype_eps"
+                f"hype_eps {self.eps:g}: the hidden states are {hidden.dtype}, which rounds most of the noise away: "
+                "increase hype_eps, or train in float32 without autocast"
             )
         if self.observer is not None:
             self.observer(hidden, noised)
@@ -195,8 +193,10 @@ class HyPe:
             self._calls = {"input": 0, "attention": 0}
             self._has_graph = torch.is_grad_enabled()
 
+    def _prove(self, layer: nn.Module, args: Any) -> None:
+        self._is_proven = True
+
     def _end_forward(self, module: nn.Module, args: Any, output: Any) -> None:
-        # One layer that ran is proof enough: LayerDrop may skip others, and a model may call its body twice.
         if module.training and not self._is_proven:
             raise ValueError("none of the layers ran in the first forward pass: give the right hype_layers_path")
 
@@ -216,7 +216,6 @@ class _Hook:
 
     def __call__(self, module: nn.Module, args: Any, rest: Any) -> Any:
         """Act as a forward pre-hook (`rest` is the keyword arguments) or as a forward hook (`rest` is the output)."""
-        self.hype._is_proven = True
         if not module.training:
             return None
         if torch.compiler.is_compiling() and not self.is_numbered:
@@ -232,7 +231,10 @@ class _Hook:
         floating = [name for name in rest if isinstance(rest[name], torch.Tensor) and rest[name].is_floating_point()]
         names = ["hidden_states"] if "hidden_states" in rest else floating
         if len(names) != 1:
-            raise ValueError(f"which of a layer's keywords ({', '.join(rest)}) is its input? name it hidden_states")
+            raise ValueError(
+                f"a layer gets only keywords ({', '.join(rest)}), and it is not clear which is its input: leave its "
+                "list out of hype_layers_path, or name the input hidden_states"
+            )
         return args, {**rest, names[0]: self._perturbed(rest[names[0]], draw)}
 
     @torch.compiler.disable
@@ -265,7 +267,7 @@ class _Hook:
         if isinstance(states, torch.Tensor):
             return self.hype.perturb(states, *draw)
         noised = list(states)
-        for position in self.hype.streams:
+        for position in self.hype.state_positions:
             if position == 0 or states[position] is not None:
                 noised[position] = self.hype.perturb(states[position], *draw, position)
         return tuple(noised)
@@ -319,6 +321,8 @@ def _hooks_on(model: nn.Module) -> list[_Hook]:
     """Return the hooks of every HyPe that is attached to the model."""
     hooks = []
     for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+            continue
         for register in (module.register_forward_pre_hook, module.register_forward_hook):
             handle = register(print)  # torch has no public list of a module's hooks, but a handle refers to it
             hooks += [hook for hook in (handle.hooks_dict_ref() or {}).values() if isinstance(hook, _Hook)]

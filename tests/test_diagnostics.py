@@ -64,8 +64,10 @@ def test_a_noise_that_changes_nothing_has_no_signal_to_noise_ratio():
     assert result["least_changed"] == 0.0
 
 
-def test_the_two_forwards_have_equal_dropout():
-    assert measured(tiny_model("bert", dropout=0.5), "normal", 1e-30)["logit_change"] == 0.0
+@pytest.mark.parametrize("stream", ["own", "global"])
+def test_the_two_forwards_have_equal_dropout(stream):
+    model = tiny_model("bert", dropout=0.5)
+    assert measured(model, "normal", 1e-30, hype_stream=stream)["logit_change"] == 0.0
 
 
 def test_the_two_forwards_have_equal_masks_from_numpy():
@@ -86,9 +88,10 @@ def test_the_change_of_the_logits_is_the_largest_of_a_batch():
         assert result["logit_change"] == (noised - model(IDS).logits).abs().max().item() > 1e-3
 
 
+@pytest.mark.parametrize("stream", ["own", "global"])
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("mode", [False, True])
-def test_measuring_leaves_no_trace(mode, fails):
+def test_measuring_leaves_no_trace(mode, fails, stream):
     model, results = tiny_model("bert").train(), []
 
     def forward():
@@ -99,7 +102,7 @@ def test_measuring_leaves_no_trace(mode, fails):
         return logits
 
     for is_measured in (False, True):
-        with HyPe(model, "normal", 0.5, seed=0) as hype:
+        with HyPe(model, "normal", 0.5, seed=0, hype_stream=stream) as hype:
             hype.set_step(3)
             hype.observer = observer = lambda clean, noised: None
             torch.manual_seed(0)

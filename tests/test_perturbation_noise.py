@@ -19,7 +19,7 @@ CORRELATION_LIMIT = 4 / 100_000**0.5
 KINDS = {
     "normal": ({"hype_type": "normal"}, stats.norm(0, EPS)),
     "uniform": ({"hype_type": "uniform"}, stats.uniform(-EPS, 2 * EPS)),
-    "positive": ({"hype_type": "uniform", "hype_uniform_support": "positive"}, stats.uniform(0, EPS)),
+    "positive": ({"hype_type": "uniform_positive"}, stats.uniform(0, EPS)),
 }
 
 

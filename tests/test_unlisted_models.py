@@ -215,6 +215,25 @@ def test_layers_may_be_left_out_of_a_forward_once_the_list_is_known_to_be_right(
         model(x)
 
 
+def test_the_chosen_layers_may_be_left_out_of_the_first_forward():
+    """LayerDrop, with noise in some layers only."""
+    model = OwnModel().train()
+    model.forward = lambda x: model.layers[1](x)
+    with HyPe(model, "normal", 0.5, hype_layers_path="layers", hype_layers=[0]) as hype:
+        model(torch.randn(2, 6))
+        assert hype.draw_count == 0
+
+
+def test_a_changed_model_of_a_listed_type_needs_no_attention_for_noise_on_its_inputs():
+    model = tiny_model("bert", dropout=0.0).train()
+    for layer in model.bert.encoder.layer:
+        layer.mixer = layer.attention
+        del layer.attention
+        layer.forward = lambda states, *args, **kwargs: states
+    _, recorded = run_with_noise(model)
+    assert len(recorded.draws) == 3
+
+
 class Calling(Layer):
     """Call a layer in an unusual way."""
 
@@ -239,7 +258,7 @@ def test_a_state_passed_by_any_keyword_gets_the_noise():
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        (lambda layer, x: layer(x=x, mask=x), ValueError("which of a layer's keywords (x, mask)")),
+        (lambda layer, x: layer(x=x, mask=x), ValueError("a layer gets only keywords (x, mask)")),
         (lambda layer, x: layer(torch.ones(2, 6, dtype=torch.long), x), ValueError("first argument")),
         (lambda layer, x: layer(None, x), TypeError("must be Tensor")),
     ],

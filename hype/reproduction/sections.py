@@ -269,6 +269,5 @@ def all_runs(sections: Sequence[Section]) -> pd.DataFrame:
         return pd.DataFrame(columns=RUN_COLUMNS)
     runs = pd.concat(tables, ignore_index=True).drop_duplicates("key")
     is_plain = runs["method"].str.fullmatch(r"hype-[nu]( \S+)?")
-    noise = runs["hype_type"].map({"normal": "hype-n", "uniform": "hype-u"})
-    named = noise + " " + runs["hype_eps"].map(scale_text)
+    named = "hype-" + runs["hype_type"].str[0] + " " + runs["hype_eps"].map(scale_text)
     return runs.assign(method=runs["method"].where(~is_plain, named), variant="")

@@ -108,5 +108,5 @@ class Technique:
         """Restore what `state_dict` returned; called with an empty dictionary when training starts from scratch."""
 
     def facts(self) -> dict[str, Any]:
-        """Return what the run's record contains about the technique, as JSON."""
+        """Return what was measured in training, for the run's record, as JSON; the flags are among its settings."""
         return {}

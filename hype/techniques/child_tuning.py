@@ -35,9 +35,6 @@ class ChildTuning(Technique):
                 f"--mode {arguments.mode} needs --reserve_p: the share of the gradient to keep, such as 0.3"
             )
 
-    def facts(self):
-        return {"reserve_p": self.arguments.reserve_p}
-
 
 class ChildTuningF(ChildTuning):
     """Task-free: at every step, keep each entry of every gradient with probability p and divide it by p.
@@ -105,7 +102,7 @@ class ChildTuningD(ChildTuning):
         self.masks = {}
 
     def facts(self):
-        return {**super().facts(), "kept_share": self.kept_share}
+        return {"kept_share": self.kept_share}
 
 
 def scored_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -76,4 +76,4 @@ class RegularisedLoss(Technique):
         self.mean, self.forward_count = state.get("mean", 0.0), state.get("forwards", 0)
 
     def facts(self):
-        return {"weight": self.weight, "mean_regulariser": float(self.mean), "forwards": self.forward_count}
+        return {"mean_regulariser": float(self.mean), "forwards": self.forward_count}

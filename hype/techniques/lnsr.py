@@ -74,6 +74,3 @@ class LNSR(RegularisedLoss):
         mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
         term = response(clean.hidden_states[b + 1 :], perturbed.hidden_states[b + 1 :], mask)
         return self.regularised(clean.loss, term), clean
-
-    def facts(self):
-        return {**super().facts(), "layer": LAYER, "noise_ratio": NOISE_RATIO}

@@ -93,4 +93,4 @@ class Mixout(Technique):
             handle.remove()
 
     def facts(self):
-        return {"p": self.arguments.mixout_p, "module_count": self.module_count}
+        return {"module_count": self.module_count}

@@ -27,6 +27,3 @@ class NoisyTune(Technique):
             if parameter.numel() > 1:
                 uniform = torch.rand(parameter.shape, dtype=parameter.dtype, generator=rng).to(parameter.device)
                 parameter.add_((uniform - 0.5) * (self.arguments.noise_lambda * parameter.std()))
-
-    def facts(self):
-        return {"lambda": self.arguments.noise_lambda}

@@ -61,7 +61,7 @@ class R3F(RegularisedLoss):
         return embeddings.detach() + noise
 
     def facts(self):
-        return {**super().facts(), "noise": self.noise, "kl_reduction": self.arguments.kl_reduction}
+        return {**super().facts(), "noise": self.noise}
 
 
 def _hype_with_noise(trainer):

@@ -30,7 +30,3 @@ class RDrop(RegularisedLoss):
         second = trainer.model(**inputs)
         term = divergence(first.logits, second.logits, self.arguments.kl_reduction, kl_factor=0.5)
         return self.regularised(self.arguments.rdrop_ce_factor * (first.loss + second.loss), term), first
-
-    def facts(self):
-        options = {"ce_factor": self.arguments.rdrop_ce_factor, "kl_reduction": self.arguments.kl_reduction}
-        return {**super().facts(), **options}

@@ -69,10 +69,3 @@ class RecAdam(Technique):
             "schedule": {"k": arguments.recadam_anneal_k, "t0": arguments.recadam_anneal_t0},
             "gamma": arguments.recadam_gamma,
         }
-
-    def after_training(self, trainer) -> None:
-        self.anchors = {}
-
-    def facts(self):
-        names = ("anneal_k", "anneal_t0", "gamma")
-        return {name: getattr(self.arguments, f"recadam_{name}") for name in names}

@@ -9,7 +9,7 @@ class TopKTuning(Technique):
     """Freeze the embeddings and all layers except the K highest. K = 0 trains only the pooler and the head.
 
     Everything else that feeds the layers or is shared by them is frozen too: ELECTRA's projection, DeBERTa's relative
-    positions, XLNet's mask embedding. Dropout and HyPe stay on in frozen layers.
+    positions, XLNet's mask embedding, and the final norm of T5's decoder. Dropout and HyPe stay on in frozen layers.
     """
 
     name = "Top-K Tuning"
@@ -39,4 +39,4 @@ class TopKTuning(Technique):
         self.frozen = []
 
     def facts(self):
-        return {"layers": self.arguments.top_k_layers, "trainable_parameters": self.trainable_count}
+        return {"trainable_parameters": self.trainable_count}

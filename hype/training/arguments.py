@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from hype.data.arguments import DataArguments
 from hype.errors import InputError
 from hype.flags import flag
-from hype.perturbation import HYPE_TYPES
+from hype.perturbation import SAMPLERS
 from hype.techniques import TechniqueArguments
 
 
@@ -63,14 +63,12 @@ class HyPeArguments:
     """Hidden representation perturbation, with the names of `hype.HyPe`'s arguments."""
 
     hype_type: str = flag(
-        "none", "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U) or none.", choices=(*HYPE_TYPES, "none")
+        "none",
+        "Noise on the layer inputs: normal (HyPe-N), uniform (HyPe-U), uniform_positive (U(0, eps), as in the release) "
+        "or none.",
+        choices=(*SAMPLERS, "none"),
     )
     hype_eps: float = flag(1e-5, "Scale of the noise, sigma in the paper: N(0, eps^2) or U(-eps, eps).")
-    hype_uniform_support: str = flag(
-        "symmetric",
-        "Uniform noise: symmetric U(-eps, eps) as in the paper, or positive U(0, eps) as in the release.",
-        choices=("symmetric", "positive"),
-    )
     hype_top_layers: int | None = flag(None, "Noise only in the k layers nearest the head. Default or 0: all layers.")
     hype_low_layers: int | None = flag(
         None, "Noise only in the k layers nearest the input; with hype_top_layers, in both groups."

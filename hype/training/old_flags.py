@@ -66,6 +66,7 @@ REMOVED_FLAGS = {
     "lnsr_layer": "leave it out; the noise is added to the output of layer 1",
     "lnsr_noise_ratio": "leave it out; the norm of the noise is 0.05 times that of the hidden state",
     "lnsr_reduction": "leave it out; distances are averaged over tokens and dimensions",
+    "hype_uniform_support": "use --hype_type uniform, or uniform_positive for U(0, eps)",
     "hype_layers": "use --hype_top_layers and --hype_low_layers, or hype.HyPe(model, hype_layers=[...]) in Python",
     "allow_new_layers": "use --ignore_mismatched_sizes",
     "debug_traceback": "leave it out; bugs always show their traceback",

@@ -15,7 +15,7 @@ from transformers import HfArgumentParser
 from hype.errors import InputError
 from hype.flags import LineParser, require
 from hype.optimizers import TORCH_ADAMW
-from hype.perturbation import HYPE_TYPES
+from hype.perturbation import SAMPLERS
 from hype.training.arguments import GROUPS, Arguments
 from hype.training.old_flags import REMOVED_FLAGS, current_flags
 
@@ -145,9 +145,8 @@ def _check(flags: argparse.Namespace, given: set[str]) -> None:
     if "hype_type" in given and flags.hype_type == "none":
         return  # so that a loop over noise types can pass the same flags to each
     for name in sorted(name for name in given if name.startswith("hype_") and name != "hype_type"):
-        kinds = ("uniform",) if name == "hype_uniform_support" else HYPE_TYPES
-        is_used = flags.hype_type in kinds
-        require(is_used, f"--{name} has no effect here: it belongs to --hype_type {' or '.join(kinds)}")
+        kinds = " or ".join(SAMPLERS)
+        require(flags.hype_type != "none", f"--{name} has no effect here: it belongs to --hype_type {kinds}")
 
 
 def _check_launcher() -> None:

@@ -44,9 +44,9 @@ def test_normal_noise_has_the_paper_s_distribution(device):
     assert noise.device.type == device.type
 
 
-@pytest.mark.parametrize(("support", "low"), [("symmetric", -1), ("positive", 0)])
-def test_uniform_noise_fills_its_interval_evenly(device, support, low):
-    noise = drawn(device, "uniform", hype_uniform_support=support).double() / EPS
+@pytest.mark.parametrize(("hype_type", "low"), [("uniform", -1), ("uniform_positive", 0)])
+def test_uniform_noise_fills_its_interval_evenly(device, hype_type, low):
+    noise = drawn(device, hype_type).double() / EPS
     counts = torch.histc(noise, bins=10, min=low, max=1)
     assert low <= noise.min() < low + 0.001 and 0.999 < noise.max() <= 1
     assert counts.sum() == 1e6 and (counts - 1e5).abs().max() < 1500  # five standard deviations

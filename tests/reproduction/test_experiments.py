@@ -102,7 +102,7 @@ def test_a_run_of_table_1_has_the_settings_of_appendix_a():
     assert (training.per_device_train_batch_size, training.num_train_epochs, training.seed) == (16, 3, 43)
     assert arguments.data.max_seq_length == 128
     assert (training.fp16, training.bf16, arguments.model.dtype) == (False, False, "float32")
-    assert (hype.hype_type, hype.hype_eps, hype.hype_uniform_support) == ("uniform", 1e-4, "symmetric")
+    assert (hype.hype_type, hype.hype_eps) == ("uniform", 1e-4)
     assert arguments.model.dropout_rate == 0.0
     assert {c.learning_rate for c in full_scale("table_1")} == {1e-5, 2e-5, 3e-5, 4e-5}
 

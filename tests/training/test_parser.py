@@ -32,7 +32,7 @@ OUT_OF_RANGE = {
     "seed data_seed": "-1 4294967296 1.5",
     "max_seq_length": "0 -1",
     "max_train_samples max_eval_samples max_predict_samples": "0",
-    "hype_type hype_uniform_support hype_stream dtype optimizer_semantics optim task_name do_train": "other",
+    "hype_type hype_stream dtype optimizer_semantics optim task_name do_train": "other",
     "attn_implementation": "someone/kernel",
     "logging_nan_inf_filter prediction_loss_only batch_eval_metrics enable_jit_checkpoint": "true",
     "eval_do_concat_batches": "false",
@@ -141,7 +141,6 @@ def test_flags_of_the_papers_transformers_with_another_meaning_today(monkeypatch
     "flags",
     [
         "--hype_eps 1e-5", "--hype_top_layers 0", "--hype_intermediate true", "--hype_stream own",
-        "--hype_uniform_support symmetric",
     ],
 )  # fmt: skip
 def test_a_flag_of_the_noise_without_noise_is_refused_unless_none_was_asked_for(flags, caplog):
@@ -152,11 +151,6 @@ def test_a_flag_of_the_noise_without_noise_is_refused_unless_none_was_asked_for(
     for hype_type in ("uniform", "none"):
         assert parse_with(name, value, f"--hype-type={hype_type}").hype.hype_type == hype_type
     assert caplog.text == ""
-
-
-def test_the_support_of_uniform_noise_is_refused_with_normal_noise():
-    with pytest.raises(InputError, match="--hype_uniform_support has no effect here"):
-        parse_with("--hype_type", "normal", "--hype_uniform_support", "positive")
 
 
 def test_a_json_file_of_flags_may_be_overridden_after_it(tmp_path):
