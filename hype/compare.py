@@ -153,7 +153,7 @@ def draw(records: dict[Path, dict], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    from hype.reproduction.drawing import LOOKS, STYLE, draw_scores, finished, look_of
+    from hype.reproduction.drawing import LOOKS, STYLE, draw_scores, look_of, render
 
     runs = _runs(list(records.values())).assign(folder=list(records))
     tasks, labels = list(runs["task"].unique()), list(runs["method"].unique())
@@ -175,7 +175,7 @@ def draw(records: dict[Path, dict], path: Path) -> None:
         caption = f"{counted(len(records), 'run')} of {', '.join(tasks)} by method."
         title = "Scores of single runs with mean and 95 % t interval; training losses"
         try:
-            write_text(path, finished(canvas, "compare", title, caption).standalone)
+            write_text(path, render(canvas, "compare", title, caption).standalone)
         except OSError as error:
             raise EnvironmentFault(f"--plot {path}: {error.strerror}; choose a folder you can write") from error
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 
-LONGEST = 1000
+MAX_LENGTH = 1000
 INTERRUPTED = "error: interrupted; run the same command again to continue"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -22,7 +22,7 @@ class RunError(Exception):
     def __str__(self):
         # One line of reasonable length, whatever the quoted file or name contains.
         line = "".join(c if c.isprintable() else " " for c in super().__str__())
-        return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+        return line if len(line) <= MAX_LENGTH else f"{line[: MAX_LENGTH // 2]} ... {line[-MAX_LENGTH // 2 :]}"
 
 
 class InputError(RunError, ValueError):

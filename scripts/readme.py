@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/: tables made from the records in results/.
+"""Write the generated parts of README.md and docs/: tables made from the flags and the records in results/.
 
 `python scripts/readme.py` rewrites them; `--check` only checks whether they are up to date (exit code 0).
 """
@@ -22,6 +22,7 @@ from hype.reproduction.sections import Section, all_runs, study_sections  # noqa
 from hype.reproduction.statistics import flip_share, mean_effect, mean_flips, percent, signed  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
+from hype.training.arguments import described_flags  # noqa: E402
 
 SHOWN = "decisive"  # the study whose numbers README shows
 
@@ -117,11 +118,22 @@ def benchmark_page() -> str:
     return results.page(results.read(RESULTS / "benchmark.json"))
 
 
+def options() -> str:
+    """Show the flags of --help, except transformers' own, as a table for each group."""
+    *groups, _ = described_flags().items()
+    parts = []
+    for title, flags in groups:
+        rows = [[f"`--{name}`", default and f"`{default}`", text] for name, default, text in flags]
+        parts += [f"**{title}**", markdown_table(["flag", "default", ""], rows)]
+    return "\n\n".join(parts)
+
+
 PARTS = {
     "README.md": {
         "answers": partial(answers, SHOWN, "controls", "dose"),
         "quick_start": quick_start,
     },
+    "docs/options.md": {"options": options},
     "docs/benchmark.md": {"benchmark": benchmark_page},
     "docs/reproduction.md": {
         "scale": cost.table,

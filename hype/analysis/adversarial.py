@@ -6,7 +6,7 @@ import pandas
 from datasets import Dataset
 
 from hype.analysis.finished import FinishedRun
-from hype.analysis.record import Options, analysed
+from hype.analysis.record import Options, load_or_compute
 from hype.analysis.transfer import agreement
 from hype.data.glue import read_hub
 from hype.data.splits import Splits, text_hash
@@ -53,7 +53,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     def compute(tokens):
         return agreement(gold, run.predicted_labels(tokens["validation"], options.batch_size, f"AdvGLUE {target}"))
 
-    return analysed("adversarial", target, run, splits, {}, compute, options)
+    return load_or_compute("adversarial", target, run, splits, {}, compute, options)
 
 
 def read(target: str, options: Options) -> tuple[Splits, list[str]]:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from hype.analysis.finished import FinishedRun, require_finite
-from hype.analysis.record import Options, analysed, with_dev_set
+from hype.analysis.record import Options, load_or_compute, require_dev_sets
 from hype.data.tasks import Task
 from hype.training import metrics
 
@@ -19,7 +19,7 @@ SETTINGS = {"learning_rate": 1e-3, "epochs": 3, "batch_size": 16, "optimizer": "
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
     """Return the tasks to probe: the requested ones, else the paper's four."""
-    return with_dev_set(names or TASK_NAMES)
+    return require_dev_sets(names or TASK_NAMES)
 
 
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:
@@ -30,7 +30,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     def compute(tokens):
         return probe(run, splits.task, tokens, seed, options.batch_size)
 
-    return analysed("probing", target, run, splits, {**SETTINGS, "seed": seed}, compute, options)
+    return load_or_compute("probing", target, run, splits, {**SETTINGS, "seed": seed}, compute, options)
 
 
 def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, batch_size: int) -> dict:

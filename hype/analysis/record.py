@@ -42,7 +42,7 @@ class Options:
         return load_splits(DataArguments(task_name, folder, **limits), names, self.cache_dir)
 
 
-def with_dev_set(names: Iterable[str]) -> list[str]:
+def require_dev_sets(names: Iterable[str]) -> list[str]:
     """Return the task names as a list. Raises InputError for unknown tasks and for tasks without a dev set."""
     known = [name for name, task in TASKS.items() if "validation" in task.sources]
     for name in names:
@@ -51,7 +51,7 @@ def with_dev_set(names: Iterable[str]) -> list[str]:
     return list(names)
 
 
-def analysed(
+def load_or_compute(
     analysis: str,
     target: str,
     run: FinishedRun,

@@ -5,7 +5,7 @@ from datasets import Dataset
 from torch.nn import functional
 
 from hype.analysis.finished import FinishedRun, require_finite
-from hype.analysis.record import Options, analysed, with_dev_set
+from hype.analysis.record import Options, load_or_compute, require_dev_sets
 from hype.errors import InputError
 
 # The paper does not name the split. Special tokens count as tokens, padding does not.
@@ -14,7 +14,7 @@ SETTINGS = {"split": "validation", "tokens": "all but padding"}
 
 def targets(run: FinishedRun, names: list[str] | None) -> list[str]:
     """Return the tasks whose texts are used: the requested ones, else the run's own."""
-    return with_dev_set(names or [run.record["task"]])
+    return require_dev_sets(names or [run.record["task"]])
 
 
 def analyse(run: FinishedRun, target: str, options: Options) -> dict:
@@ -24,7 +24,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     def compute(tokens):
         return similarity(run, tokens["validation"], options.batch_size, splits.task.title)
 
-    return analysed("similarity", target, run, splits, SETTINGS, compute, options)
+    return load_or_compute("similarity", target, run, splits, SETTINGS, compute, options)
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 
 from hype.analysis.finished import FinishedRun
-from hype.analysis.record import Options, analysed
+from hype.analysis.record import Options, load_or_compute
 from hype.data.tasks import NLI, TASKS
 from hype.errors import InputError
 
@@ -44,7 +44,7 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
     def compute(tokens):
         return agreement(gold, run.predicted_labels(tokens[split], options.batch_size, target), label_map)
 
-    return analysed("transfer", target, run, splits, {"label_map": label_map}, compute, options)
+    return load_or_compute("transfer", target, run, splits, {"label_map": label_map}, compute, options)
 
 
 def agreement(gold: list[str], predicted: list[str], label_map: dict[str, str] | None = None) -> dict:

@@ -15,7 +15,7 @@ WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CONTROL = re.compile(r"[\t\r\n]")  # would break the rows of a predictions file
 # Minimum share of numbers with a fraction, among whole ones, to be scores; rarer ones are probably mistakes.
-COMMON = 0.05
+MIN_SCORE_SHARE = 0.05
 SHOWN_CLASSES = 10
 LARGEST_SCORE = float(np.finfo(np.float32).max)
 
@@ -98,7 +98,7 @@ def _are_scores(path, texts: pandas.Series) -> bool:
     if not is_number.all():
         _refuse_rarer(path, texts, is_number, "numbers", "words", " but not here")
         return False
-    if is_whole.any() and (texts.map(float) % 1 != 0).mean() < COMMON:
+    if is_whole.any() and (texts.map(float) % 1 != 0).mean() < MIN_SCORE_SHARE:
         remedy = "; use one form for all, or pass --do_regression true (scores) or false (classes)"
         decimal = "numbers with a decimal point or an exponent"
         _refuse_rarer(path, texts, is_whole, "whole numbers", decimal, remedy)

@@ -150,7 +150,7 @@ def _row_notes(loaded: Splits, split: str, examples: pandas.DataFrame) -> list[s
     if source and loaded.sample_text is None and len(examples) != source.row_count:
         consequence = "" if split == "train" else "; a score on them is not a GLUE score"
         notes.append(f"{split}: a subset, {len(examples)} rows of officially {source.row_count}{consequence}")
-    empty_count = (examples.filter(SENTENCES).map(str.strip) == "").any(axis="columns").sum()
+    empty_count = int((examples.filter(SENTENCES).map(str.strip) == "").any(axis="columns").sum())
     if empty_count:
         notes.append(f"{split}: {counted(empty_count, 'row')} with an empty text")
     return notes

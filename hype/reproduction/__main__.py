@@ -28,14 +28,14 @@ OF_EACH_RUN = {"seed", "learning_rate", "output_dir", "task_name", "model_name_o
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    line = LineParser(
+    top = LineParser(
         prog="python -m hype.reproduction",
         usage="python -m hype.reproduction EXPERIMENT ACTION ... [flags] [-- flags of main.py]",
         description="Run an experiment or a study, show its results, write its report.",
         epilog="Flags after -- are passed to every run: table_1 --run -- --tf32 true --allow_pickle_weights true",
     )
-    line.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
-    actions = line.add_argument_group("actions (at least one; executed in this order)")
+    top.add_argument("experiment", metavar="EXPERIMENT", help=f"{', '.join(NAMES)}; or a study: {', '.join(STUDIES)}")
+    actions = top.add_argument_group("actions (at least one; executed in this order)")
     actions.add_argument("--dry_run", action="store_true", help="Count the runs and estimate their time.")
     actions.add_argument("--commands", action="store_true", help="Print a shell command for each run without a score.")
     actions.add_argument("--run", action="store_true", help="Do the missing runs, then show the tables.")
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     actions.add_argument("--show", nargs="?", const="summary", choices=("summary", "full"),
                          help="Print the tables of the finished runs: a summary, or all.")  # fmt: skip
     actions.add_argument("--report", action="store_true", help="Write report.html and report.md to RESULTS_DIR.")
-    settings = line.add_argument_group("settings that replace the experiment's (the report says so)")
+    settings = top.add_argument_group("settings that replace the experiment's (the report says so)")
     settings.add_argument("--models", nargs="+", type=_model, metavar="NAME[=PATH_OR_HUB_NAME]",
                           help="Only these models; NAME=PATH replaces a model's checkpoint.")  # fmt: skip
     settings.add_argument("--tasks", nargs="+", help="Only these tasks.")
@@ -59,14 +59,14 @@ def parser() -> argparse.ArgumentParser:
     settings.add_argument("--max_train_samples", type=positive, help="Use at most this many training examples.")
     settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most this many examples per set.")
     settings.add_argument("--sections", nargs="+", help="Only these sections of a study.")
-    places, folder = line.add_argument_group("data"), _existing(os.path.isdir, "folder")
+    places, folder = top.add_argument_group("data"), _existing(os.path.isdir, "folder")
     places.add_argument("--data_dir", type=folder, default=os.environ.get("GLUE_DIR") or None,
                         help="The GLUE folder (default: the variable GLUE_DIR, else the hub).")  # fmt: skip
     places.add_argument("--nli_dir", type=folder, help="Table 7: the folder with SNLI/, SICK/, SciTail/ (default: "
                         "--data_dir if it contains SNLI/, else the hub, which studies do not use).")  # fmt: skip
     places.add_argument("--adv_file", type=_existing(os.path.isfile, "file"),
                         help="Table 6: AdvGLUE's dev.json (default: the hub, which studies do not use).")  # fmt: skip
-    how = line.add_argument_group("how to run")
+    how = top.add_argument_group("how to run")
     how.add_argument("--results_dir", type=Path, help="Folder of runs, published records and reports (default: outputs "
                      "for runs, results/EXPERIMENT for the rest).")  # fmt: skip
     how.add_argument("--retry_failed", action="store_true", help="Repeat runs that failed, diverged or are damaged.")
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     amount = _number(0, 1e4, "0, 0.5, 1, 2 ...")
     how.add_argument("--cpus_per_run", type=amount, default=1, help="Reserved by Ray (default: 1).")
     how.add_argument("--gpus_per_run", type=amount, help="Reserved by Ray (default: 1 if the cluster has any).")
-    return line
+    return top
 
 
 def main(argv: list[str]) -> int:

@@ -17,8 +17,8 @@ from hype.reproduction.drawing import (
     draw_legend,
     draw_marks,
     draw_scores,
-    finished,
     look_of,
+    render,
     seeds_text,
 )
 from hype.reproduction.experiments import CONTROL, written
@@ -89,7 +89,7 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
             "class."
         )
         title = f"What HyPe-N 1e-5 adds to no dropout: {'; '.join(findings) or 'one setting so far'}"
-        return finished(canvas, "effects", title, caption, _setting_text(found, note))
+        return render(canvas, "effects", title, caption, _setting_text(found, note))
 
 
 def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
@@ -139,7 +139,7 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
             f"{seeds_text(pairs.groupby(['task', 'method'])['seed'].nunique())}; bars: 95 % t interval, if three "
             "seeds; small markers: single pairs, hollow if a run predicts a single class. Dashed: another seed."
         )
-        return finished(canvas, "dose", title, caption, _setting_text(pairs, note))
+        return render(canvas, "dose", title, caption, _setting_text(pairs, note))
 
 
 def _setting_text(rows: pd.DataFrame, note: str) -> str:
@@ -193,7 +193,7 @@ def _seeds_figure(section: Section, runs: pd.DataFrame, model: str, title: str, 
             f"{seeds_text(runs.groupby(['task', 'method'])['seed'].nunique())}; lines join runs of one seed; "
             "dotted: the majority class."
         )
-        return finished(canvas, f"{section.name}_runs_{model}", title, caption, note)
+        return render(canvas, f"{section.name}_runs_{model}", title, caption, note)
 
 
 def layer_figures(section: Section, note: str) -> list[Figure]:
@@ -215,6 +215,6 @@ def layer_figures(section: Section, note: str) -> list[Figure]:
             title = f"{analysis.capitalize()} on {written(target)}"
             caption = f"Line: mean over {seeds_text(counts)}; band: minimum to maximum."
             drawn.append(
-                finished(canvas, f"{section.name}_{target}_{model}", title, caption, f"{model}. {note}".strip(" ."))
+                render(canvas, f"{section.name}_{target}_{model}", title, caption, f"{model}. {note}".strip(" ."))
             )
     return drawn

@@ -132,7 +132,7 @@ def show(sections: Sequence[Section], study: Study | None, is_full: bool, drawn:
         parts += [f"## {_escaped(section.title)}"] if study else []
         parts += [_escaped(f"{section.experiment.paper}. {_counts(section)}. {headline(section)}.")]
         parts += map(_escaped, texts_of(section))
-        parts += map(_markdown, tables.first(section) + (tables.further(section) if is_full else []))
+        parts += map(_markdown, tables.main_tables(section) + (tables.folded_tables(section) if is_full else []))
     if is_full:
         parts += ["## Methods", *map(_escaped, (*METHODS, *sections[0].experiment.common_notes))]
         parts += [_escaped(study.summary)] if study else []
@@ -198,8 +198,8 @@ def _part(section: Section) -> dict:
     title, sample = f"{section.title}: {headline(section)}", section.sample
     return {
         "section": section, "counts": _counts(section), "headline": headline(section), "texts": texts_of(section),
-        "tables": tables.first(section),
+        "tables": tables.main_tables(section),
         "figures": figures.layer_figures(section, sample),
         "runs_figures": figures.seeds_figures(section, title, sample),
-        "folded": tables.further(section), "runs": None if section.runs.empty else tables.runs_table(section),
+        "folded": tables.folded_tables(section), "runs": None if section.runs.empty else tables.runs_table(section),
     }  # fmt: skip

@@ -92,7 +92,7 @@ class RunSpec:
         variant: the grid point as text.
         data: which training examples: "all", "first 1,000" or "random 1,000".
         argv: the flags of main.py.
-        folder: its name ends in the run_id of the run's record.
+        folder: its name ends in the run_id that the run's record will have (data from the hub are hashed as "hub").
     """
 
     model: str
@@ -166,11 +166,11 @@ def expand(experiment: Experiment, overrides: Overrides | None = None, folder: P
                 [*_argv({n: v for n, v in shared.items() if n not in GPU_FLAGS}), "--output_dir", "unset"]
             )
             content = _identity(arguments, shared, overrides.known)
-            told = {name: shared[name] for name in sorted(method.flags | point) if name in shared}
+            named_flags = {name: shared[name] for name in sorted(method.flags | point) if name in shared}
             for rate, seed in itertools.product(rates, overrides.seeds or experiment.seeds):
                 own = {"learning_rate": rate, "seed": seed}
                 end = run_id(content | {name: value for name, value in own.items() if value != DEFAULTS[name]})
-                name = _folder_name(task, told | {"lr": rate, "seed": seed}, end)
+                name = _folder_name(task, named_flags | {"lr": rate, "seed": seed}, end)
                 spec = RunSpec(
                     model=overrides.model_label(model.row),
                     task=task,
@@ -197,9 +197,9 @@ def _flags(experiment: Experiment, overrides: Overrides, task: str, model: Model
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def _folder_name(task: str, told: dict, end: str) -> str:
+def _folder_name(task: str, named_flags: dict, end: str) -> str:
     """Name a run's folder: the settings in safe characters, then the run_id that its record will have."""
-    slug = "-".join([task, *(f"{name}_{text_of(value)}" for name, value in told.items())])
+    slug = "-".join([task, *(f"{name}_{text_of(value)}" for name, value in named_flags.items())])
     return f"{re.sub('[^A-Za-z0-9._-]', '_', slug)[:120]}-{end}"
 
 

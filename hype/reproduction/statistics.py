@@ -70,7 +70,7 @@ class Estimate:
     def verdict(self) -> str:
         """What the interval supports."""
         if math.isnan(self.interval()[0]):
-            return f"too few to say (n {self.n})"
+            return f"too few seeds to say (n {self.n})"
         if self.excludes_zero:
             within = f", but within ±{MARGIN:g}" if self.is_within_margin else ""
             return ("higher" if self.mean > 0 else "lower") + within

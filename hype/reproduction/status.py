@@ -19,7 +19,7 @@ MISSING, RUNNING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
 PUBLISHED = "runs.jsonl"
 RETRY = "--retry_failed repeats it"
 # Fields of a record that are published, besides parts of its timings, model, data and analyses.
-KEPT = (
+PUBLISHED_FIELDS = (
     "schema", "run_id", "status", "label", "task", "seed", "sample", "identity", "dtype", "steps", "score",
     "score_name", "majority_score", "remarks", "predictions", "noise", "techniques", "machine", "peak_memory_bytes",
 )  # fmt: skip
@@ -57,7 +57,7 @@ def counts_text(states: Collection[State]) -> str:
 
 
 def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
-    """Read the state of a run from its files or else from its published line, without changing anything."""
+    """Read the state of a run from its files or else from its published line."""
     line = finished = (published or {}).get(spec.key)
     try:
         record = read_whole(spec.folder / RECORD, NEEDED_OF_RUN)
@@ -162,7 +162,7 @@ def published_line(name: str, record: dict, analyses: dict[str, dict]) -> dict:
     Args:
         analyses: `Analysis.key` -> its record.
     """
-    line = {"name": name} | {field: record.get(field) for field in KEPT if record.get(field) is not None}
+    line = {"name": name} | {field: record.get(field) for field in PUBLISHED_FIELDS if record.get(field) is not None}
     line |= {"score": record["score"], "majority_score": record["majority_score"]}
     line["model"] = {field: record["model"].get(field) for field in ("name", "model_type", "parameter_count")}
     line["model"]["name"] = "/".join(Path(line["model"]["name"]).parts[-2:])  # without the local path

@@ -175,12 +175,12 @@ def runs_table(section: Section) -> Table:
     return Table("Runs", _names(runs).assign(seed=runs["seed"], status=runs["status"], **more).astype(str))
 
 
-def first(section: Section) -> list[Table]:
+def main_tables(section: Section) -> list[Table]:
     """The tables that a reader sees first: scores, effects, values by layer."""
     return [*score_tables(section), *effect_tables(section, comparisons(section)), *layer_tables(section)]
 
 
-def further(section: Section) -> list[Table]:
+def folded_tables(section: Section) -> list[Table]:
     """The folded tables: the effect of noise and no dropout together, the paper's numbers, every grid point."""
     if section.runs.empty:
         return []

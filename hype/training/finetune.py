@@ -39,7 +39,7 @@ from hype.training.summary import announce
 from hype.training.trainer import HyPeTrainer
 
 logger = logging.getLogger(__name__)
-SPLITS_OF = {
+SPLITS_BY_FLAG = {
     "do_train": ("train",),
     "do_eval": ("validation", "validation_mismatched"),
     "do_predict": ("test", "test_mismatched"),
@@ -136,7 +136,7 @@ def load_data(arguments: Arguments) -> tuple[Splits, PretrainedConfig, list[str]
         raise EnvironmentFault(problem)  # which stops a grid
     if training.fp16 and training.device.type == "cpu":
         raise InputError("--fp16: accelerate ignores it on a CPU; pass --bf16, or leave it out")
-    wanted = [split for switch, splits in SPLITS_OF.items() if getattr(training, switch) for split in splits]
+    wanted = [split for switch, splits in SPLITS_BY_FLAG.items() if getattr(training, switch) for split in splits]
     if not wanted:
         raise InputError("nothing to do: pass --do_train, --do_eval or --do_predict")
     config = modeling.load_config(model)
@@ -249,7 +249,7 @@ def _evaluate(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, 
     """Score the validation sets."""
     task, start = splits.task, time.perf_counter()
     scores, record["remarks"] = {}, {}
-    for split in [split for split in SPLITS_OF["do_eval"] if split in tokens]:
+    for split in [split for split in SPLITS_BY_FLAG["do_eval"] if split in tokens]:
         suffix = "_mm" if split == "validation_mismatched" else ""
         rows, order = longest_first(tokens[split])
         trainer.compute_metrics = scorer = Scorer(task, label_names, order)
@@ -270,7 +270,7 @@ def _evaluate(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, 
 def _predict(trainer: HyPeTrainer, tokens: dict[str, Dataset], splits: Splits, label_names, record: dict) -> None:
     """Predict the test sets and write submission files; also score test data that has labels."""
     record["submissions"] = []
-    for split in [split for split in SPLITS_OF["do_predict"] if split in tokens]:
+    for split in [split for split in SPLITS_BY_FLAG["do_predict"] if split in tokens]:
         rows, order = longest_first(tokens[split])
         unlabelled = rows.select_columns([name for name in rows.column_names if name != "label"])
         outputs = in_given_order(trainer.predict(unlabelled).predictions, order)

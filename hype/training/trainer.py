@@ -18,7 +18,7 @@ from hype.training.checkpoints import mark_complete, rotate
 
 STATE = "techniques"  # key of the techniques' state in a checkpoint's trainer_state.json
 # Training flags that Trainer also applies to evaluation, where scores need the whole set, in order.
-OF_TRAINING = {
+EVALUATION_SETTINGS = {
     "dataloader_drop_last": False,
     "dataloader_persistent_workers": False,  # such workers would keep the first set evaluated
     "train_sampling_strategy": "random",
@@ -150,8 +150,8 @@ class HyPeTrainer(Trainer):
 
     @contextmanager
     def _evaluating(self):
-        flags = {name: getattr(self.args, name) for name in OF_TRAINING}
-        vars(self.args).update(OF_TRAINING)
+        flags = {name: getattr(self.args, name) for name in EVALUATION_SETTINGS}
+        vars(self.args).update(EVALUATION_SETTINGS)
         try:
             with forked_streams():
                 yield

@@ -94,7 +94,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_studies():
 def test_fewer_than_three_values_have_no_interval_and_no_verdict(values):
     found = estimate([values])
     assert np.isnan(found.interval()).all() and not found.is_within_margin and not found.excludes_zero
-    assert found.verdict == f"too few to say (n {found.n})"
+    assert found.verdict == f"too few seeds to say (n {found.n})"
 
 
 @pytest.mark.parametrize(
