@@ -70,7 +70,8 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
             left.plot([], [], label=f"then adding {written(row.method)}" if is_noise else "turning dropout off", **look)
             flips = [100 * row.flips, 100 * row.seed_flips]
             if is_noise and math.isnan(row.flips):
-                right.annotate("regression or collapsed", (1, place), va="center", alpha=0.7, fontsize=8)
+                reason = "a single class" if row.collapsed else "regression: no labels"
+                right.annotate(reason, (1, place), va="center", alpha=0.7, fontsize=8)
             elif is_noise:
                 right.plot(flips, [place] * 2, color=INK, alpha=0.3, linewidth=1)
                 right.scatter(flips[1:], [place], 150, color=INK, marker="|", linewidth=2, label=SEED_LABEL)
@@ -120,7 +121,8 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
             _draw_doses(above, of_task.assign(value=100 * of_task["flips"]).dropna(subset="value"))
             _draw_doses(below, of_task.assign(value=of_task["difference"]))
             if of_task["flips"].isna().all():
-                above.annotate("regression\nor collapsed", (0.1, 0.4), xycoords="axes fraction", alpha=0.7, fontsize=8)
+                reason = "a single class" if of_task["is_collapsed"].any() else "regression:\nno labels"
+                above.annotate(reason, (0.1, 0.4), xycoords="axes fraction", alpha=0.7, fontsize=8)
             above.axhline(levels.get(task, math.nan), color=INK, linestyle="--", linewidth=1, label=SEED_LABEL)
             above.set_title(written(task))
             below.axhline(0, color=INK, linewidth=0.8)

@@ -59,6 +59,17 @@ def test_a_single_seed_is_compared_with_no_other_in_the_dose_figure():
     assert "no other seed to compare with yet" in figure.caption and "as another seed does" not in figure.caption
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"predictions": None}, "regression"), ({"predictions": "1111", "collapsed": True}, "a single class")],
+)
+def test_a_task_without_changed_predictions_names_the_reason(changes, reason):
+    for figure in study_figures(dosed().assign(**changes), NOTE):
+        texts = [element.text or "" for element in ElementTree.fromstring(figure.svg).iter()]
+        named = {text.rstrip(":").partition(":")[0] for text in texts} & {"regression", "a single class"}
+        assert named == {reason}
+
+
 def test_one_scale_is_no_dose_figure():
     runs = dosed()
     few = runs[runs["hype_eps"].isna() | (runs["hype_eps"] < 1e-3)]
