@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
+from hype.errors import InputError
 from hype.files import file_sha256, sync, write_json
 
 logger = logging.getLogger(__name__)
@@ -62,5 +63,12 @@ def last_complete(folder: Path) -> Path | None:
 
 
 def marked_run(checkpoint: Path) -> dict:
-    """Return what identifies the run of a complete checkpoint."""
-    return json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
+    """Return what identifies the run of a complete checkpoint.
+
+    Raises:
+        InputError: it was saved by a Trainer outside of main.py.
+    """
+    run = json.loads((checkpoint / MARKER).read_text(encoding="utf-8")).get("run")
+    if not run:
+        raise InputError(f"{checkpoint} names no run, so it was not saved by main.py: move it away")
+    return run

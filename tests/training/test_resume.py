@@ -137,6 +137,13 @@ def test_whole_checkpoints_make_up_for_a_lost_record(tmp_path, caplog, record):
     assert decided(folder, OTHER, overwrite_output_dir=True).checkpoint is None
 
 
+def test_a_checkpoint_of_a_trainer_outside_of_main_is_refused(tmp_path):
+    folder = folder_of(tmp_path / "run", steps=[3], marked=ONE)
+    mark_complete(folder / "checkpoint-3", {})
+    with pytest.raises(InputError, match=r"checkpoint-3 names no run"):
+        decided(folder)
+
+
 @pytest.mark.parametrize("identity", [None, ONE], ids=["no record", "with record"])
 def test_a_damaged_checkpoint_that_is_asked_for_is_refused_and_nothing_starts_in_silence(tmp_path, identity):
     folder = folder_of(tmp_path / "run", identity, [3], marked=ONE)
