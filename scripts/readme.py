@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import re
 import sys
 from functools import cache, partial
@@ -17,9 +18,9 @@ from hype import compare  # noqa: E402
 from hype.benchmark import results  # noqa: E402
 from hype.files import write_text  # noqa: E402
 from hype.reproduction import cost, report, tables  # noqa: E402
-from hype.reproduction.experiments import CONTROL, load_study, written  # noqa: E402
+from hype.reproduction.experiments import CONTROL, VANILLA, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
-from hype.reproduction.statistics import flip_share, mean_effect, mean_flips, percent, signed  # noqa: E402
+from hype.reproduction.statistics import flip_share, mean_effect, mean_flips, paired, percent, signed  # noqa: E402
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 from hype.training.arguments import described_flags  # noqa: E402
@@ -62,6 +63,20 @@ def repeats() -> str:
         for name, line, (labels, score) in rows
     ]
     return markdown_table(columns, texts)
+
+
+def base_pairs() -> str:
+    """Show every pair of runs of all-mpnet-base-v2: the score difference from turning dropout off, then from noise."""
+    runs = all_runs(_named(SHOWN, ("base", "base_rounding")))
+    methods = {CONTROL: VANILLA} | dict.fromkeys(("hype-n 1e-7", "hype-n 1e-5", "hype-n 1e-2"), CONTROL)
+    pairs = paired(runs, methods.items()).dropna(subset="difference")
+    wide = pairs.pivot(index=["task", "seed"], columns="method", values="difference").reindex(columns=methods)
+    rows = [
+        [written(task), str(seed), *("-" if math.isnan(value) else signed(value) for value in values)]
+        for (task, seed), *values in wide.itertuples()
+    ]
+    columns = [f"{written(method)} minus {written(reference)}" for method, reference in methods.items()]
+    return markdown_table(["task", "seed", *columns], rows)
 
 
 def base_repeats() -> str:
@@ -143,6 +158,7 @@ PARTS = {
         "dose": partial(dose, SHOWN),
         "all_examples": partial(effects, "minilm", "full_cola", "full_rte"),
         "repeats": repeats,
+        "base_pairs": base_pairs,
         "base_repeats": base_repeats,
     },
 }
