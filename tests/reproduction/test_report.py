@@ -13,7 +13,7 @@ from hype.errors import EnvironmentFault
 from hype.reproduction.experiments import CONTROL, StudySection, load, load_study
 from hype.reproduction.report import headline, progress, show, write_report
 from hype.reproduction.runs import Analysis
-from hype.reproduction.tables import effect_tables, further, score_tables, study_runs
+from hype.reproduction.tables import effect_tables, folded_tables, score_tables, study_runs
 from tests.reproduction.made_up_runs import record, section
 
 SCORES = {"vanilla": [0.5, 0.6, 0.55], CONTROL: [0.52, 0.61, 0.58], "hype-n 1e-5": [0.52, 0.61, None]}
@@ -139,10 +139,10 @@ def test_the_effects_of_a_study_are_of_three_seeds_and_not_of_runs_that_chose_a_
 
 def test_printed_numbers_are_folded_and_left_out_beside_another_scale():
     made = section(SCORES)
-    titles = [table.title for table in further(made)]
+    titles = [table.title for table in folded_tables(made)]
     assert "Printed in the paper: BERT-large" in titles
     other = replace(made, overrides=replace(made.overrides, hype_eps=0.5))
-    assert not any("Printed" in table.title for table in further(other))
+    assert not any("Printed" in table.title for table in folded_tables(other))
 
 
 def test_a_report_without_a_single_finished_run_is_written(tmp_path):
