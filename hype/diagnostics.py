@@ -33,20 +33,20 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
             measure_noise(model, hype, lambda: model(**batch).logits)["least_changed"]
     """
     layers: list[dict[str, Any]] = []
-    observer, draw_count, own_stream = hype.observer, hype.draw_count, hype.own_stream
+    observer, draw_count, eps = hype.observer, hype.draw_count, hype.eps
     hooks = {hook: {**vars(hook), "draws": set(hook.draws)} for hook in hype.hooks}
     modes = {module: module.training for module in model.modules()}
     hype.observer = lambda clean, noised: layers.append(_compare(clean, noised))
-    hype.own_stream = True  # draws from torch's generator would change the dropout masks
     model.train()
     try:
         with torch.no_grad():
             with forked_streams():
                 noised = forward()
-            with forked_streams(), hype.paused():
+            hype.observer, hype.eps = None, 0.0  # with the same draws, also from torch's generator, as for the dropout
+            with forked_streams():
                 clean = forward()
     finally:
-        hype.observer, hype.draw_count, hype.own_stream = observer, draw_count, own_stream
+        hype.observer, hype.draw_count, hype.eps = observer, draw_count, eps
         for hook, state in hooks.items():
             vars(hook).update(state)
         for module, mode in modes.items():

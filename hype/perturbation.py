@@ -136,7 +136,7 @@ class HyPe:
         noise = self._own_draw(noise, draw) if self.own_stream else SAMPLERS[self.sampler](noise, self.eps, None)
         # Adding in place, into the noise tensor, takes one allocation and two passes over memory.
         noised = noise.add_(hidden).to(hidden.dtype)
-        if self._may_warn and not torch.compiler.is_compiling() and torch.finfo(hidden.dtype).eps > 10 * self.eps:
+        if self._may_warn and not torch.compiler.is_compiling() and torch.finfo(hidden.dtype).eps > 10 * self.eps > 0:
             self._may_warn = False
             logger.warning(
                 f"hype_eps {self.eps:g}: the hidden states are {hidden.dtype}, which rounds most of the noise away: "

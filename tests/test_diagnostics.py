@@ -91,7 +91,7 @@ def test_the_change_of_the_logits_is_the_largest_of_a_batch():
 @pytest.mark.parametrize("stream", ["own", "global"])
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("mode", [False, True])
-def test_measuring_leaves_no_trace(mode, fails, stream):
+def test_measuring_leaves_no_trace(mode, fails, stream, caplog):
     model, results = tiny_model("bert").train(), []
 
     def forward():
@@ -117,6 +117,7 @@ def test_measuring_leaves_no_trace(mode, fails, stream):
             results.append((torch.get_rng_state(), model.train()(IDS).logits))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     assert all(parameter.grad is None for parameter in model.parameters())
+    assert caplog.text == ""
 
 
 def test_measuring_before_a_step_leaves_the_gradients_of_a_checkpointed_model():

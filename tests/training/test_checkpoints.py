@@ -108,7 +108,7 @@ def test_folders_that_only_look_like_checkpoints_are_left_alone(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(copies)
 
 
-def test_a_damaged_checkpoint_of_a_later_step_does_not_outlive_the_new_one(folder):
+def test_a_checkpoint_of_a_later_step_does_not_outlive_the_new_one(folder):
     shutil.move(folder / "checkpoint-4", folder / "checkpoint-9")
     trainer_of(folder, save_total_limit=1).train(resume_from_checkpoint=str(folder / "checkpoint-2"))
     assert last_complete(folder) == folder / "checkpoint-4"
