@@ -220,7 +220,7 @@ def plan_text(section, retry: bool) -> str:
         lines.append(f"{counted(len(section.planned), 'run')}{hours and f', {hours}'}; waits for {section.waits_for}")
         return "\n".join(filter(None, lines))
     lines.append(f"changed from the paper: {section.differences}" if section.differences else "")
-    seconds = estimated_seconds(section.specs, section.states, retry)
+    seconds = estimated_seconds(section.states, retry)
     known = [value for value in seconds.values() if value is not None]
     estimate = f"{timedelta(seconds=round(sum(known)))} sequentially, estimated from similar runs" if known else ""
     unknown = [spec for spec, value in seconds.items() if value is None]
@@ -229,9 +229,9 @@ def plan_text(section, retry: bool) -> str:
         others = f"{counted(len(unknown), 'other')} without a similar record" if known else "no record yet"
         estimate = "; ".join(filter(None, [estimate, f"{others}; {hours}" if hours else others]))
     to_do = f"to do: {counted(len(seconds), 'run')}"
-    lines += [counts_text(section.states), f"{to_do}, {estimate}" if seconds else to_do]
-    if any(spec.flags["save_model"] == "true" for spec in section.specs):
-        lines.append(f"the model of each run is saved: {len(section.specs)} times the size of its weights")
+    lines += [counts_text(section.states.values()), f"{to_do}, {estimate}" if seconds else to_do]
+    if any(spec.flags["save_model"] == "true" for spec in section.states):
+        lines.append(f"the model of each run is saved: {len(section.states)} times the size of its weights")
     return "\n".join(line for line in [*lines, *section.notes] if line)
 
 
@@ -282,7 +282,7 @@ def _publish(options: argparse.Namespace, sections: list) -> None:
     from hype.reproduction.status import PUBLISHED, publish
 
     path = _results_dir(options) / PUBLISHED
-    count, left_out = publish([spec for section in sections for spec in section.specs], path)
+    count, left_out = publish([spec for section in sections for spec in section.states], path)
     for line in left_out:
         print(f"not published: {line}", file=sys.stderr)
     print(f"{path}: {counted(count, 'run')}")

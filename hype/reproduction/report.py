@@ -97,7 +97,7 @@ def headline(section: Section) -> str:
 
 
 def _counts(section: Section) -> str:
-    return "no runs yet" if section.waits_for else counts_text(section.states)
+    return "no runs yet" if section.waits_for else counts_text(section.states.values())
 
 
 def texts_of(section: Section) -> list[str]:

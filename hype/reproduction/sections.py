@@ -32,7 +32,7 @@ class Section:
 
     Attributes:
         name: of a study's section, or of the experiment.
-        specs, states: the runs and the state of each; empty while the section waits.
+        states: the runs with the state of each; empty while the section waits.
         waits_for: what must finish before the learning rates are known; "" if they are known.
         planned: the waiting runs, with placeholders for the learning rates to be chosen.
     """
@@ -41,8 +41,7 @@ class Section:
     title: str
     experiment: Experiment
     overrides: Overrides
-    specs: list[RunSpec]
-    states: list[State]
+    states: dict[RunSpec, State]
     text: str = ""
     waits_for: str = ""
     planned: tuple[RunSpec, ...] = ()
@@ -51,7 +50,7 @@ class Section:
     def runs(self) -> pd.DataFrame:
         """A row for each run (see RUN_COLUMNS), scores x 100; in tables 6 and 7, one for each run and set."""
         rows = []
-        for spec, state in zip(self.specs, self.states, strict=True):
+        for spec, state in self.states.items():
             targets = spec.analysis.targets if self.experiment.is_scored_elsewhere else (None,)
             rows += [_row(self.experiment, spec, state, target) for target in targets]
         runs = pd.DataFrame(rows, columns=RUN_COLUMNS)
@@ -101,7 +100,7 @@ class Section:
         best = set(selected(self.summary)[GRID_POINT].itertuples(index=False, name=None))
         rows = [
             (*point, spec.seed, self.experiment.analysis, target, layer, score)
-            for spec, state in zip(self.specs, self.states, strict=True)
+            for spec, state in self.states.items()
             if (point := tuple(getattr(spec, name) for name in GRID_POINT)) in best
             for target, record in state.analyses.items()
             for layer, score in enumerate(record["results"].get("layers", ()))
@@ -165,10 +164,8 @@ def section_of(
         raise InputError(f"{cause} makes {', '.join(map(repr, same))} identical; {remedy}")
     title = f"{experiment.name.replace('_', ' ').capitalize()}: {experiment.title}"
     fields = {"name": experiment.name, "title": title} | more
-    return Section(
-        experiment=experiment, overrides=overrides, specs=specs,
-        states=[state_of(spec, published) for spec in specs], **fields
-    )  # fmt: skip
+    states = {spec: state_of(spec, published) for spec in specs}
+    return Section(experiment=experiment, overrides=overrides, states=states, **fields)
 
 
 def study_sections(
@@ -221,13 +218,11 @@ def study_sections(
         if waits_for:
             planned = tuple(expand(experiment, overrides, folder))
             overrides = replace(overrides, learning_rates=None)
-            found.append(
-                Section(experiment=experiment, overrides=overrides, specs=[], states=[], planned=planned, **more)
-            )
+            found.append(Section(experiment=experiment, overrides=overrides, states={}, planned=planned, **more))
         else:
             found.append(section_of(experiment, overrides, folder, published, **more))
-        place = PLACE_OF.get(experiment.analysis)
-        if places is not None and place and not places[place] and any(s.status != FINISHED for s in found[-1].states):
+        place, statuses = PLACE_OF.get(experiment.analysis), {state.status for state in found[-1].states.values()}
+        if places is not None and place and not places[place] and statuses - {FINISHED}:
             raise InputError(f"--{place}: section {entry.name} needs it; give it, or leave that out with --sections")
     return found
 
@@ -254,9 +249,7 @@ def _overrides(entry: StudySection, known: Known, model: str, places: dict, rate
 def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
     """List every run once with its state, or once per analysis if its model is analysed."""
     found = {
-        (spec.folder, spec.analysis): (spec, state)
-        for section in sections
-        for spec, state in zip(section.specs, section.states, strict=True)
+        (spec.folder, spec.analysis): (spec, state) for section in sections for spec, state in section.states.items()
     }
     analysed = {folder for folder, analysis in found if analysis is not None}
     return [pair for (folder, analysis), pair in found.items() if analysis is not None or folder not in analysed]
@@ -264,7 +257,7 @@ def runs_of(sections: list[Section]) -> list[tuple[RunSpec, State]]:
 
 def all_runs(sections: Sequence[Section]) -> pd.DataFrame:
     """Merge the runs of several sections into one table, each run once; name plain HyPe by its noise and scale."""
-    tables = [s.runs for s in sections if s.specs and not s.experiment.is_scored_elsewhere]
+    tables = [s.runs for s in sections if s.states and not s.experiment.is_scored_elsewhere]
     if not tables:
         return pd.DataFrame(columns=RUN_COLUMNS)
     runs = pd.concat(tables, ignore_index=True).drop_duplicates("key")

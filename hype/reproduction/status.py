@@ -217,12 +217,12 @@ def write_lines(path: Path, lines: Iterable[dict]) -> None:
         raise EnvironmentFault(f"{path}: {error.strerror}; choose a folder you can write") from error
 
 
-def estimated_seconds(specs: list[RunSpec], states: list[State], retry: bool) -> dict[RunSpec, float | None]:
+def estimated_seconds(states: dict[RunSpec, State], retry: bool) -> dict[RunSpec, float | None]:
     """Estimate the time of each run to do from finished ones of the same model, data and task; None without any."""
     times: dict[tuple, list[float]] = {}
-    for spec, state in zip(specs, states, strict=True):
+    for spec, state in states.items():
         if state.record and "total_s" in state.record["timings"] and "first_step" not in state.record["timings"]:
             times.setdefault((spec.model, spec.data, spec.task), []).append(state.record["timings"]["total_s"])
     means = {key: sum(values) / len(values) for key, values in times.items()}
-    to_do = [spec for spec, state in zip(specs, states, strict=True) if state.is_to_do(retry)]
+    to_do = [spec for spec, state in states.items() if state.is_to_do(retry)]
     return {spec: means.get((spec.model, spec.data, spec.task)) for spec in to_do}

@@ -47,13 +47,13 @@ def section(scores: dict[str, list], name="table_8", model="BERT", **changes) ->
     A run is a score (0 to 1), a record, the status of one that is not finished, or None: missing.
     """
     methods = {method.name: method for method in load(name).methods}
-    specs, states = [], []
+    states = {}
     for method, values in scores.items():
         flags = [part for flag, value in methods[method].flags.items() for part in (f"--{flag}", str(value))]
         for seed, value in enumerate(values, 1):
-            folder = Path(f"runs/{method.replace(' ', '_')}-seed_{seed}-{len(specs):016x}")
-            specs.append(RunSpec(model, "rte", method, "", 1e-5, seed, "all", tuple(flags), folder))
+            folder = Path(f"runs/{method.replace(' ', '_')}-seed_{seed}-{len(states):016x}")
+            spec = RunSpec(model, "rte", method, "", 1e-5, seed, "all", tuple(flags), folder)
             value = record(value) if isinstance(value, float) else value
-            states.append(State("finished", value) if isinstance(value, dict) else State(value or "missing"))
+            states[spec] = State("finished", value) if isinstance(value, dict) else State(value or "missing")
     fields = {"name": name, "title": "A title", "experiment": load(name), "overrides": Overrides(data_dir=None)}
-    return Section(**fields | {"specs": specs, "states": states} | changes)
+    return Section(**fields | {"states": states} | changes)

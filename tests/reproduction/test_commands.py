@@ -77,7 +77,8 @@ def test_a_run_of_which_two_analyses_are_made_is_one_line_and_none_once_it_has_a
     assert len(captured.out.splitlines()) == 1
     assert "not their analyses (similarity, adversarial)" in captured.err
     for status in (INTERRUPTED, FINISHED):
-        print_commands([replace(section, states=[State(status, {})]) for section in sections])
+        state = State(status, {})
+        print_commands([replace(section, states=dict.fromkeys(section.states, state)) for section in sections])
         captured = capsys.readouterr()
         assert captured.out == "" and "every run has a score" in captured.err
         assert ("not their analyses" in captured.err) == (status == INTERRUPTED)

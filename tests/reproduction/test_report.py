@@ -64,7 +64,7 @@ def test_the_page_is_self_contained_links_to_its_sections_and_shows_the_command_
     assert not re.search(r"(src|href)=\"?https?:|@import|url\((?!['\"]?#)", text.replace("http://www.w3.org", ""))
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
     shown = html.unescape(text)
-    assert all(spec.command in shown and spec.key in shown for spec in made.specs)
+    assert all(spec.command in shown and spec.key in shown for spec in made.states)
 
 
 def test_the_majority_class_stands_above_the_scores():
@@ -105,10 +105,11 @@ def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
     base = [0.5, 0.6, 0.55]
     more = section({"vanilla": base, CONTROL: [0.6, 0.71, 0.65]})
     assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE (higher)"
-    varied = replace(more, specs=[replace(s, variant="alpha 1" * (s.method == CONTROL)) for s in more.specs])
+    variants = {replace(s, variant="alpha 1" * (s.method == CONTROL)): state for s, state in more.states.items()}
+    varied = replace(more, states=variants)
     assert headline(varied) == "1 of 1 effects differ from 0: no dropout alpha 1 on RTE (higher)"
-    cola = [replace(spec, task="cola") for spec in more.specs]
-    tasks = replace(more, specs=[*more.specs, *cola], states=[*more.states, *more.states])
+    cola = {replace(spec, task="cola"): state for spec, state in more.states.items()}
+    tasks = replace(more, states=more.states | cola)
     assert headline(tasks) == "1 of 1 effects differ from 0: no dropout on all tasks (higher)"
     assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "No effect out of 1 differs from 0"
     assert headline(section({"vanilla": [0.5], CONTROL: [0.6]})) == "Too few seeds to compare methods"
@@ -117,11 +118,12 @@ def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
 
 def test_what_is_missing_of_a_study_is_said():
     whole, made = section({"vanilla": [0.5, 0.6]}), section(SCORES)
-    waiting = replace(made, specs=[], states=[], waits_for="the runs of rates")
+    waiting = replace(made, states={}, waits_for="the runs of rates")
     assert progress([whole]) == "" and progress([made]) == "Interim: 8 of 9 runs are finished."
     assert progress([made, waiting]).endswith("Sections that wait for others: 1.")
     unanalysed = section({"vanilla": [0.5, 0.6]})
-    unanalysed.states[1] = replace(unanalysed.states[1], status="missing")
+    last = list(unanalysed.states)[-1]
+    unanalysed.states[last] = replace(unanalysed.states[last], status="missing")
     assert progress([unanalysed]) == "Interim: 1 of 2 runs are finished.", "an analysis is missing"
     assert headline(waiting) == "Waits for the runs of rates"
 
@@ -182,8 +184,8 @@ def test_a_summary_says_how_to_see_all_of_it():
 def test_a_collapsed_run_is_marked_where_its_score_is_that_of_another_set():
     made = section({"vanilla": [record(0.5, "1111")]}, name="table_6")
     analysis = Analysis("adversarial", ("rte",), Path(), Options(), ("0" * 64,))
-    (spec,), (state,) = made.specs, made.states
+    ((spec, state),) = made.states.items()
     analyses = {"rte": {"results": {"accuracy": 0.4}}}
-    specs, states = [replace(spec, analysis=analysis)], [replace(state, analyses=analyses)]
-    (table,) = score_tables(replace(made, specs=specs, states=states))
+    states = {replace(spec, analysis=analysis): replace(state, analyses=analyses)}
+    (table,) = score_tables(replace(made, states=states))
     assert table.frame["RTE"].iloc[-1] == "40.00\nn 1, 1 collapsed"

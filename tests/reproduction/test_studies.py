@@ -158,7 +158,7 @@ def test_what_is_done_already_needs_no_data():
     lines = read_published(ROOT / "results" / "minilm" / "runs.jsonl")
     places = {"data_dir": "absent", "nli_dir": None, "adv_file": None}
     (found,) = study_sections(study, ROOT / "absent", lines, ["transfer"], places, {"minilm": "absent"})
-    assert {state.status for state in found.states} == {"finished"}
+    assert {state.status for state in found.states.values()} == {"finished"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -169,13 +169,13 @@ def test_a_study_is_in_order(name):
     assert {section for question in study.questions for section in question.sections} <= set(names)
     found = study_sections(study, ROOT / "absent", {})
     assert [section.name for section in found] == names
-    assert all(section.specs or section.planned for section in found)
+    assert all(section.states or section.planned for section in found)
 
 
 def test_every_published_run_of_a_study_belongs_to_a_section():
     lines = read_published(ROOT / "results" / "minilm" / "runs.jsonl")
     found = study_sections(load_study("minilm"), ROOT / "absent", lines)
-    wanted = {spec.key for section in found for spec in section.specs}
+    wanted = {spec.key for section in found for spec in section.states}
     assert lines and set(lines) <= wanted
     runs = all_runs(found)
     assert runs["key"].is_unique and runs["score"].notna().sum() == len(lines) - 2, "all except the two of table 7"
