@@ -2,10 +2,6 @@
 
 import functools
 import gc
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 from datasets import Dataset, concatenate_datasets
@@ -62,11 +58,3 @@ def assert_equal_weights(actual: dict, expected: dict) -> None:
     assert actual.keys() == expected.keys()
     different = [name for name, value in expected.items() if not torch.equal(actual[name], value)]
     assert different == []
-
-
-def run_in_two_processes(module: str, folder: Path) -> None:
-    """Run a module of the tests under torchrun, with the folder as its argument."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", module]
-    env, root = {**os.environ, "OMP_NUM_THREADS": "1"}, Path(__file__).parents[1]
-    done = subprocess.run([*command, str(folder)], env=env, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]

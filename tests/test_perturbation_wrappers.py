@@ -13,16 +13,15 @@ from tests.by_hand import IDS
 from tests.tiny import enable_checkpointing, tiny_batch, tiny_model
 
 BATCH = tiny_batch()
-NEEDS_COMPILER = pytest.mark.skipif(which("g++") is None, reason="inductor needs a C++ compiler")
+COMPILER = "inductor" if which("g++") else "aot_eager"  # inductor needs a C++ compiler
 
 
 @pytest.mark.filterwarnings("error:Dynamo")
 @pytest.mark.parametrize(
     ("backend", "stream"),
     [
-        pytest.param("aot_eager", "own", marks=pytest.mark.slow),
         ("aot_eager", "global"),
-        pytest.param("inductor", "own", marks=[pytest.mark.slow, NEEDS_COMPILER]),
+        pytest.param(COMPILER, "own", marks=pytest.mark.slow),
     ],
 )
 def test_a_compiled_model_has_fresh_noise_in_training_and_none_in_evaluation(backend, stream):

@@ -127,7 +127,7 @@ def test_output_folders_have_short_readable_and_distinct_names(project, active):
         ("m", ["rte", "--run_name", "a/../b" * 50]), ("m", ["rte", "--run_name", "a/../b" * 50 + "c"]),
         ("a/" + "x" * 200, ["rte"]), ("a/" + "x" * 200, ["cola"]),
     ]  # fmt: skip
-    variables = {"BATCHSIZE": "8", "EPOCH": "1", "LR": "1e-5", "SEED": "1"}
+    variables = {"BATCHSIZE": "8", "EPOCH": "1", "LR": "1e-5", "SEED": "1", "HYPE_PYTHON": sys.executable}
     argvs = [
         received(project / "run_glue.sh", *flags, env=active, MODEL=model, **variables)["argv"]
         for model, flags in calls
@@ -158,7 +158,8 @@ GLUE_TASKS = [name for name, task in TASKS.items() if task.hub_id == HUB_ID]
 
 @pytest.mark.parametrize("task", GLUE_TASKS)
 def test_each_glue_task_has_a_script_which_trains_hype_n_with_the_papers_settings(task, project, active):
-    argv = received(project / "scripts" / f"{task}.sh", "--seed", "3", env=active, MODEL="m")["argv"]
+    variables = {"MODEL": "m", "HYPE_PYTHON": sys.executable}
+    argv = received(project / "scripts" / f"{task}.sh", "--seed", "3", env=active, **variables)["argv"]
     assert argv[argv.index("--task_name") + 1] == task
     assert argv[-2:] == ["--seed", "3"]
     if task == "ax":  # has no training data
@@ -186,6 +187,14 @@ def test_a_task_script_expects_the_scores_that_the_paper_prints(task):
 def test_a_task_script_takes_the_variables(project, active):
     argv = received(project / "scripts" / "rte.sh", env=active, MODEL="m", BATCHSIZE="7", EPOCH="8", LR="9")["argv"]
     assert {"7", "8", "9"} <= set(argv)
+
+
+def test_reproduce_passes_its_arguments_on_from_any_folder(project, active, tmp_path):
+    package = project / "hype" / "reproduction"
+    package.mkdir(parents=True)
+    (package / "__main__.py").write_text(STUB_MAIN)
+    result = run(project / "scripts" / "reproduce.sh", "table_17", "--tasks", "a b", env=active, cwd=tmp_path)
+    assert json.loads(result.stdout)["argv"] == ["table_17", "--tasks", "a b"]
 
 
 def test_the_active_environment_is_used_as_it_is(project, active, tmp_path):
@@ -221,7 +230,7 @@ def test_the_first_call_makes_a_venv_and_the_second_calls_no_pip(project, fresh,
     assert installed(tmp_path) == ["requirements.txt"]
 
 
-def test_an_interrupted_set_up_is_made_again(project, fresh, tmp_path):
+def test_an_interrupted_set_up_is_made_again(project, fresh):
     result = run(project / "scripts" / "setup.sh", env=fresh, PIP_FAILS="requirements.txt")
     assert result.returncode == 4 and result.stderr.splitlines()[-1].startswith("error: pip could not install")
     (project / ".venv" / "half_installed").touch()

@@ -7,10 +7,16 @@ from hype.analysis.finished import FinishedRun
 from tests.analysis.finished_runs import write_run
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Return a folder for tokenized data, whose files are named by their content."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_cache(cache, monkeypatch):
     """Isolate the tests from this machine's tokenized data and GLUE_DIR."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
     monkeypatch.delenv("GLUE_DIR", raising=False)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from hype.benchmark import __main__ as command
-from hype.benchmark import benchmarks, sides
+from hype.benchmark import benchmarks, measure, sides
+from hype.cli import main
+from hype.errors import EnvironmentFault
 from hype.training.length_order import lengths_of
 from hype.training.parser import parse
 from tests.tiny import BERT, SAMPLE
@@ -80,14 +83,22 @@ def test_no_precision_is_measured_after_tf32_which_stays_on(bench, monkeypatch):
 
 
 @pytest.fixture
-def is_small(monkeypatch):
-    """Cut the benchmarks to what shows that they run."""
+def is_small(monkeypatch, capsys):
+    """Cut the benchmarks to what shows that they run, all in this process."""
     monkeypatch.setattr(command, "keep_memory", lambda: None)  # the allocator is that of all tests
     monkeypatch.setattr(sides, "SIZES", {"tiny": {**BERT, "max_position_embeddings": 128}})
     monkeypatch.setattr(benchmarks, "TASKS", ("mrpc",))
     chosen = ("vanilla", "HyPe-N", "Child-Tuning D")
     monkeypatch.setattr(benchmarks, "METHODS", {name: benchmarks.METHODS[name] for name in chosen})
     monkeypatch.setattr(benchmarks, "DEARER", ("Child-Tuning D",))
+
+    def run_here(argv, awaited=""):
+        assert main(argv) == 0
+        assert awaited in "".join(capsys.readouterr())
+        return 1.0
+
+    monkeypatch.setattr(measure, "run_module", lambda module, argv, variables: run_here(argv))
+    monkeypatch.setattr(benchmarks, "seconds_until", lambda awaited, command: run_here(command[2:], awaited))
 
 
 FIGURES = {
@@ -105,6 +116,14 @@ def test_each_benchmark_runs_end_to_end(name, tiny_folder, tmp_path, is_small, c
     assert all(found["median"] > 0 and found["n"] == 1 for found in entry["figures"])
     assert entry["machine"]["device"]["type"] == "cpu" and entry["repeats"] == 1 and entry["date"]
     assert f"### {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("code", "awaited"), [("exit(1)", "b"), ("", "c")])
+def test_a_command_that_fails_or_never_prints_what_is_awaited_is_no_measurement(code, awaited):
+    command = [sys.executable, "-c", f"print('a b'); {code}"]
+    assert measure.seconds_until("b", [sys.executable, "-c", "print('a b')"]) > 0
+    with pytest.raises(EnvironmentFault, match="exit code"):
+        measure.seconds_until(awaited, command)
 
 
 def test_several_benchmarks_each_get_a_process_and_finished_ones_survive_an_interruption(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,10 @@
-"""Runs of main.py in processes that can be killed, forked from a server that has imported everything; their outcome."""
+"""Runs of main.py in processes that can be killed, forked from a server that has imported everything; their outcome.
+
+Also other work in two ranks, forked from the same server.
+"""
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -12,6 +16,7 @@ from pathlib import Path
 import main
 from hype.files import file_sha256
 from hype.training.finetune import finetune  # noqa: F401 (imported once, in the server)
+from hype.training.machine import leave_process_group
 from hype.training.trainer import HyPeTrainer
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -41,15 +46,19 @@ def announcing(phase: str, method, announce):
     return call
 
 
-def work(argv: list[str], log: Path, pipe, prepare, ranks: tuple[int, int, int]) -> None:
-    """Run main in a child, its output in `log`, its phases in `pipe`; `prepare` injects faults."""
-    rank, world_size, port = ranks
+def enter(log: Path, rank: int, world_size: int, port: int) -> None:
+    """Write the output of this process to `log`; with several ranks, set torchrun's variables."""
     if world_size > 1:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         os.environ.update(zip(names, map(str, (rank, rank, world_size, world_size, "127.0.0.1", port)), strict=True))
     with log.open("a") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+
+
+def work(argv: list[str], log: Path, pipe, prepare, ranks: tuple[int, int, int]) -> None:
+    """Run main in a child, its output in `log`, its phases in `pipe`; `prepare` injects faults."""
+    enter(log, *ranks)
     for phase, name in PHASES.items():
         setattr(HyPeTrainer, name, announcing(phase, getattr(HyPeTrainer, name), pipe.send))
     if prepare is not None:
@@ -107,6 +116,24 @@ def finish(argv: list[str], log: Path, prepare=None, world_size: int = 1) -> lis
     phases = list(running.announced())
     assert set(running.wait()) == {0}, log.read_text()[-3000:]
     return phases
+
+
+def work_in_rank(module: str, folder: Path, log: Path, rank: int, port: int) -> None:
+    enter(log, rank, 2, port)
+    importlib.import_module(module).main(folder)
+    leave_process_group()
+
+
+def run_in_two_processes(module: str, folder: Path) -> None:
+    """Call `main(folder)` of a module of the tests in two ranks."""
+    port, log = free_port(), folder / "log"
+    ranks = [CONTEXT.Process(target=work_in_rank, args=(module, folder, log, rank, port)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(300)
+        process.kill()  # if it hangs
+    assert [process.exitcode for process in ranks] == [0, 0], log.read_text()[-3000:]
 
 
 def outcome(folder: Path) -> dict:

@@ -200,17 +200,6 @@ def test_a_folder_that_cannot_be_made_is_a_fault_of_the_environment(argv, tmp_pa
     assert "choose a folder you can write" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_of_two_runs_at_once_in_a_folder_the_second_ends_at_once(argv, tmp_path, capsys):
-    running = Running(argv(*ALL, **SHORT), tmp_path / "log")
-    next(running.announced())
-    assert main.main(argv(*ALL, **SHORT)) == 6
-    assert f"process {running.processes[0].pid} on " in capsys.readouterr().err
-    running.signal(signal.SIGKILL)
-    assert running.wait() == [-signal.SIGKILL]
-    assert main.main(argv(*ALL, **SHORT)) == 0, "the lock of a dead process is free"
-
-
 def test_a_link_in_the_place_of_a_checkpoint_is_not_followed(run, tmp_path):
     run("do_train", max_steps=2, save_steps=1)
     elsewhere = tmp_path / "elsewhere"

@@ -81,19 +81,20 @@ def test_a_configuration_cannot_name_pickled_weights(argv, capsys, model, trace)
     assert "--allow_pickle_weights" in refusal(capsys, argv("do_train", model_name_or_path=model))
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"])
-def test_code_in_a_checkpoint_is_refused_or_never_read(argv, run, capsys, tmp_path, trace, name):
-    flags = {"max_steps": 3, "save_steps": 2}
-    record = run("do_train", **flags)
-    checkpoint = tmp_path / "run" / "checkpoint-2"
-    shutil.rmtree(tmp_path / "run" / "checkpoint-3")
-    torch.save({"payload": Payload(trace)}, checkpoint / name)
-    mark_complete(checkpoint, provenance(record))  # as an attacker would
-    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "status": "running"}))
-    if name == "training_args.bin":
-        assert main.main(argv("do_train", **flags)) == 0
-    else:
-        assert "contains code" in refusal(capsys, argv("do_train", **flags))
+def test_code_in_a_checkpoint_is_refused_or_never_read(argv, run, capsys, tmp_path, trace):
+    flags, original = {"max_steps": 3, "save_steps": 2}, tmp_path / "original"
+    record = run("do_train", **flags, output_dir=original)
+    shutil.rmtree(original / "checkpoint-3")
+    (original / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+        folder = shutil.copytree(original, tmp_path / name)
+        torch.save({"payload": Payload(trace)}, folder / "checkpoint-2" / name)
+        mark_complete(folder / "checkpoint-2", provenance(record))  # as an attacker would
+        command = argv("do_train", **flags, output_dir=folder)
+        if name == "training_args.bin":
+            assert main.main(command) == 0
+        else:
+            assert "contains code" in refusal(capsys, command)
 
 
 OWN_CODE = {

@@ -9,7 +9,7 @@ from hype.errors import InputError
 from hype.files import write_json
 from hype.training.record import read_record
 
-WRITES = 200
+WRITES = 40
 
 
 def write_often(path, writer: int) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.analysis.conftest import own_cache  # noqa: F401
+from tests.analysis.conftest import cache, own_cache  # noqa: F401
 
 
 @pytest.fixture(scope="session")

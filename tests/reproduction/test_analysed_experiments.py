@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import datasets
 import pytest
 
 from hype.reproduction import execution
@@ -61,9 +63,24 @@ def spec_of_figure_3(results_dir, model) -> RunSpec:
     return spec
 
 
-def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
-    spec = spec_of_figure_3(tmp_path, model)
-    execute(spec)
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, model, cache) -> Path:
+    """The folder of a finished and analysed run."""
+    folder = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
+        assert execute(spec_of_figure_3(folder, model)).status == "finished"
+    return folder
+
+
+@pytest.fixture
+def spec(original, tmp_path, model) -> RunSpec:
+    """The same run in a copy of that folder."""
+    shutil.copytree(original, tmp_path / "results")
+    return spec_of_figure_3(tmp_path / "results", model)
+
+
+def test_an_analysis_that_was_cut_off_goes_on_without_the_run(spec):
     assert state_of(spec).status == "finished"
     whole = [spec.analysis.path(target).read_bytes() for target in ("mrpc", "stsb")]
     spec.analysis.path("stsb").unlink()
@@ -80,9 +97,7 @@ def test_an_analysis_that_was_cut_off_goes_on_without_the_run(tmp_path, model):
     assert state_of(spec).status == "missing" and state_of(spec).record["score"] is not None
 
 
-def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model):
-    spec = spec_of_figure_3(tmp_path, model)
-    execute(spec)
+def test_an_analysis_that_fails_is_recorded_and_not_tried_again(spec):
     spec.analysis.path("rte").unlink()
     (spec.folder / "config.json").unlink()
     assert execute(spec).status == "failed"
@@ -94,9 +109,7 @@ def test_an_analysis_that_fails_is_recorded_and_not_tried_again(tmp_path, model)
     assert execute(spec, retry=True).status == "finished"
 
 
-def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(tmp_path, model, monkeypatch):
-    spec = spec_of_figure_3(tmp_path, model)
-    execute(spec)
+def test_a_damaged_analysis_is_named_and_made_anew_on_request_alone(spec, monkeypatch):
     path = spec.analysis.path("rte")
     for content in ("", '{"schema": 2, "status": "finished", "identity": {}, "run_id": "a"}'):
         path.write_text(content)
@@ -125,10 +138,8 @@ def test_an_attempt_is_held_until_its_analyses_are_made(tmp_path, model, monkeyp
     assert seen == ["locked"]
 
 
-def test_layers_come_from_the_records(tmp_path, model):
-    spec = spec_of_figure_3(tmp_path, model)
-    execute(spec)
-    layers = section_of(load("figure_3"), figure_3(model), tmp_path).layers
+def test_layers_come_from_the_records(spec, tmp_path, model):
+    layers = section_of(load("figure_3"), figure_3(model), tmp_path / "results").layers
     record = json.loads(spec.analysis.path("rte").read_text())
     found = layers[layers["target"] == "rte"]["score"].tolist()
     assert found == pytest.approx([100 * value for value in record["results"]["layers"]])

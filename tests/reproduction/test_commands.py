@@ -153,10 +153,3 @@ def test_a_table_with_a_run_that_failed_ends_with_1_and_retries_on_request(tmp_p
     assert "to do: 2 runs" in capsys.readouterr().out
     assert main(argv_of(tmp_path, model, "--run", "--retry_failed")) == 0
     assert not any((tmp_path / "failures").iterdir())
-
-
-@pytest.mark.slow
-def test_the_script_passes_its_arguments_on(tmp_path):
-    command = [ROOT / "scripts" / "reproduce.sh", "table_17", "--dry_run"]
-    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert "240 runs: 240 missing" in output

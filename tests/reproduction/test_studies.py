@@ -40,8 +40,8 @@ SECTIONS = (
 QUESTIONS = (Question("Does it help?", CONTROL, VANILLA, ("first",)),)
 
 
-@pytest.fixture(autouse=True)
-def _small_study(monkeypatch, model):
+@pytest.fixture(scope="module")
+def small(model) -> Study:
     hashes = model_fingerprints(ModelArguments(model_name_or_path=str(model)))
 
     def read(task, splits, **limits):
@@ -53,7 +53,11 @@ def _small_study(monkeypatch, model):
     data |= {"qqp": read("qqp", ["validation"]), "mnli": read("mnli", ["validation", "validation_mismatched"])}
     data |= {task: {"validation": "0" * 64} for task in ("snli", "sick", "scitail")}
     tiny = StudyModel("Tiny", "tiny/model", hashes["model"], hashes["tokenizer"])
-    small = Study("small", "A small study", "Few runs.", {"tiny": tiny}, data, SECTIONS, QUESTIONS)
+    return Study("small", "A small study", "Few runs.", {"tiny": tiny}, data, SECTIONS, QUESTIONS)
+
+
+@pytest.fixture(autouse=True)
+def _small_is_a_study(small, model, monkeypatch):
     monkeypatch.setattr("hype.reproduction.__main__.STUDIES", (*STUDIES, "small"))
     monkeypatch.setattr(
         "hype.reproduction.__main__.load_study", lambda name: small if name == "small" else load_study(name)
@@ -65,7 +69,9 @@ def line_of(folder, *options) -> list[str]:
     return ["small", "--results_dir", str(folder / "r"), "--sections", *options]
 
 
-def test_one_command_does_every_run_once_and_shows_it_where_neither_model_nor_data_is(tmp_path, capsys, monkeypatch):
+def test_one_command_does_every_run_once_and_shows_it_where_neither_model_nor_data_is(
+    tmp_path, capsys, monkeypatch, model
+):
     wanted = ("first", "by_layer")
     assert main(line_of(tmp_path, *wanted, "--run", "--data_dir", str(SAMPLE))) == 0
     captured = capsys.readouterr()
@@ -75,15 +81,11 @@ def test_one_command_does_every_run_once_and_shows_it_where_neither_model_nor_da
     monkeypatch.chdir(tmp_path)
     assert main(line_of(tmp_path, *wanted, "--show")) == 0
     assert capsys.readouterr().out == captured.out
-
-
-def test_the_report_names_no_place_of_this_machine(tmp_path, capsys, model):
-    assert main(line_of(tmp_path, "first", "--run", "--data_dir", str(SAMPLE))) == 0
     assert main(["small", "--results_dir", str(tmp_path / "r"), "--report"]) == 0
     for name in ("report.html", "report.md"):
         text = (tmp_path / "r" / name).read_text(encoding="utf-8")
         assert "The &lt;first&gt;" in text and "A remark." in text and "Few runs." in text
-        assert str(model) not in text and str(SAMPLE) not in text
+        assert str(model) not in text and str(SAMPLE) not in text, "the report names no place of this machine"
 
 
 def test_learning_rates_are_chosen_from_finished_runs_then_the_rest_is_run(tmp_path, capsys, monkeypatch):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.small_training import run_in_two_processes, weights
+from tests.faults.processes import run_in_two_processes
+from tests.small_training import weights
 from tests.techniques.runs import FLAGS, HYPE, fixed_differences, trainer_of
 from tests.tiny import tiny_model
 

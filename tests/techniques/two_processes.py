@@ -1,12 +1,10 @@
-"""Run under torchrun: train a tiny model with each technique in two processes and save rank 0's weights."""
+"""What each of two ranks does: train a tiny model with each technique; rank 0 saves its weights."""
 
-import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from hype.training.machine import leave_process_group
 from tests.small_training import weights
 from tests.techniques.test_two_processes import COMPARED, DRAWING, MASKED, run
 
@@ -25,7 +23,3 @@ def main(folder: Path) -> None:
         assert are_equal_on_all_ranks(found), f"{name}: the weights of the ranks differ"
         if trainer.is_world_process_zero():
             save_file(found, folder / f"{name}.safetensors")
-
-
-main(Path(sys.argv[1]))
-leave_process_group()

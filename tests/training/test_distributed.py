@@ -8,7 +8,8 @@ from transformers import Trainer
 
 from hype import HyPeCallback
 from hype.training.trainer import HyPeTrainer
-from tests.small_training import arguments, assert_equal_weights, rows, rows_of_lengths, run_in_two_processes, weights
+from tests.faults.processes import run_in_two_processes
+from tests.small_training import arguments, assert_equal_weights, rows, rows_of_lengths, weights
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.slow
@@ -21,6 +22,7 @@ TRAININGS = {
     "plain": (HyPeTrainer, None, 0.0, {"optim": "sgd", "learning_rate": 0.1}),
     "accumulated": (HyPeTrainer, None, 0.0, {"optim": "sgd", "learning_rate": 0.1, "gradient_accumulation_steps": 2}),
 }
+RESUMED = ("noised", "callback", "grouped")
 LENGTHS = (4, 9, 3, 12, 7, 7, 5, 10, 3, 6, 8, 11, 4)
 
 
@@ -76,7 +78,7 @@ def test_ranks_see_different_examples_and_end_with_the_same_weights(folder, name
     assert_equal_weights(*both(folder, name, "weights"))
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_resumed_training_equals_an_uninterrupted_one(folder, name):
     straight, resumed = both(folder, name, "weights"), both(folder, name, "resumed")
     assert_equal_weights(resumed[0], straight[0])

@@ -1,6 +1,8 @@
 """HyPeTrainer stops at the step of the first loss or gradient that is not finite."""
 
+import functools
 import math
+import tempfile
 
 import pytest
 import torch
@@ -33,9 +35,11 @@ def trainer_of(folder, at=0, factor=1.0, **changes):
     )
 
 
-def weights_after(folder, steps, **changes):
-    trainer = trainer_of(folder, max_steps=steps, **changes)
-    trainer.train()
+@functools.cache
+def weights_after(steps, **changes):
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_of(folder, max_steps=steps, **changes)
+        trainer.train()
     return weights(trainer.model)
 
 
@@ -46,7 +50,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_its_step(factor, tmp_pat
         trainer.train()
     assert trainer.state.global_step == 2
     assert hooks_of(trainer.model) == []
-    assert_equal_weights(weights(trainer.model), weights_after(tmp_path, 2))
+    assert_equal_weights(weights(trainer.model), weights_after(2))
     assert all(math.isfinite(entry["loss"]) and entry["loss"] > 0 for entry in trainer.state.log_history)
 
 
@@ -54,7 +58,7 @@ def test_a_loss_that_is_not_finite_in_one_of_the_accumulated_batches_ends_the_tr
     trainer = trainer_of(tmp_path, at=5, factor=math.nan, gradient_accumulation_steps=3)
     with pytest.raises(DivergedError, match="the loss is nan at step 2"):
         trainer.train()
-    assert_equal_weights(weights(trainer.model), weights_after(tmp_path, 1, gradient_accumulation_steps=3))
+    assert_equal_weights(weights(trainer.model), weights_after(1, gradient_accumulation_steps=3))
 
 
 @pytest.mark.parametrize("place", ["classifier.weight", "bert.embeddings.word_embeddings.weight"])
@@ -72,7 +76,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, 
     with pytest.raises(DivergedError, match=r"gradient.*not finite at step 3"):
         trainer.train()
     assert trainer.state.global_step == 2 and hooks_of(trainer.model) == []
-    assert_equal_weights(weights(trainer.model), weights_after(tmp_path, 2, max_grad_norm=max_grad_norm))
+    assert_equal_weights(weights(trainer.model), weights_after(2, max_grad_norm=max_grad_norm))
 
 
 def test_an_evaluation_loss_that_is_not_finite_does_not_end_the_training(tmp_path):
