@@ -39,7 +39,8 @@ def measure_noise(model: nn.Module, hype: HyPe, forward: Callable[[], torch.Tens
     hype.observer = lambda clean, noised: layers.append(_compare(clean, noised))
     model.train()
     try:
-        with torch.no_grad():
+        # Compiled code runs eagerly, because observing would break its graph.
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             with forked_streams():
                 noised = forward()
             hype.observer, hype.eps = None, 0.0  # with the same draws, also from torch's generator, as for the dropout

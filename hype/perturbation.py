@@ -85,6 +85,7 @@ class HyPe:
         self.rank = rank if rank is not None else torch.distributed.get_rank() if is_ddp else 0
         self.step, self.draw_count = 0, 0  # optimiser step; number of draws in it
         self.enabled = True
+        self._is_entered = False
         self._may_warn = not allow_vanishing_noise  # once, if the dtype of the hidden states rounds the noise away
         self.observer: Callable[[torch.Tensor, torch.Tensor], Any] | None = None  # called with (hidden, noised hidden)
         self.hooks: list[_Hook] = []
@@ -183,6 +184,9 @@ class HyPe:
     def __enter__(self) -> "HyPe":
         if self.eps > 0 and not self._handles:
             raise ValueError("this HyPe was removed and adds no noise: create a new one")
+        if self._is_entered:
+            raise ValueError("an inner `with` block would end the noise of the outer one: enter a HyPe once")
+        self._is_entered = True
         return self
 
     def __exit__(self, *exception: object) -> None:

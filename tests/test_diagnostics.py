@@ -64,6 +64,18 @@ def test_a_noise_that_changes_nothing_has_no_signal_to_noise_ratio():
     assert result["least_changed"] == 0.0
 
 
+def test_a_model_that_was_compiled_into_one_graph_is_measured_like_an_uncompiled_one():
+    model = tiny_model("bert").train()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with HyPe(model, "normal", 0.5, hype_stream="global") as hype:
+        compiled(IDS)
+        torch.manual_seed(0)
+        result = measure_noise(compiled, hype, lambda: compiled(IDS).logits)
+        torch.manual_seed(0)
+        assert result == measure_noise(model, hype, lambda: model(IDS).logits)
+    torch.compiler.reset()
+
+
 @pytest.mark.parametrize("stream", ["own", "global"])
 def test_the_two_forwards_have_equal_dropout(stream):
     model = tiny_model("bert", dropout=0.5)
