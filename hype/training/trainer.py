@@ -126,7 +126,7 @@ class HyPeTrainer(Trainer):
             DivergedError: the loss is not finite.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        value = loss.item()
+        value = self.accelerator.reduce(loss, "mean").item()  # so that all processes stop, and the first records it
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} at step {self.state.global_step + 1}")
         return loss

@@ -7,6 +7,18 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import main
 from hype.training.trainer import HyPeTrainer
+from tests.faults.processes import Running
+
+
+def break_the_loss():
+    """Make the loss of the last process NaN at step 3."""
+    compute = HyPeTrainer.compute_loss
+
+    def broken(self, *args, **kwargs):
+        is_last = self.args.process_index == self.args.world_size - 1
+        return compute(self, *args, **kwargs) * (float("nan") if is_last and self.state.global_step == 2 else 1)
+
+    HyPeTrainer.compute_loss = broken
 
 
 def strict(path) -> dict:
@@ -24,12 +36,8 @@ def saved(folder, tiny_folder, value, label_count=2):
 
 
 def test_a_loss_that_is_not_finite_ends_with_3_its_step_and_a_record(argv, tmp_path, capsys, monkeypatch):
-    compute = HyPeTrainer.compute_loss
-
-    def broken(self, *args, **kwargs):
-        return compute(self, *args, **kwargs) * (float("nan") if self.state.global_step == 2 else 1)
-
-    monkeypatch.setattr(HyPeTrainer, "compute_loss", broken)
+    monkeypatch.setattr(HyPeTrainer, "compute_loss", HyPeTrainer.compute_loss)  # restores it
+    break_the_loss()
     flags = {"logging_steps": 1, "save_steps": 1, "save_total_limit": 1, "hype_type": "normal"}
     for _ in range(2):  # the second time, it is not taken for finished
         assert main.main(argv("do_train", "do_eval", **flags)) == 3
@@ -40,6 +48,16 @@ def test_a_loss_that_is_not_finite_ends_with_3_its_step_and_a_record(argv, tmp_p
     state = strict(tmp_path / "run" / "checkpoint-2" / "trainer_state.json")
     losses = [entry["loss"] for entry in state["log_history"]]
     assert len(losses) == 2 and min(losses) > 0, "a loss that is no number was logged as 0"
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_in_one_process_ends_all_and_is_recorded(argv, tmp_path):
+    """Without synchronised steps, the other would wait for the next batch's gradients."""
+    flags = {"gradient_accumulation_steps": 2, "num_train_epochs": 2}
+    running = Running(argv("do_train", **flags), tmp_path / "log", break_the_loss, world_size=2)
+    assert running.wait() == [3, 3]
+    record = strict(tmp_path / "run" / "run.json")
+    assert record["status"] == "diverged" and "step 3" in record["error"]
 
 
 def test_a_model_that_is_not_finite_gets_no_score(argv, tmp_path, capsys, tiny_folder):
