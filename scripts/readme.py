@@ -145,7 +145,7 @@ def options() -> str:
 
 PARTS = {
     "README.md": {
-        "answers": partial(answers, SHOWN, "controls", "dose"),
+        "answers": partial(answers, SHOWN, "controls", "dose", "base"),
         "quick_start": quick_start,
     },
     "docs/options.md": {"options": options},

@@ -145,9 +145,10 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
 
 
 def _setting_text(rows: pd.DataFrame, note: str) -> str:
-    """Name the models and the choices of training examples."""
-    text = f"{', '.join(rows['model'].unique())}, {' or '.join(rows['data'].unique())} training examples"
-    return f"{text}. {note}".strip(" .")
+    """Name the model, unless the rows of the figure do, and the choices of training examples."""
+    models = rows["model"].unique()
+    model = f"{models[0]}, " if len(models) == 1 else "Each model: "
+    return f"{model}{' or '.join(rows['data'].unique())} training examples. {note}".strip(" .")
 
 
 def _draw_doses(axes: Axes, pairs: pd.DataFrame) -> None:
