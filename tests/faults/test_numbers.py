@@ -36,7 +36,7 @@ def saved(folder, tiny_folder, value, label_count=2):
 
 
 def test_a_loss_that_is_not_finite_ends_with_3_its_step_and_a_record(argv, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(HyPeTrainer, "compute_loss", HyPeTrainer.compute_loss)  # restores it
+    monkeypatch.setattr(HyPeTrainer, "compute_loss", HyPeTrainer.compute_loss)  # undoes the next line at the end
     break_the_loss()
     flags = {"logging_steps": 1, "save_steps": 1, "save_total_limit": 1, "hype_type": "normal"}
     for _ in range(2):  # the second time, it is not taken for finished
