@@ -61,7 +61,7 @@ def look_of(method: str) -> dict[str, str]:
 
 def render(canvas: Canvas, name: str, title: str, caption: str, note: str = "") -> Figure:
     """Add title and note to the picture and to the caption, as each may be shown alone, and render the figure."""
-    width = int(13 * canvas.get_figwidth())  # maximum characters per line
+    width = int(12 * canvas.get_figwidth())  # maximum characters per line
     canvas.suptitle("\n".join(textwrap.fill(text, width) for text in (title, note) if text))
     caption = f"{title}. {caption} {note}".strip()
     target = io.StringIO()

@@ -35,7 +35,7 @@ from hype.reproduction.statistics import (
     selected,
     signed,
 )
-from hype.reproduction.tables import LAYER_SCORES, MEAN, comparisons, doses, settings
+from hype.reproduction.tables import LAYER_SCORES, comparisons, doses, settings
 
 PAPERS_RANGE = (1e-5, 1e-4)
 SEED_LABEL = "another seed"
@@ -55,10 +55,7 @@ def effects_figure(found: pd.DataFrame, note: str) -> Figure:
     """Draw the effects in all settings, their mean and the share of flips; found: see `tables.settings`."""
     labels = list(found["task"].unique())
     means = found[found["is_mean"] & (found["method"] != CONTROL)]
-    findings = [
-        f"{row.task.removesuffix(MEAN)}{signed(row.mean)} points on average, {row.verdict}"
-        for row in means.itertuples()
-    ]
+    findings = [f"{row.task} {signed(row.mean)} points, {row.verdict}" for row in means.itertuples()]
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(7.4, 0.42 * len(labels) + 1.4))
         left, right = canvas.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 2]})
@@ -145,10 +142,10 @@ def dose_figure(pairs: pd.DataFrame, seeds: pd.DataFrame, note: str) -> Figure:
 
 
 def _setting_text(rows: pd.DataFrame, note: str) -> str:
-    """Name the model, unless the rows of the figure do, and the choices of training examples."""
-    models = rows["model"].unique()
-    model = f"{models[0]}, " if len(models) == 1 else "Each model: "
-    return f"{model}{' or '.join(rows['data'].unique())} training examples. {note}".strip(" .")
+    """Name the model and the training examples, unless the rows of the figure do."""
+    models, data = rows["model"].unique(), rows["data"].unique()
+    model = f"{models[0]}; training" if len(models) == 1 else "Training"
+    return f"{model} examples: {data[0] if len(data) == 1 else 'in parentheses'}. {note}".strip(" .")
 
 
 def _draw_doses(axes: Axes, pairs: pd.DataFrame) -> None:

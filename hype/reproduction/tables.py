@@ -23,7 +23,7 @@ from hype.reproduction.statistics import (
 from hype.text_tables import counted
 
 PAPERS_NOISE = "hype-n 1e-5"
-MEAN_OF_TASKS, MEAN = "mean of tasks", "mean"
+MEAN_OF_TASKS = "mean of tasks"
 LAYER_SCORES = {"probing": "dev score x 100", "similarity": "mean cosine of token pairs x 100"}
 
 
@@ -206,16 +206,15 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Rows of `statistics.effects`, in which task is the setting's name: the task or, last for each model and choice
-        of training examples, "mean" (is_mean); before it the model and the examples, where there are several. And, from
-        the runs without dropout: majority, control (their score, as text) and seed_flips (the share of predictions that
-        another seed flips).
+        of training examples, "mean" (is_mean); with the model before it and the examples after it, where there are
+        several. And, from the runs without dropout: majority, control (their score, as text) and seed_flips (the share
+        of predictions that another seed flips).
     """
-    several = [name for name in ("data", "model") if runs[name].nunique() > 1]
+    has_models, has_data = runs["model"].nunique() > 1, runs["data"].nunique() > 1
 
     def named(rows: pd.DataFrame, task: pd.Series | str) -> pd.Series | str:
-        for name in several:
-            task = rows[name] + " · " + task
-        return task
+        model, data = rows["model"] + " · " if has_models else "", " (" + rows["data"] + ")" if has_data else ""
+        return model + task + data
 
     runs = runs.assign(task=named(runs, runs["task"].map(written)))
     found = effects(paired(runs, [(CONTROL, VANILLA), (PAPERS_NOISE, CONTROL)]))
@@ -225,7 +224,7 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
     summary = summary.assign(control=scores)[["task", "majority", "control"]]
     seeds = another_seed(controls).groupby("task")["flips"].mean().rename("seed_flips")
     is_mean = found["task"] == ALL_TASKS
-    found = found.assign(is_mean=is_mean, task=found["task"].where(~is_mean, named(found, MEAN)))
+    found = found.assign(is_mean=is_mean, task=found["task"].where(~is_mean, named(found, "mean")))
     return found.merge(summary, "left", "task").join(seeds, on="task")
 
 

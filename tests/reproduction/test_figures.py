@@ -87,7 +87,7 @@ def test_the_effects_of_several_settings_end_in_their_mean_which_is_the_finding(
     dropout, noise = found[found["task"] == "mean"].itertuples()
     assert dropout.mean == pytest.approx((2 + 1) / 2) and dropout.n == 3
     caption = study_figures(pd.concat([runs, other]), "")[0].caption
-    assert f"no dropout: +0.00 points on average, {noise.verdict}" in caption
+    assert f"no dropout: mean +0.00 points, {noise.verdict}" in caption
     assert settings_table(found).frame.iloc[-1, 1:3].tolist() == ["-", "-"], "a mean has no score"
 
 
@@ -95,10 +95,10 @@ def test_a_mean_is_that_of_one_model_and_choice_of_examples():
     tasks = pd.concat([dosed(), dosed().assign(task="cola")])
     first = pd.concat([tasks, dosed().assign(task="cola", data="first 1,000", score=0.0)])
     found = settings(first).set_index(["task", "method"])["mean"].xs(CONTROL, level="method")
-    assert list(found.index) == ["all · RTE", "all · CoLA", "all · mean", "first 1,000 · CoLA"]
-    assert found["all · mean"] == pytest.approx(2)
+    assert list(found.index) == ["RTE (all)", "CoLA (all)", "mean (all)", "CoLA (first 1,000)"]
+    assert found["mean (all)"] == pytest.approx(2)
     caption = study_figures(pd.concat([tasks, tasks.assign(model="large")]), "")[0].caption
-    assert all(f"{model} · -0.83 points on average, lower" in caption for model in ("BERT", "large"))
+    assert all(f"{model} · mean -0.83 points, lower" in caption for model in ("BERT", "large"))
 
 
 def test_settings_set_dropout_beside_noise_and_another_seed():
