@@ -1,7 +1,5 @@
 """Figure 3 (appendix C.2): scores of a linear head on each layer of a fine-tuned, frozen model."""
 
-import time
-
 import torch
 from datasets import Dataset
 from torch import nn
@@ -35,14 +33,12 @@ def analyse(run: FinishedRun, target: str, options: Options) -> dict:
 
 def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, batch_size: int) -> dict:
     """Train a head for each layer on the train split; return their scores on the validation split."""
-    started = time.perf_counter()
     states = {split: special_token_states(run, tokens[split], batch_size, f"{task.title} {split}") for split in tokens}
-    states_s = time.perf_counter() - started
     dtype = torch.float32 if task.is_regression else torch.long
     labels = {split: torch.tensor(tokens[split]["label"][:], dtype=dtype) for split in tokens}
     heads = trained_heads(states["train"], labels["train"], task, seed)
     with torch.inference_mode():
-        outputs = _outputs(states["validation"], heads)
+        outputs = torch.stack([head(layer) for layer, head in zip(states["validation"], heads, strict=True)])
     require_finite(outputs, run.folder)
     predictions = outputs.squeeze(-1) if task.is_regression else outputs.argmax(-1)
     scored = [metrics.compute(task, layer.numpy(), labels["validation"].numpy()) for layer in predictions]
@@ -52,19 +48,8 @@ def probe(run: FinishedRun, task: Task, tokens: dict[str, Dataset], seed: int, b
         "score_name": " and ".join(task.score_metrics),
         "metrics": values,
         "remarks": [remarks for _, remarks in scored],
-        "stacks": stacks(run),
         "token": special_token(run),
-        "timings": {"states_s": states_s, "heads_s": time.perf_counter() - started - states_s},
     }
-
-
-def stacks(run: FinishedRun) -> dict[str, int]:
-    """Return the number of layers, embeddings included, in each stack, in the order of `hidden_states`."""
-    config = run.model.config
-    if not config.is_encoder_decoder:
-        return {"model": config.num_hidden_layers + 1}
-    decoder_count = getattr(config, "decoder_layers", None) or config.num_decoder_layers
-    return {"encoder": config.num_hidden_layers + 1, "decoder": decoder_count + 1}
 
 
 def special_token(run: FinishedRun) -> dict:
@@ -99,40 +84,22 @@ def special_token_states(run: FinishedRun, tokens: Dataset, batch_size: int, tit
     return states
 
 
-def initial_heads(layer_count: int, width: int, output_count: int, seed: int) -> list[torch.Tensor]:
-    """Return weights (layers, width, outputs) and biases (layers, 1, outputs): a fresh nn.Linear for each layer."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        heads = [nn.Linear(width, output_count) for _ in range(layer_count)]
-    weights = torch.stack([head.weight.detach().T for head in heads])
-    return [weights, torch.stack([head.bias.detach()[None] for head in heads])]
-
-
-def trained_heads(states: torch.Tensor, labels: torch.Tensor, task: Task, seed: int) -> list[torch.Tensor]:
-    """Train a head for each layer, all at once: their losses, which share no parameters, are summed.
+def trained_heads(states: torch.Tensor, labels: torch.Tensor, task: Task, seed: int) -> list[nn.Linear]:
+    """Train a head for each layer.
 
     states: (layers, examples, width). `seed` determines the initial heads and the order of examples in all layers.
     """
-    layer_count, example_count, width = states.shape
-    heads = [parameter.requires_grad_() for parameter in initial_heads(layer_count, width, task.label_count, seed)]
-    optimizer = torch.optim.Adam(heads, lr=SETTINGS["learning_rate"])
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(SETTINGS["epochs"]):
-        for rows in torch.randperm(example_count, generator=generator).split(SETTINGS["batch_size"]):
-            optimizer.zero_grad()
-            _loss(_outputs(states[:, rows], heads), labels[rows], task).backward()
-            optimizer.step()
-    return [parameter.detach() for parameter in heads]
-
-
-def _outputs(states: torch.Tensor, heads: list[torch.Tensor]) -> torch.Tensor:
-    weights, biases = heads
-    return torch.baddbmm(biases, states, weights)  # (layers, batch, outputs)
-
-
-def _loss(outputs: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
-    """Return the sum over layers of the mean loss over the batch."""
-    if task.is_regression:
-        return (outputs.squeeze(-1) - labels).square().mean(1).sum()
-    repeated = labels.expand(len(outputs), -1).flatten()
-    return functional.cross_entropy(outputs.flatten(0, 1), repeated, reduction="sum") / len(labels)
+    loss = functional.mse_loss if task.is_regression else functional.cross_entropy
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        heads = [nn.Linear(states.shape[2], task.label_count) for _ in states]
+    for layer, head in zip(states, heads, strict=True):
+        optimizer = torch.optim.Adam(head.parameters(), lr=SETTINGS["learning_rate"])
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(SETTINGS["epochs"]):
+            for rows in torch.randperm(len(layer), generator=generator).split(SETTINGS["batch_size"]):
+                optimizer.zero_grad()
+                output = head(layer[rows])
+                loss(output.squeeze(-1) if task.is_regression else output, labels[rows]).backward()
+                optimizer.step()
+    return heads
