@@ -12,7 +12,7 @@ import torch
 
 from hype.analysis import adversarial, probing, similarity, transfer
 from hype.analysis.finished import FinishedRun
-from hype.errors import DivergedError, EnvironmentFault, InputError, LockedError, RunError
+from hype.errors import DivergedError, InputError, LockedError, RunError
 from hype.files import weight_files
 from hype.reproduction.runs import RunSpec
 from hype.reproduction.status import (
@@ -27,7 +27,7 @@ from hype.reproduction.status import (
     write_failure,
 )
 from hype.training.checkpoints import numbered
-from hype.training.faults import is_out_of_memory
+from hype.training.faults import is_environment
 from hype.training.finetune import finetune
 from hype.training.parser import parse
 from hype.training.run_folder import locked
@@ -116,13 +116,10 @@ def _attempt(spec: RunSpec, state: State) -> Outcome:
     except RunError as error:
         status = DIVERGED if isinstance(error, DivergedError) else FAILED
         logger.error("%s: %s", status, error)
-        # Out of memory: another run may need less.
-        is_environment = isinstance(error, EnvironmentFault) and not is_out_of_memory(error.__cause__)
-        return Outcome(status, str(error), is_environment)
+        return Outcome(status, str(error), is_environment(error))
     except Exception as error:
         logger.exception("failed")
-        # After an error of the GPU, this process cannot use it again.
-        return Outcome(FAILED, f"{type(error).__name__}: {error}", isinstance(error, torch.AcceleratorError))
+        return Outcome(FAILED, f"{type(error).__name__}: {error}", is_environment(error))
 
 
 def analyse(spec: RunSpec) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 
 from hype.errors import EnvironmentFault, InputError, RunError
@@ -25,7 +25,7 @@ def as_run_errors(folder: Path):
         raise InputError(f"--metric_for_best_model: {error.args[0]}") from error
     except UnpicklingError as error:
         raise InputError(f"{folder}: a checkpoint contains code, so it is not of this project; remove it") from error
-    except HfHubHTTPError as error:  # what is loaded from the hub has errors of its own, see `from_hub`
+    except HTTPError as error:  # what is loaded from the hub has errors of its own, see `from_hub`
         reason = str(error).partition("\n")[0]
         raise EnvironmentFault(f"--push_to_hub: {reason}; log in with hf auth login, or leave the flag out") from error
     except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
@@ -38,6 +38,14 @@ def as_run_errors(folder: Path):
                 "make room, or choose another folder; the same command resumes from the newest complete checkpoint"
             ) from error
         raise
+
+
+def is_environment(error: BaseException) -> bool:
+    """Return whether disk, hub or device failed, so that another run would fail, too, and the same may work later."""
+    # Out of memory is not counted: another run may need less, and the same would fail again. After an error of the GPU,
+    # the process cannot use it again.
+    is_fault = isinstance(error, EnvironmentFault) and not is_out_of_memory(error.__cause__)
+    return is_fault or isinstance(error, torch.AcceleratorError)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

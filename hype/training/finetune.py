@@ -84,6 +84,8 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
         logger.warning("%s: the run is already finished and is not repeated", folder)
         if training.do_train and training.save_model and not weight_files(folder):
             logger.warning("%s: the model is missing; pass --overwrite_output_dir to train it again", folder)
+        if training.push_to_hub:
+            logger.warning("%s is not uploaded now; hf upload REPOSITORY %s . uploads it", folder, folder)
         return decision.finished if is_first else None
     record.update(changed=decision.changed, resumed_from=decision.resumed_from)
 
@@ -105,7 +107,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
             clear(folder)
         (folder / "all_results.json").unlink(missing_ok=True)  # Trainer would add to the file of an earlier attempt
 
-    with recorded(record, folder if is_first else None):
+    with recorded(record, folder if is_first else None), as_run_errors(folder):
         if training.do_train:
             _train(trainer, decision.checkpoint, splits, record)
         if training.do_eval:
@@ -118,7 +120,7 @@ def _finetune(arguments: Arguments, folder: Path, is_first: bool, stop: StopCall
             write_card(folder, record)
     if is_first and training.push_to_hub:  # Trainer has uploaded the model, without its card and the final record
         HfApi(token=training.hub_token).upload_folder(
-            repo_id=trainer.hub_model_id, folder_path=folder, ignore_patterns=["_*", ".lock*", "checkpoint-*"]
+            repo_id=trainer.hub_model_id, folder_path=folder, ignore_patterns=["_*", ".*", "checkpoint-*"]
         )
     return record if is_first else None
 

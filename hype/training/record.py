@@ -11,12 +11,13 @@ from hype.data.splits import Splits
 from hype.errors import DivergedError, InputError
 from hype.files import write_json
 from hype.training.arguments import Arguments, ModelArguments
+from hype.training.faults import is_environment
 from hype.training.identity import identity, model_fingerprints, run_id, settings
 from hype.training.machine import describe_machine
 
 RECORD = "run.json"
 SCHEMA = 2  # increased when the meaning of a field changes
-# A record's status is running, interrupted, finished, failed or diverged.
+# A record's status is running, interrupted (also by a full disk or the like), finished, failed or diverged.
 
 
 def environment(record: dict) -> dict:
@@ -125,8 +126,8 @@ def recorded(record: dict, folder: Path | None):
     try:
         yield
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-        status = "diverged" if isinstance(error, DivergedError) else "interrupted" if interrupted else "failed"
+        is_interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or is_environment(error)
+        status = "diverged" if isinstance(error, DivergedError) else "interrupted" if is_interrupted else "failed"
         try:
             write(status=status, error=f"{type(error).__name__}: {error}")
         except RuntimeError:  # when a loader process dies, a signal handler of torch raises, too: once, anywhere

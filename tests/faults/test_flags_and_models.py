@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hype.cli import main
@@ -43,17 +43,22 @@ def test_what_cannot_work_is_refused_in_one_line_before_the_first_step(argv, cap
     assert out == "" and err.count("error: ") == 1 and "Traceback" not in err
 
 
-def test_a_hub_that_refuses_an_upload_is_quoted_with_the_way_out(argv, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        HfHubHTTPError("401 Client Error.\n\nInvalid password", response=SimpleNamespace(headers={}, request=None)),
+        HTTPError("the connection broke"),
+    ],
+)
+def test_a_hub_that_refuses_an_upload_is_quoted_with_the_way_out(error, argv, capsys, monkeypatch):
     def refuse(*args, **kwargs):
-        raise HfHubHTTPError(
-            "401 Client Error.\n\nInvalid password", response=SimpleNamespace(headers={}, request=None)
-        )
+        raise error
 
     monkeypatch.setattr("hype.training.finetune.hub_is_reachable", lambda: True)
     monkeypatch.setattr(HfApi, "create_repo", refuse)
     assert main(argv("do_train", "push_to_hub")) == 4
     line = capsys.readouterr().err.rstrip().split("\n")[-1]
-    assert line.startswith("error: --push_to_hub: 401 Client Error") and "hf auth login" in line
+    assert line.startswith(f"error: --push_to_hub: {str(error)[:10]}") and "hf auth login" in line
 
 
 def test_a_best_metric_that_there_is_not_is_wrong_input(argv, capsys):
