@@ -14,7 +14,7 @@
 #   EPOCH        epochs (3.0)
 #   LR           learning rate (2e-5)
 #   SEED         seed of the head, the batches, dropout and noise (42)
-#   GPU          number of the GPU to use (all visible ones, or the CPU)
+#   GPU          number of the GPU to use (that of CUDA_VISIBLE_DEVICES, or 0; the CPU, if there is none)
 #   OUTPUT_DIR   folder of the run (in outputs/, named after the settings)
 #   GLUE_DIR     folder of the GLUE data (the hub)
 
@@ -37,7 +37,7 @@ NAME=${NAME##*/}-$TASK-batch$BATCHSIZE-epoch$EPOCH-lr$LR-seed$SEED${FLAGS:+-$FLA
 # A long name is shortened and made unique by a checksum of the full one.
 if [ ${#NAME} -gt 95 ]; then NAME=${NAME:0:80}-$(printf '%s' "$NAME $*" | cksum | cut -d ' ' -f 1); fi
 OUTPUT_DIR=${OUTPUT_DIR:-outputs/$NAME}
-if [ -n "${GPU:-}" ]; then export CUDA_VISIBLE_DEVICES=$GPU; fi
+export CUDA_VISIBLE_DEVICES=${GPU:-${CUDA_VISIBLE_DEVICES-0}}
 
 exec "$python" "$root/main.py" --adam_epsilon 1e-6 --max_seq_length 128 --eval_accumulation_steps 20 \
     --do_eval --do_train --warmup_ratio 0.1 --weight_decay 0.01 --save_total_limit 1 --save_steps 30000 \

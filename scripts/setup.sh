@@ -43,7 +43,7 @@ if [ -e "$venv/.incomplete" ] || [ ! -e "$venv/bin/python" ]; then
         fi
     done
     [ -n "$base" ] || fail "no Python 3.10 to 3.14 with venv is on PATH; install one (Debian: python3 and python3-venv)"
-    echo "setup: creating $venv, once: 2 GB (6 GB with PyPI's CUDA build of PyTorch for Linux) and 3 to 15 minutes" >&2
+    echo "setup: creating $venv, once: 2 GB (6 GB with PyPI's CUDA build of PyTorch for Linux) and a few minutes" >&2
     # A set-up that was killed may have left a package's metadata without its files.
     if [ -e "$venv/.incomplete" ]; then rm -rf "$venv"; fi
     { mkdir -p "$venv" && touch "$venv/.incomplete" && "$base" -m venv "$venv"; } >&2 || fail "$base cannot make $venv"

@@ -112,12 +112,21 @@ def test_the_variables_reach_main(variables, project, active):
     assert (got["CUDA_VISIBLE_DEVICES"], got["GLUE_DIR"]) == ("1", "/glue")
 
 
+@pytest.mark.parametrize(
+    ("variables", "used"),
+    [({}, "0"), ({"CUDA_VISIBLE_DEVICES": ""}, ""), ({"CUDA_VISIBLE_DEVICES": "2"}, "2"), ({"GPU": "1"}, "1")],
+    ids=["the first GPU", "no GPU", "as it is set", "GPU"],
+)
+def test_one_gpu_is_used(variables, used, project, active):
+    got = received(project / "run_glue.sh", "rte", env=active, MODEL="m", **variables)
+    assert got["CUDA_VISIBLE_DEVICES"] == used
+
+
 def test_further_flags_are_passed_on_as_they_are_and_last(project, active):
     flags = ["--hype_type", "uniform", "--train_file", "a 'b\" $c *.csv", "--cache_dir", ""]
-    variables = {"MODEL": "a model", "TASK": "rte", "CUDA_VISIBLE_DEVICES": "2"}
+    variables = {"MODEL": "a model", "TASK": "rte"}
     got = received(project / "run_glue.sh", "sst2", *flags, env=active, **variables)
     argv = got["argv"]
-    assert got["CUDA_VISIBLE_DEVICES"] == "2"
     assert argv[-len(flags) :] == flags
     assert argv[argv.index("--task_name") + 1] == "sst2"
     assert argv[argv.index("--model_name_or_path") + 1] == "a model"

@@ -23,7 +23,7 @@ from hype.packaged import packaged_model
 from hype.training.machine import current_device, describe_machine
 
 RANDOM_WEIGHTS = ("overhead", "memory")  # measured on randomly initialized BERTs
-CLOCKS = {"memory": "none", "start": "wall time"}
+CLOCKS = {"memory": "no times", "start": "wall time"}
 
 
 def parser() -> argparse.ArgumentParser:

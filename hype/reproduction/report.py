@@ -16,7 +16,7 @@ from hype.reproduction.sections import Section, all_runs, runs_of
 from hype.reproduction.statistics import ALL_TASKS, MARGIN, SETTING, effects, mean_effect, mean_flips, paired, percent
 from hype.reproduction.status import FINISHED, counts_text
 from hype.reproduction.tables import Table
-from hype.text_tables import markdown_table
+from hype.text_tables import counted, markdown_table
 
 UNANSWERED = "No pair of runs is finished yet."
 METHODS = (
@@ -113,8 +113,8 @@ def progress(sections: Sequence[Section]) -> str:
     waiting = sum(bool(section.waits_for) for section in sections)
     if finished.all() and not waiting:
         return ""
-    waits = f" Sections that wait for others: {waiting}." if waiting else ""
-    return f"Interim: {finished.sum()} of {len(finished)} runs are finished.{waits}"
+    waits = f" {counted(waiting, 'section')} still without learning rates." if waiting else ""
+    return f"Interim: {finished.sum()} of {len(finished)} runs and their analyses are finished.{waits}"
 
 
 def show(sections: Sequence[Section], study: Study | None, is_full: bool, drawn: Sequence[Figure] = ()) -> str:

@@ -119,12 +119,12 @@ def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
 def test_what_is_missing_of_a_study_is_said():
     whole, made = section({"vanilla": [0.5, 0.6]}), section(SCORES)
     waiting = replace(made, states={}, waits_for="the runs of rates")
-    assert progress([whole]) == "" and progress([made]) == "Interim: 8 of 9 runs are finished."
-    assert progress([made, waiting]).endswith("Sections that wait for others: 1.")
+    assert progress([whole]) == "" and progress([made]) == "Interim: 8 of 9 runs and their analyses are finished."
+    assert progress([made, waiting]).endswith(" 1 section still without learning rates.")
     unanalysed = section({"vanilla": [0.5, 0.6]})
     last = list(unanalysed.states)[-1]
     unanalysed.states[last] = replace(unanalysed.states[last], status="missing")
-    assert progress([unanalysed]) == "Interim: 1 of 2 runs are finished.", "an analysis is missing"
+    assert progress([unanalysed]) == "Interim: 1 of 2 runs and their analyses are finished.", "an analysis is missing"
     assert headline(waiting) == "Waits for the runs of rates"
 
 
