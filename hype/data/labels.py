@@ -94,6 +94,9 @@ def own_classes(path, texts: pandas.Series, do_regression: bool | None, notes: l
 
 
 def _are_scores(path, texts: pandas.Series) -> bool:
+    if texts.str.replace(",", ".").map(NUMBER.fullmatch).notna().all():
+        problem = "a number with a comma; write a decimal point, or pass --do_regression false (classes)"
+        refuse_any(path, texts[texts.str.contains(",")], problem)
     is_number, is_whole = texts.map(NUMBER.fullmatch).notna(), texts.map(WHOLE_NUMBER.fullmatch).notna()
     if not is_number.all():
         _refuse_rarer(path, texts, is_number, "numbers", "words", " but not here")

@@ -56,7 +56,7 @@ def tokenize(
         cut_count = sum(tokens["is_cut"][:])
         tokens = tokens.remove_columns("is_cut")
         if cut_count:
-            share = f"{cut_count} of {len(dataset)} inputs ({100 * cut_count / len(dataset):.2g} %)"
+            share = f"{cut_count} of {len(dataset)} inputs ({100 * cut_count / len(dataset):.3g} %)"
             splits.notes.append(f"{name}: {share} cut to {length} tokens")
         if "label" in dataset.column_names:
             tokens = datasets.concatenate_datasets([tokens, dataset.select_columns("label")], axis=1)

@@ -60,6 +60,7 @@ def test_numbers_are_scores_if_some_have_a_fraction(values, expected):
         (["0", "1"] * 20 + ["0.5"], ["whole numbers", "row 42: '0.5'", "--do_regression"]),
         (["0", "1", "abc"], ["numbers in other rows", "row 4: 'abc'"]),
         (["abc", "def", "1"], ["words in other rows", "row 4: '1'"]),
+        (["0,5", "1,25", "2"], ["a number with a comma", "row 2: '0,5'", "--do_regression false"]),
         (["0"] * 9 + ["x"] * 7, ["row 11: 'x'", "row 15: 'x'", "(7 rows in all)"]),
         (["0", "", "1"], ["missing", "row 3: ''"]),
         ([0, None, 1], ["missing", "row 3: None"]),
