@@ -26,6 +26,7 @@ SAMPLERS: dict[str, Callable[[torch.Tensor, float, torch.Generator | None], torc
     "uniform": lambda noise, eps, rng: noise.uniform_(-eps, eps, generator=rng),
     "uniform_positive": lambda noise, eps, rng: noise.uniform_(0, eps, generator=rng),
 }
+DATA_PARALLEL = "DataParallel threads draw noise in any order: start one process per GPU with torchrun"
 CHOICES = {"hype_type": tuple(SAMPLERS), "hype_stream": ("own", "global")}
 
 
@@ -95,7 +96,7 @@ class HyPe:
 
         model = unwrap(model)
         if isinstance(model, nn.DataParallel):
-            raise ValueError("DataParallel threads draw noise in any order: start one process per GPU with torchrun")
+            raise ValueError(DATA_PARALLEL)
         if _hooks_on(model):
             raise ValueError("this model has HyPe already: remove it first, for example with HyPe.remove_from(model)")
         found = find_layers(model, hype_layers_path)
@@ -109,13 +110,16 @@ class HyPe:
         at_attention = hype_intermediate or hype_only_intermediate
         if at_attention and not found.is_in_table:
             raise ValueError("noise after self-attention needs a model of the table in hype/architectures.py")
-        for i, (layer, attention) in enumerate(found.layers):
+        if at_attention and all("encoder_attn" in name for _, name in found.layers):
+            raise ValueError("noise after attention: a decoder alone has no cross-attention; leave the option out")
+        places = [(layer, layer.get_submodule(name) if at_attention else None) for layer, name in found.layers]
+        for i, (layer, attention) in enumerate(places):
             index = None if found.architecture.calls else i  # None: layers share weights; their calls are counted
             if index is None or index in self.layers:
                 if not hype_only_intermediate:
                     self._add(layer.register_forward_pre_hook, "input", index, with_kwargs=True)
-                if at_attention:
-                    self._add(layer.get_submodule(attention).register_forward_hook, "attention", index)
+                if attention is not None:
+                    self._add(attention.register_forward_hook, "attention", index)
             if not found.is_in_table:  # any layer that runs is proof: LayerDrop may skip the chosen ones
                 self._handles.append(layer.register_forward_pre_hook(self._prove))
         for entry in {model, found.body}:  # the body may be called without its head
@@ -193,6 +197,8 @@ class HyPe:
         self.remove()
 
     def _start_forward(self, module: nn.Module, args: Any) -> None:
+        if getattr(module, "_is_replica", False):  # the model was wrapped after HyPe was attached
+            raise ValueError(DATA_PARALLEL)
         if not torch.compiler.is_compiling() and not in_backward():
             self._calls = {"input": 0, "attention": 0}
             self._has_graph = torch.is_grad_enabled()

@@ -111,6 +111,9 @@ def test_an_encoder_or_a_decoder_alone_is_perturbed(model_type, name):
     with HyPe(model.train()) as hype:
         model(IDS)
     assert hype.draw_count == 2
+    if name == "BartForCausalLM":  # noise after attention would be after the cross-attention, which does not run
+        with pytest.raises(ValueError, match="a decoder alone"):
+            HyPe(model, hype_intermediate=True)
 
 
 @pytest.mark.parametrize(

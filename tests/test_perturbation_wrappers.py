@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 from hype import HyPe
+from hype.training.arguments import RunArguments
 from tests.by_hand import IDS
 from tests.tiny import enable_checkpointing, tiny_batch, tiny_model
 
@@ -146,9 +147,26 @@ def test_a_ddp_model_is_perturbed_and_left_as_it_was(process_group):
     assert hype.draw_count == 3
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="inductor needs a C++ compiler")
+def test_compiled_runs_with_and_without_noise_have_the_same_dropout_masks(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch._inductor.config.fallback_random", False)
+    RunArguments(output_dir=str(tmp_path), torch_compile=True)
+    model, logits = tiny_model("bert", dropout=0.5).train(), []
+    for eps in (0, 1e-6):
+        torch.compiler.reset()
+        torch.manual_seed(1)
+        with HyPe(model, hype_eps=eps):
+            logits.append(torch.compile(model, backend="inductor")(IDS).logits)
+    torch.testing.assert_close(*logits, rtol=0, atol=1e-4)
+
+
 def test_threads_of_one_process_are_refused():
     with pytest.raises(ValueError, match="one process per GPU"):
         HyPe(torch.nn.DataParallel(tiny_model("bert")))
+    model = tiny_model("bert").train()
+    with HyPe(model), pytest.raises(ValueError, match="torchrun"):
+        model._replicate_for_data_parallel()(IDS)
 
 
 def test_a_model_that_is_pickled_with_its_noise_keeps_it_until_it_is_removed(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FunctionType
 
 import torch
+import torch._inductor.config
 import transformers
 from torch import nn
 
@@ -22,6 +23,14 @@ ALLOWED = {
         lambda: hasattr(torch, "_C"),
     ),
     "_current_graph_task_id": ("see _C", lambda: hasattr(torch._C, "_current_graph_task_id")),
+    "_inductor": (
+        "inductor replaces dropout's random numbers by its own, which differ between runs with and without noise",
+        lambda: isinstance(torch._inductor.config.fallback_random, bool),
+    ),
+    "_is_replica": (
+        "DataParallel has no public mark on the copies that its threads run",
+        lambda: nn.Linear(1, 1)._replicate_for_data_parallel()._is_replica,
+    ),
     "_orig_mod": (
         "the model under torch.compile, whose wrapper has no public name for it",
         lambda: hasattr(torch.compile(nn.Linear(1, 1), backend="eager"), "_orig_mod"),
@@ -89,9 +98,9 @@ def test_the_installed_versions_still_have_them():
 
 def test_the_scan_finds_what_it_is_for():
     source = """
-from torch._inductor import config
+from torch._dynamo import config
 class Own:
     def _mine(self): return self._mine, self._tr_loss, getattr(self, "_hidden")
     def __init__(self): self._kept = torch._C
 """
-    assert foreign_names(source) == {"_inductor", "_tr_loss", "_hidden", "_C"}
+    assert foreign_names(source) == {"_dynamo", "_tr_loss", "_hidden", "_C"}

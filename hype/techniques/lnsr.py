@@ -61,7 +61,8 @@ class LNSR(RegularisedLoss):
         def add_noise(module, args, output):
             hidden, *rest = output if isinstance(output, tuple) else (output,)
             # XLNet's layers use another layout than its hidden states; independent draws may be reshaped.
-            hidden = hidden + scaled_noise(hidden, gaussian.reshape(hidden.shape), NOISE_RATIO)
+            noise = scaled_noise(hidden, gaussian.reshape(hidden.shape), NOISE_RATIO)
+            hidden = hidden + noise.to(hidden.dtype)  # autocast computes norms in float32
             return (hidden, *rest) if isinstance(output, tuple) else hidden
 
         if hype:

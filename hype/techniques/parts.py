@@ -14,8 +14,9 @@ def layers(model: nn.Module) -> list[nn.Module]:
     """
     try:
         found = find_layers(model)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    except ValueError:
+        problem = f"the layers of {type(model).__name__} are not known to this technique; leave it out"
+        raise InputError(problem) from None
     if found.count != len(found.layers):
         raise InputError(f"{type(model).__name__} shares weights between its layers: they cannot be treated separately")
     return [layer for layer, _ in found.layers]

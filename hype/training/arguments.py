@@ -129,8 +129,16 @@ class RunArguments(TrainingArguments):
             # Otherwise transformers ignores torchrun's processes on a machine without a GPU.
             self.use_cpu = True
             self.dataloader_pin_memory = False
-        if self.tf32 is None and (self.torch_compile or self.torch_compile_backend or self.torch_compile_mode):
-            self.tf32 = False  # transformers would enable it with torch.compile; it should be a separate choice
+        if self.torch_compile or self.torch_compile_backend or self.torch_compile_mode:
+            from torch._inductor import config as inductor
+
+            # Inductor's own dropout masks would differ between runs with and without noise.
+            inductor.fallback_random = True
+            if self.tf32 is None:
+                self.tf32 = False  # transformers would enable it, too; it should be a separate choice
+        for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"):
+            if os.environ.get(name, "no").lower() not in ("", "0", "false", "no"):
+                raise InputError(f"{name}={os.environ[name]} would not be recorded: unset it")
         super().__post_init__()
         if self.mixed_precision != "no" and not (self.bf16 or self.fp16):
             raise InputError(

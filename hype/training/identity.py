@@ -64,7 +64,7 @@ def settings(arguments: Arguments) -> dict:
 def identity(arguments: Arguments, fingerprints: dict[str, str]) -> dict:
     """Collect what determines the result of a run: settings that differ from their defaults, and content hashes.
 
-    Device, number of processes and paths are not part of it (see `record.environment`).
+    Device and paths are not part of it (see `record.environment`).
 
     Args:
         fingerprints: content hashes: "model" and "tokenizer" (see `model_fingerprints`), and "data.train" and so on
@@ -82,6 +82,8 @@ def identity(arguments: Arguments, fingerprints: dict[str, str]) -> dict:
         for name, value in settings(arguments).items()
         if name in kept or (name not in NEUTRAL and not name.startswith(idle))
     }
+    if training.world_size > 1:  # it multiplies the batch size
+        relevant["world_size"] = training.world_size
     return {**dict(sorted(relevant.items())), **dict(sorted(fingerprints.items()))}
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from transformers.utils import logging as transformers_logging
 
 from hype.architectures import ARCHITECTURES
@@ -118,7 +117,7 @@ def set_dropout(config, dropout_rate: float | None, all_dropout_rate: float | No
 def load_tokenizer(model: ModelArguments, config):
     """Load the tokenizer; without a padding token (GPT-2, Llama), it pads with its end-of-text token.
 
-    If it has no maximum length, it gets the model's number of positions.
+    Its maximum length is at most the model's number of positions.
 
     Raises:
         InputError, EnvironmentFault: as `load_config`.
@@ -134,9 +133,9 @@ def load_tokenizer(model: ModelArguments, config):
         raise InputError(f"{name} has no tokenizer: add its files (tokenizer.json ...), or pass --tokenizer_name")
     # XLNet has none (-1); DeBERTa's published models have only relative positions.
     positions = getattr(config, "max_position_embeddings", None) or 0
-    is_bound = positions > 0 and getattr(config, "position_biased_input", True)
-    if is_bound and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
-        tokenizer.model_max_length = positions - RESERVED_POSITIONS.get(config.model_type, 0)
+    if positions > 0 and getattr(config, "position_biased_input", True):
+        longest = positions - RESERVED_POSITIONS.get(config.model_type, 0)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     return tokenizer
 
 

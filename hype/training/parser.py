@@ -93,6 +93,7 @@ EXCLUSIVE = (
 REFUSED_FLAGS = {
     "logging_nan_inf_filter": "it hides divergence",
     "prediction_loss_only": "scores are computed from the predictions",
+    "auto_find_batch_size": "the batch size would not be the recorded one",
     "eval_do_concat_batches": "scores are computed on the whole set",
     "batch_eval_metrics": "scores are computed on the whole set",
     "enable_jit_checkpoint": "runs already save a checkpoint on a signal",

@@ -3,6 +3,7 @@
 import pytest
 
 from hype.training import identity as identities
+from hype.training.arguments import RunArguments
 from hype.training.parser import parse
 
 
@@ -33,12 +34,18 @@ def test_evaluations_that_steer_a_training_or_choose_its_model_are_part_of_the_i
 PATHS = {"output_dir", "model_name_or_path", "tokenizer_name", "config_name", "checkpoint_dir", "data_dir", "cache_dir"}
 
 
-def test_the_identity_holds_the_settings_that_differ_and_no_place_device_or_process_count(argv, tiny_folder):
+def test_the_identity_holds_the_settings_that_differ_and_no_place_or_device(argv, tiny_folder):
     flags = {"learning_rate": 1e-4, "seed": 42, "tokenizer_name": tiny_folder, "config_name": tiny_folder}
     found = identities.identity(parse(argv("do_train", "do_eval", **flags)), {"model": "abc"})
     assert found["learning_rate"] == 1e-4 and found["model"] == "abc"
     assert "seed" not in found, "42 is the default"
     assert not PATHS & found.keys() and not {"world_size", "use_cpu", "device"} & found.keys()
+
+
+def test_two_processes_train_with_twice_the_batch_so_they_are_another_run(argv, monkeypatch):
+    alone = identity(argv)
+    monkeypatch.setattr(RunArguments, "world_size", 2)
+    assert identity(argv) == {**alone, "world_size": 2}
 
 
 @pytest.mark.parametrize(

@@ -199,12 +199,13 @@ def test_a_pretrained_checkpoint_of_any_kind_lacks_nothing_of_the_body(tmp_path,
     ("model_type", "longest"),
     [("bert", 40), ("roberta", 38), ("t5", VERY_LARGE_INTEGER), ("xlnet", VERY_LARGE_INTEGER)],
 )
-def test_a_tokenizer_without_limit_takes_the_models(tiny_folder, tmp_path, model_type, longest):
+@pytest.mark.parametrize("limit", [VERY_LARGE_INTEGER, 30])
+def test_a_tokenizers_limit_is_at_most_the_models(tiny_folder, tmp_path, model_type, longest, limit):
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
-    tokenizer.model_max_length = VERY_LARGE_INTEGER
+    tokenizer.model_max_length = limit
     tokenizer.save_pretrained(tmp_path)
     loaded = load_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), tiny_config(model_type))
-    assert loaded.model_max_length == longest
+    assert loaded.model_max_length == min(longest, limit)
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,10 @@ def test_the_compiler_does_not_round_products_unless_told(flags):
     """transformers enables TF32 together with torch.compile."""
     assert parse_with(*flags.split()).training.tf32 is False
     assert parse(REQUIRED).training.tf32 is None
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"])
+def test_what_accelerate_would_read_from_the_environment_is_refused(name, monkeypatch):
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(InputError, match=name):
+        parse(REQUIRED)
