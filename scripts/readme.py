@@ -65,10 +65,10 @@ def repeats() -> str:
     return markdown_table(columns, texts)
 
 
-def base_pairs() -> str:
-    """Show every pair of runs of all-mpnet-base-v2: the score difference from turning dropout off, then from noise."""
-    runs = all_runs(_named(SHOWN, ("base", "base_rounding")))
-    methods = {CONTROL: VANILLA} | dict.fromkeys(("hype-n 1e-7", "hype-n 1e-5", "hype-n 1e-2"), CONTROL)
+def pairs_table(*names: str, noises: tuple[str, ...]) -> str:
+    """Show every pair of runs: the score difference from turning dropout off, then from noise. names: of sections."""
+    runs = all_runs(_named(SHOWN, names))
+    methods = {CONTROL: VANILLA} | dict.fromkeys(noises, CONTROL)
     pairs = paired(runs, methods.items()).dropna(subset="difference")
     wide = pairs.pivot(index=["task", "seed"], columns="method", values="difference").reindex(columns=methods)
     rows = [
@@ -96,11 +96,12 @@ def base_repeats() -> str:
 
 
 def answers(study: str, *names: str) -> str:
-    """Show the questions of a study with their answers. names: of sections; then only the first line of each answer."""
-    lines = []
-    for text, answer in report.answers(load_study(study), _named(study, names)):
-        lines.append(f"- **{text}** {answer.splitlines()[0] if names else ' '.join(answer.splitlines())}")
-    return "\n".join(lines)
+    """Show the questions of a study with their answers. names: of sections, for a table of the first lines alone."""
+    found = report.answers(load_study(study), _named(study, names))
+    if names:
+        rows = [[text, *answer.splitlines()[0].rstrip(".").split(": ")] for text, answer in found]
+        return markdown_table(["question", "answer", "effect on the score"], rows)
+    return "\n".join(f"- **{text}** {' '.join(answer.splitlines())}" for text, answer in found)
 
 
 def effects(study: str, *names: str) -> str:
@@ -145,7 +146,7 @@ def options() -> str:
 
 PARTS = {
     "README.md": {
-        "answers": partial(answers, SHOWN, "controls", "dose", "base"),
+        "answers": partial(answers, SHOWN, "controls", "dose", "full_cola", "base"),
         "quick_start": quick_start,
     },
     "docs/options.md": {"options": options},
@@ -158,7 +159,10 @@ PARTS = {
         "dose": partial(dose, SHOWN),
         "all_examples": partial(effects, "minilm", "full_cola", "full_rte"),
         "repeats": repeats,
-        "base_pairs": base_pairs,
+        "base_pairs": partial(
+            pairs_table, "base", "base_rounding", noises=("hype-n 1e-7", "hype-n 1e-5", "hype-n 1e-2")
+        ),
+        "cola_pairs": partial(pairs_table, "full_cola", "full_cola_rounding", noises=("hype-n 1e-7", "hype-n 1e-5")),
         "base_repeats": base_repeats,
     },
 }
