@@ -62,7 +62,7 @@ def test_inputs_that_are_cut_are_counted_in_every_run(tmp_path, settings, pad):
     for _ in range(2):
         splits = splits_of(PAIRS)
         tokenize(splits, tokenizer_of(**settings), 6, pad_to_max_length=pad, cache_dir=str(tmp_path))
-        assert splits.notes == ["train: 1 of 3 inputs (33 %) cut to 6 tokens"]
+        assert splits.notes == ["train: 1 of 3 inputs (33.3 %) cut to 6 tokens"]
 
 
 def test_the_same_texts_tokenizer_and_settings_are_tokenized_once(tmp_path, call_count):
