@@ -41,7 +41,7 @@ def as_run_errors(folder: Path):
 
 
 def is_environment(error: BaseException) -> bool:
-    """Return whether disk, hub or device failed, so that another run would fail, too, and the same may work later."""
+    """Return whether the disk, the hub or a device failed: other runs would fail too, and this one may work later."""
     # Out of memory is not counted: another run may need less, and the same would fail again. After an error of the GPU,
     # the process cannot use it again.
     is_fault = isinstance(error, EnvironmentFault) and not is_out_of_memory(error.__cause__)
