@@ -10,8 +10,6 @@ from hype.reproduction.sections import Section, all_runs
 from hype.reproduction.statistics import (
     ALL_TASKS,
     GRID_POINT,
-    LEAST,
-    SETTING,
     another_seed,
     effects,
     paired,
@@ -190,15 +188,9 @@ def folded_tables(section: Section) -> list[Table]:
 
 
 def study_runs(study: Study, sections: Sequence[Section]) -> pd.DataFrame:
-    """Return a study's runs in settings and at learning rates at which the paper's noise has enough seeds (`LEAST`).
-
-    Runs that only serve to choose learning rates are excluded. See `sections.all_runs`.
-    """
-    chosen_by = {entry.rates_of for entry in study.sections}
-    runs = all_runs([section for section in sections if section.name not in chosen_by])
-    noisy = runs[(runs["method"] == PAPERS_NOISE) & runs["score"].notna()]
-    seeds = noisy.groupby([*SETTING, "learning_rate"])["seed"].nunique()
-    return runs.merge(seeds[seeds >= LEAST].index.to_frame(index=False))
+    """Return the runs of the sections that a question of the study is about, see `sections.all_runs`."""
+    asked = {name for question in study.questions for name in question.sections}
+    return all_runs([section for section in sections if section.name in asked])
 
 
 def settings(runs: pd.DataFrame) -> pd.DataFrame:
@@ -239,7 +231,7 @@ def settings_table(found: pd.DataFrame) -> Table:
         "effect of HyPe-N 1e-5 on top": noise["text"] + "\n" + noise["verdict"],
         "predictions changed by HyPe": noise["flips"].map(percent),
         "by another seed": by_setting["seed_flips"].map(percent),
-    }).reindex(by_setting.index).fillna("-")  # fmt: skip
+    }, dtype=object).reindex(by_setting.index).fillna("-")  # fmt: skip
     return Table("Effects in every setting", frame.rename_axis("task").reset_index())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hype.analysis.record import Options
 from hype.errors import EnvironmentFault
-from hype.reproduction.experiments import CONTROL, StudySection, load, load_study
+from hype.reproduction.experiments import CONTROL, load, load_study
 from hype.reproduction.report import headline, progress, show, write_report
 from hype.reproduction.runs import Analysis
 from hype.reproduction.tables import effect_tables, folded_tables, score_tables, study_runs
@@ -128,15 +128,11 @@ def test_what_is_missing_of_a_study_is_said():
     assert headline(waiting) == "Waits for the runs of rates"
 
 
-def test_the_effects_of_a_study_are_of_three_seeds_and_not_of_runs_that_chose_a_learning_rate():
-    made, few = (
-        section({method: [0.5, 0.6, third] for method in ("vanilla", CONTROL, "hype-n 1e-5")}) for third in (0.7, None)
-    )
-    entry = StudySection("rates", "Rates", "table_8", "tiny", {})
-    study = replace(load_study("minilm"), sections=(entry, replace(entry, name="chosen", rates_of="rates")))
-    rates, chosen = replace(made, name="rates"), replace(made, name="chosen")
-    assert study_runs(study, [rates]).empty and len(study_runs(study, [rates, chosen])) == 9
-    assert study_runs(study, [replace(few, name="chosen")]).empty
+def test_the_effects_of_a_study_are_of_the_runs_that_a_question_is_about():
+    made, study = section(SCORES), load_study("minilm")
+    asked = replace(made, name=study.questions[0].sections[0])
+    assert list(study_runs(study, [made, asked])["key"]) == [spec.key for spec in asked.states]
+    assert study_runs(study, [made]).empty
 
 
 def test_printed_numbers_are_folded_and_left_out_beside_another_scale():
