@@ -63,7 +63,8 @@ def compare(folders: list[Path], plot: Path | None = None) -> str:
 
 def _record(folder: Path) -> dict:
     record = read_record(folder / RECORD)
-    missing = [key for key in ("run_id", "label", "task", "seed", "timings", "data", "model") if key not in record]
+    needed = ("run_id", "label", "task", "seed", "timings", "data", "model", "machine")
+    missing = [key for key in needed if key not in record]
     if missing:
         raise InputError(f"{folder / RECORD}: no {', '.join(missing)}; give the folder of a run")
     return record
@@ -110,7 +111,7 @@ def _runs(records: list[dict]) -> pd.DataFrame:
             "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
             "score": record.get("score"), "majority": record.get("majority_score"), "collapsed": False,
             "predictions": record.get("predictions"), "metric": record.get("score_name") or "-",
-            "is_vanilla": record["label"].startswith("vanilla"),
+            "is_vanilla": record["label"].startswith("vanilla"), "device": str(record["machine"]["device"]),
             "seconds": None if "first_step" in timings else timings.get("total_s"),
         })  # fmt: skip
     runs = pd.DataFrame(rows).astype({"score": float, "majority": float, "seconds": float})

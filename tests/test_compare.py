@@ -18,7 +18,7 @@ def write_run(folder, label, score, seed=42, identity=(), **changes):
         "schema": 2, "status": "finished", "run_id": f"{label} {identity}", "identity": identity, "task": "rte",
         "seed": seed, "label": label, "score": score, "score_name": "accuracy", "majority_score": 0.5, "sample": None,
         "predictions": None, "timings": {"total_s": 61.4}, "data": {"rows": {"validation": 64}},
-        "model": {"name": "/home/me/bert-base"}, **changes,
+        "model": {"name": "/home/me/bert-base"}, "machine": {"device": {"type": "cpu"}}, **changes,
     }  # fmt: skip
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(record))
@@ -65,6 +65,15 @@ def test_runs_that_differ_by_more_than_the_method_are_not_compared(tmp_path, cha
     vanilla = write_run(tmp_path / "a", "vanilla", 0.5)
     hype = write_run(tmp_path / "b", "HyPe", 0.6, identity={"hype_type": "normal", **change})
     assert "+10.00" not in compare([vanilla, hype])
+
+
+def test_pairs_whose_runs_are_from_different_devices_are_counted(tmp_path):
+    """They round differently, which training can amplify."""
+    vanilla = write_seeds(tmp_path, "vanilla", [0.5, 0.6])
+    write_run(tmp_path / "a", "HyPe", 0.6, 1, identity={"hype_type": "normal"})
+    write_run(tmp_path / "b", "HyPe", 0.8, 2, identity={"hype_type": "normal"}, machine={"device": {"type": "cuda"}})
+    text = compare([*vanilla, tmp_path / "a", tmp_path / "b"])
+    assert "+15.00 (n 2), 1 pair across devices" in text
 
 
 def test_runs_on_different_own_files_name_them(tmp_path):

@@ -13,7 +13,17 @@ from hype.reproduction import figures, tables
 from hype.reproduction.drawing import Figure
 from hype.reproduction.experiments import Question, Study, written
 from hype.reproduction.sections import Section, all_runs, runs_of
-from hype.reproduction.statistics import ALL_TASKS, MARGIN, SETTING, effects, mean_effect, mean_flips, paired, percent
+from hype.reproduction.statistics import (
+    ALL_TASKS,
+    MARGIN,
+    SETTING,
+    across_text,
+    effects,
+    mean_effect,
+    mean_flips,
+    paired,
+    percent,
+)
 from hype.reproduction.status import FINISHED, counts_text
 from hype.reproduction.tables import Table
 from hype.text_tables import counted, markdown_table
@@ -37,7 +47,8 @@ METHODS = (
     "model has not been shown to have learned anything, and a difference there proves nothing. “Collapsed”: runs that "
     "predict a single class; they are included, and a second number excludes them. “Flips”: dev predictions that "
     "differ between the two runs of a pair, without pairs whose reference predicts a single class; regression has "
-    "none.",
+    "none. “Pairs across devices”: the two runs come from different devices or numbers of threads, which round "
+    "differently, and training can amplify that.",
     "“No dropout” is vanilla fine-tuning with hidden dropout 0. The paper lacks this control, although HyPe also runs "
     "without dropout. Attention dropout stays at 0.1 in all of these. HyPe-N adds normal noise, HyPe-U uniform noise.",
 )
@@ -65,7 +76,7 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     interim = "" if found.is_complete else " (interim)"
     kind = "tasks" if count == len(tasks) else "settings"
     where = f"on {written(tasks[0])}" if count == 1 else f"on average over {count} {kind}"
-    text = f"{verdict}{interim}: {found.text(level, ' points')} {where}.\n"
+    text = f"{verdict}{interim}: {found.text(level, ' points')} {where}{across_text(pairs)}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())

@@ -22,7 +22,7 @@ PLACES = {"data_dir": "path/to/glue_data", "nli_dir": "path/to/nli_data", "adv_f
 PLACE_OF = {"transfer": "nli_dir", "adversarial": "adv_file"}  # analysis -> the path it needs besides data_dir
 RUN_COLUMNS = [
     "model", "data", "task", "method", "variant", "learning_rate", "seed", "status", "score", "majority", "dev_score",
-    "collapsed", "predictions", "hype_type", "hype_eps", "train_s", "key", "command",
+    "collapsed", "predictions", "hype_type", "hype_eps", "device", "train_s", "key", "command",
 ]  # fmt: skip
 
 
@@ -128,7 +128,8 @@ def _row(experiment: Experiment, spec: RunSpec, state: State, target: str | None
         model, spec.data, task, spec.method, spec.variant, spec.learning_rate, spec.seed,
         status, score, majority, dev_score, is_collapsed, predictions,
         flags.get("hype_type", "none"), float(flags.get("hype_eps", 1e-5)) if is_noisy else float("nan"),
-        None if "first_step" in timings else timings.get("train_s"), spec.key, spec.command,
+        str(record.get("machine", {}).get("device")), None if "first_step" in timings else timings.get("train_s"),
+        spec.key, spec.command,
     ]  # fmt: skip
 
 

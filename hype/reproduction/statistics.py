@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hype.text_tables import counted
+
 ALL_TASKS = "all tasks"
 MARGIN = 1.0  # point; smaller effects count as none
 LEAST = 3  # values needed for an interval
@@ -111,7 +113,7 @@ def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.Dat
     """Pair each run with the reference's run of the same model, data, task, seed and learning rate.
 
     Args:
-        runs: columns of `PAIR`, method, variant, score, predictions and collapsed.
+        runs: columns of `PAIR`, method, variant, score, predictions, collapsed and device.
         comparisons: methods with their references.
 
     Returns:
@@ -120,6 +122,7 @@ def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.Dat
         flips: the share of dev predictions that differ; NaN without labels, or if the reference predicts a single
         class, as it has learned nothing that could change.
         is_identical: predictions and scores are the same. is_collapsed: one of the runs predicts a single class.
+        is_across: the devices differ, and with them the rounding.
     """
     sides = pd.DataFrame(list(comparisons), columns=["method", "reference"])
     theirs = runs[runs["score"].notna()].rename(columns={"method": "reference"})
@@ -133,6 +136,7 @@ def paired(runs: pd.DataFrame, comparisons: Iterable[tuple[str, str]]) -> pd.Dat
     pairs["flips"] = flips.where(pairs["difference"].notna() & ~collapsed)
     pairs["is_identical"] = (pairs["flips"] == 0) & (pairs["difference"] == 0)
     pairs["is_collapsed"] = pairs["collapsed"].eq(True) | collapsed
+    pairs["is_across"] = pairs["difference"].notna() & (pairs["device"] != pairs["device_reference"])
     return pairs
 
 
@@ -162,7 +166,7 @@ def effects(pairs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns of `EFFECT`, a row for each effect with at least one pair:
-        mean, low, high, n, text: the estimate in points with its 95 % interval.
+        mean, low, high, n, text: the estimate in points with its 95 % interval, and the number of pairs across devices.
         flips: the mean share of dev predictions that differ; NaN without predictions.
         collapsed: pairs in which a run predicts a single class. without_collapsed: the estimate without them, as text.
         is_at_majority: both sides score no better than the majority class (over all tasks: in each of them).
@@ -185,11 +189,17 @@ def effects(pairs: pd.DataFrame) -> pd.DataFrame:
             prefix = "at majority level, proves nothing; " if at_majority else ""
             same = "identical predictions" if done["is_identical"].all() else ""
             rows.append([
-                *names, task, found.mean, *found.interval(), found.n, found.text(), mean_flips(done),
-                int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]]).text(),
+                *names, task, found.mean, *found.interval(), found.n, found.text() + across_text(done),
+                mean_flips(done), int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]]).text(),
                 at_majority, found.excludes_zero and not at_majority, prefix + (same or found.verdict),
             ])  # fmt: skip
     return pd.DataFrame(rows, columns=EFFECT)
+
+
+def across_text(pairs: pd.DataFrame) -> str:
+    """Say how many pairs have runs from different devices, or numbers of threads; "" if none."""
+    count = int(pairs["is_across"].sum())
+    return f", {counted(count, 'pair')} across devices" if count else ""
 
 
 def is_at_majority(scores: Sequence[float], majority: float) -> bool:

@@ -18,7 +18,7 @@ def run(method="vanilla", score=50.0, seed=1, **changes) -> dict:
         "model": "BERT", "data": "all", "task": "rte", "method": method, "variant": "", "learning_rate": 1e-5,
         "seed": seed, "status": "finished" if score is not None else "missing",
         "score": math.nan if score is None else score, "majority": 25.0, "collapsed": False, "predictions": None,
-        "hype_type": "none", "hype_eps": math.nan, "train_s": 1.5, "key": f"{method}-{seed}",
+        "hype_type": "none", "hype_eps": math.nan, "device": "cpu", "train_s": 1.5, "key": f"{method}-{seed}",
         "command": "python main.py --seed 1",
     }  # fmt: skip
     return row | {"dev_score": changes.get("score", row["score"])} | changes
