@@ -20,7 +20,15 @@ from hype.files import write_text  # noqa: E402
 from hype.reproduction import cost, report, tables  # noqa: E402
 from hype.reproduction.experiments import CONTROL, VANILLA, load_study, written  # noqa: E402
 from hype.reproduction.sections import Section, all_runs, study_sections  # noqa: E402
-from hype.reproduction.statistics import flip_share, mean_effect, mean_flips, paired, percent, signed  # noqa: E402
+from hype.reproduction.statistics import (  # noqa: E402
+    flip_share,
+    mean_effect,
+    mean_flips,
+    paired,
+    percent,
+    signed,
+    spread_text,
+)
 from hype.reproduction.status import read_published  # noqa: E402
 from hype.text_tables import markdown_table  # noqa: E402
 from hype.training.arguments import described_flags  # noqa: E402
@@ -77,6 +85,19 @@ def pairs_table(*names: str, noises: tuple[str, ...]) -> str:
     ]
     columns = [f"{written(method)} minus {written(reference)}" for method, reference in methods.items()]
     return markdown_table(["task", "seed", *columns], rows)
+
+
+def analyses(*names: str) -> str:
+    """Show each method's scores on every analysed set; by layer, those of the last. names: of sections."""
+    rows = []
+    for section in _named(SHOWN, names):
+        layers, scored = section.layers, section.runs.dropna(subset="score").rename(columns={"task": "target"})
+        found = scored if section.experiment.is_scored_elsewhere else layers[layers["layer"] == layers["layer"].max()]
+        for target, group in found.groupby("target", sort=False):
+            scores = group.groupby("method")["score"]
+            texts = [spread_text(scores.mean()[method], scores.std()[method]) for method in section.methods]
+            rows.append([section.experiment.analysis, written(target), str(group["seed"].nunique()), *texts])
+    return markdown_table(["analysis", "set", "n", *map(written, section.methods)], rows)
 
 
 def base_repeats() -> str:
@@ -162,6 +183,7 @@ PARTS = {
         "base_pairs": partial(
             pairs_table, "base", "base_rounding", noises=("hype-n 1e-7", "hype-n 1e-5", "hype-n 1e-2")
         ),
+        "analyses": partial(analyses, "probing", "similarity", "adversarial", "transfer"),
         "cola_pairs": partial(pairs_table, "full_cola", "full_cola_rounding", noises=("hype-n 1e-7", "hype-n 1e-5")),
         "base_repeats": base_repeats,
     },
