@@ -96,7 +96,7 @@ def analyses(*names: str) -> str:
         for target, group in found.groupby("target", sort=False):
             scores = group.groupby("method")["score"]
             texts = [spread_text(scores.mean()[method], scores.std()[method]) for method in section.methods]
-            rows.append([section.experiment.analysis, written(target), str(group["seed"].nunique()), *texts])
+            rows.append([section.experiment.analysis, written(target), str(scores.count().min()), *texts])
     return markdown_table(["analysis", "set", "n", *map(written, section.methods)], rows)
 
 

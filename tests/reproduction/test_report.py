@@ -95,6 +95,13 @@ def test_effects_are_against_the_method_with_the_same_dropout():
     assert both.counterpart("hype-n+dropout") == "vanilla" and both.counterpart("hype-n") == CONTROL
 
 
+def test_pairs_across_devices_are_counted_in_the_table():
+    one, many = ({"device": {"type": "cpu", "threads": threads}} for threads in (1, 16))
+    noisy = [record(0.6, machine=one), record(0.6, machine=many)]
+    made = section({CONTROL: [record(0.5, machine=one)] * 2, "hype-n 1e-5": noisy})
+    assert "1 pair across devices" in cells(effect_tables(made, [("hype-n 1e-5", CONTROL)]))[0][1]
+
+
 def test_identical_predictions_are_said_in_the_table():
     same = record(0.5, "0110")
     made = section({CONTROL: [same] * 3, "hype-n 1e-5": [same] * 3})
