@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hype.errors import EnvironmentFault, InputError, run_command
-from hype.files import write_text
+from hype.errors import InputError, run_command
+from hype.files import write_output
 from hype.flags import LineParser
 from hype.reproduction.statistics import effects, paired, percent, spread_text
 from hype.techniques import TechniqueArguments
@@ -175,10 +175,7 @@ def draw(records: dict[Path, dict], path: Path) -> None:
             right.set(title=task, xlabel="step", ylabel="training loss")
         caption = f"{counted(len(records), 'run')} of {', '.join(tasks)} by method."
         title = "Scores of single runs with mean and 95 % t interval; training losses"
-        try:
-            write_text(path, render(canvas, "compare", title, caption).standalone)
-        except OSError as error:
-            raise EnvironmentFault(f"--plot {path}: {error.strerror}; choose a folder you can write") from error
+        write_output(path, render(canvas, "compare", title, caption).standalone)
 
 
 def _losses(folder: Path) -> tuple[list[int], list[float]]:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from hype.errors import DISK_FULL
+from hype.errors import DISK_FULL, EnvironmentFault
 
 WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES)
 WEIGHT_FILES = ("model.safetensors", "model-?????-of-?????.safetensors")
@@ -25,7 +25,25 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, content) -> None:
     """Write `content` as JSON, atomically; NaN is refused."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content) -> str:
+    """Return `content` as indented JSON; NaN is refused."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_output(path: Path, content: str) -> None:
+    """Write a file that the user asked for, atomically, in a folder that is created if necessary.
+
+    Raises:
+        EnvironmentFault: the folder cannot be created, or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, content)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: {error.strerror}; make room, or choose a folder you can write") from error
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -159,13 +159,13 @@ def test_scores_and_training_curves_are_drawn(tmp_path, capsys):
     assert str(tmp_path / "x.svg") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["absent/x.svg", "folder"])
+@pytest.mark.parametrize("name", ["a/run.json/x.svg", "folder"])
 def test_a_plot_that_cannot_be_written_ends_in_one_line(tmp_path, capsys, name):
     run = write_run(tmp_path / "a", "vanilla", 0.5)
     (tmp_path / "folder").mkdir()
     assert main([str(run), "--plot", str(tmp_path / name)]) == 4
     error = capsys.readouterr().err
-    assert f"--plot {tmp_path / name}" in error and error.count("\n") == 1
+    assert str(tmp_path / name) in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 2, "status": "finished", "identity": {}}'])

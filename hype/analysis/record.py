@@ -13,8 +13,8 @@ from hype.data.arguments import DataArguments
 from hype.data.splits import Splits, load_splits
 from hype.data.tasks import NLI_NAMES, TASKS, nli_folder
 from hype.data.tokenization import tokenize
-from hype.errors import EnvironmentFault, InputError
-from hype.files import write_json
+from hype.errors import InputError
+from hype.files import as_json, write_output
 from hype.training.identity import run_id
 from hype.training.machine import describe_machine
 from hype.training.record import SCHEMA, describe_data, read_record
@@ -94,9 +94,5 @@ def load_or_compute(
     }
     for note in splits.notes:
         logger.warning("%s", note)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror}") from error
+    write_output(path, as_json(record))
     return record

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hype.errors import InputError
-from hype.files import write_json
+from hype.files import as_json, write_output
 from hype.text_tables import markdown_table
 
 COLUMNS = ("figure", "median", "smallest", "largest", "n", "bound", "")
@@ -38,13 +38,10 @@ def write(path: Path, **entries: dict) -> None:
     """Write entries, replacing former ones of the same names; the others stay. The folder is created if necessary.
 
     Raises:
-        InputError: the file cannot be written, or is not a benchmark file.
+        InputError: the file is not a benchmark file.
+        EnvironmentFault: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**read(path), **entries})
-    except OSError as error:
-        raise InputError(f"--output {path}: {error.strerror}; give a file that you can write") from None
+    write_output(path, as_json({**read(path), **entries}))
 
 
 def page(entries: dict[str, dict]) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from hype.errors import EnvironmentFault
-from hype.files import write_text
+from hype.files import write_output
 from hype.reproduction import figures, tables
 from hype.reproduction.drawing import Figure
 from hype.reproduction.experiments import Question, Study, written
@@ -195,12 +194,8 @@ def write_report(sections: Sequence[Section], study: Study | None, folder: Path)
     )
     files = {"report.html": page, "report.md": show(sections, study, True, drawn) + "\n"}
     files |= {figure.file_name: figure.standalone for figure in drawn}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            write_text(folder / name, text)
-    except OSError as error:
-        raise EnvironmentFault(f"{folder}: {error.strerror}; choose a folder you can write") from error
+    for name, text in files.items():
+        write_output(folder / name, text)
     return [folder / name for name in files]
 
 

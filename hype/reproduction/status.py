@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hype.errors import EnvironmentFault, InputError, LockedError
-from hype.files import weight_files, write_json, write_text
+from hype.files import weight_files, write_json, write_output
 from hype.reproduction.runs import KEY_LENGTH, RunSpec
 from hype.text_tables import counted
 from hype.training.record import RECORD, SCHEMA, read_record
@@ -210,11 +210,7 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
 def write_lines(path: Path, lines: Iterable[dict]) -> None:
     """Write runs.jsonl, a line per run, sorted by name."""
     texts = [json.dumps(line, ensure_ascii=False) for line in sorted(lines, key=lambda line: line["name"])]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, "".join(f"{text}\n" for text in texts))
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror}; choose a folder you can write") from error
+    write_output(path, "".join(f"{text}\n" for text in texts))
 
 
 def estimated_seconds(states: dict[RunSpec, State], retry: bool) -> dict[RunSpec, float | None]:
