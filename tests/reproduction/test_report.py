@@ -10,8 +10,8 @@ import pytest
 
 from hype.analysis.record import Options
 from hype.errors import EnvironmentFault
-from hype.reproduction.experiments import CONTROL, load, load_study
-from hype.reproduction.report import headline, progress, show, write_report
+from hype.reproduction.experiments import CONTROL, Question, load, load_study
+from hype.reproduction.report import answers, headline, progress, show, write_report
 from hype.reproduction.runs import Analysis
 from hype.reproduction.tables import effect_tables, folded_tables, score_tables, study_runs
 from tests.reproduction.made_up_runs import record, section
@@ -95,11 +95,14 @@ def test_effects_are_against_the_method_with_the_same_dropout():
     assert both.counterpart("hype-n+dropout") == "vanilla" and both.counterpart("hype-n") == CONTROL
 
 
-def test_pairs_across_devices_are_counted_in_the_table():
+def test_pairs_across_devices_are_counted_in_tables_and_answers():
     one, many = ({"device": {"type": "cpu", "threads": threads}} for threads in (1, 16))
     noisy = [record(0.6, machine=one), record(0.6, machine=many)]
     made = section({CONTROL: [record(0.5, machine=one)] * 2, "hype-n 1e-5": noisy})
     assert "1 pair across devices" in cells(effect_tables(made, [("hype-n 1e-5", CONTROL)]))[0][1]
+    asked = Question("Does it help?", "hype-n 1e-5", CONTROL, (made.name,))
+    [(_, answer)] = answers(replace(load_study("minilm"), questions=(asked,)), [made])
+    assert "1 pair across devices" in answer
 
 
 def test_identical_predictions_are_said_in_the_table():
