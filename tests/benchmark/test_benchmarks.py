@@ -150,13 +150,13 @@ def test_a_failing_process_ends_the_command_with_its_exit_code(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [("--repeats 0", "--repeats"), ("--output {tmp}/file/below/b.json", "--output"), ("--output .", "--output")],
+    ("options", "exit_code", "named"),
+    [("--repeats 0", 2, "--repeats"), ("--output .", 2, "--output"), ("--output {tmp}/file/below/b.json", 4, "b.json")],
 )
-def test_bad_options_are_one_line_before_anything_is_measured(tmp_path, capsys, options, named):
+def test_bad_options_are_one_line_before_anything_is_measured(tmp_path, capsys, options, exit_code, named):
     (tmp_path / "file").touch()
     argv = ["loop", *options.format(tmp=tmp_path).split()]
-    assert command.run_command(command.main, argv) == 2
+    assert command.run_command(command.main, argv) == exit_code
     error = capsys.readouterr().err
     assert named in error and error.count("\n") == 1
 
