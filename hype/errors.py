@@ -88,7 +88,8 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> int
     except OSError as error:
         if not isinstance(error, BrokenPipeError) and error.errno not in DISK_FULL:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again
         if isinstance(error, BrokenPipeError):  # the reader has closed the pipe, as `| head` does
             return 128 + signal.SIGPIPE
         where = error.filename or "standard output"

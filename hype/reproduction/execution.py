@@ -12,7 +12,7 @@ import torch
 
 from hype.analysis import adversarial, probing, similarity, transfer
 from hype.analysis.finished import FinishedRun
-from hype.errors import DivergedError, InputError, LockedError, RunError
+from hype.errors import DivergedError, LockedError, RunError
 from hype.files import weight_files
 from hype.reproduction.runs import RunSpec
 from hype.reproduction.status import (
@@ -30,6 +30,7 @@ from hype.training.checkpoints import numbered
 from hype.training.faults import is_environment
 from hype.training.finetune import finetune
 from hype.training.parser import parse
+from hype.training.record import DamagedRecordError
 from hype.training.run_folder import locked
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ ANALYSES = {"adversarial": adversarial, "probing": probing, "similarity": simila
 LOCKED = "locked"
 # Held for the whole attempt; the run's own lock is released before its analyses.
 ATTEMPT_LOCK = ".attempt"
-LOG_TAIL_LINES = 20
 # The root logger and those that have their own handlers.
 LOGGERS = ("", "transformers", "datasets")
 
@@ -134,7 +134,7 @@ def analyse(spec: RunSpec) -> None:
         try:
             if read_whole(path, NEEDED_OF_ANALYSIS) is not None:
                 continue
-        except InputError:
+        except DamagedRecordError:
             path.unlink()
         run = run or FinishedRun(spec.folder)
         ANALYSES[spec.analysis.name].analyse(run, target, replace(spec.analysis.options, output=path))
@@ -145,8 +145,7 @@ def _settle(spec: RunSpec, outcome: Outcome) -> None:
         for checkpoint in numbered(spec.folder).values():
             shutil.rmtree(checkpoint, ignore_errors=True)
     elif outcome.status != LOCKED and not outcome.is_environment:
-        lines = spec.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        write_failure(spec, outcome.status, outcome.error, lines[-LOG_TAIL_LINES:])
+        write_failure(spec, outcome.status, outcome.error)
 
 
 @contextlib.contextmanager

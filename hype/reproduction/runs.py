@@ -92,7 +92,8 @@ class RunSpec:
         variant: the grid point as text.
         data: which training examples: "all", "first 1,000" or "random 1,000".
         argv: the flags of main.py.
-        folder: its name ends in the run_id that the run's record will have (data from the hub are hashed as "hub").
+        folder: its name ends in the run_id that the run's record will have or, if its data come from the hub, in that
+            hash with "hub" instead of theirs.
     """
 
     model: str
@@ -108,7 +109,7 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Return the run_id, which identifies the run among published ones: the end of its folder's name."""
+        """Return the end of the folder's name, which identifies the run among published ones."""
         return self.folder.name[-KEY_LENGTH:]
 
     @property

@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hype.errors import EnvironmentFault, InputError, LockedError
+from filelock import FileLock, Timeout
+
+from hype.errors import InputError
 from hype.files import weight_files, write_json, write_output
 from hype.reproduction.runs import KEY_LENGTH, RunSpec
 from hype.text_tables import counted
-from hype.training.record import RECORD, SCHEMA, read_record
-from hype.training.run_folder import locked
+from hype.training.record import RECORD, SCHEMA, DamagedRecordError, read_record
+from hype.training.run_folder import LOCK
 
 MISSING, RUNNING, INTERRUPTED, FINISHED, FAILED, DIVERGED, DAMAGED = (
     "missing", "running", "interrupted", "finished", "failed", "diverged", "damaged",
@@ -57,13 +59,17 @@ def counts_text(states: Collection[State]) -> str:
 
 
 def state_of(spec: RunSpec, published: dict[str, dict] | None = None) -> State:
-    """Read the state of a run from its files or else from its published line."""
+    """Read the state of a run from its files or else from its published line.
+
+    Raises:
+        InputError: a file cannot be read, or was written by another version.
+    """
     line = finished = (published or {}).get(spec.key)
     try:
         record = read_whole(spec.folder / RECORD, NEEDED_OF_RUN)
         finished = record if record and record["status"] == FINISHED else line
         analyses, failure = _analyses(spec, line), _failure(spec)
-    except InputError as error:
+    except DamagedRecordError as error:
         return State(DAMAGED, finished, str(error))
     is_analysed = spec.analysis is None or len(analyses) == len(spec.analysis.targets)
     if finished and is_analysed:
@@ -92,29 +98,32 @@ def _analyses(spec: RunSpec, line: dict | None) -> dict[str, dict]:
 def _is_held(folder: Path) -> bool:
     """Return whether a live process holds a run."""
     try:
-        with locked(folder):
+        with FileLock(folder / LOCK).acquire(timeout=0):
             return False
-    except LockedError:
+    except Timeout:
         return True
-    except EnvironmentFault:  # a read-only folder
+    except OSError:  # a read-only folder
         return False
 
 
 def read_whole(path: Path, needed: dict) -> dict | None:
-    """Read a record, None if there is none; raise InputError if it is damaged, or finished but incomplete."""
+    """Read a record, None if there is none; raise DamagedRecordError if it is finished but incomplete.
+
+    Raises also what `read_record` raises.
+    """
     if not path.exists():
         return None
     record = read_record(path, remedy=RETRY)
     wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
     if record["status"] == FINISHED and wrong:
-        raise InputError(f"{path}: damaged ({wrong[0]} is missing or has no valid value); {RETRY}")
+        raise DamagedRecordError(f"{path}: damaged ({wrong[0]} is missing or has no valid value); {RETRY}")
     return record
 
 
-def write_failure(spec: RunSpec, status: str, error: str, log_tail: list[str]) -> None:
-    """Save the error that ended an attempt, and the last lines of its log."""
+def write_failure(spec: RunSpec, status: str, error: str) -> None:
+    """Save the error that ended an attempt."""
     spec.failure_path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(spec.failure_path, {"status": status, "error": error, "command": spec.command, "log_tail": log_tail})
+    write_json(spec.failure_path, {"status": status, "error": error, "command": spec.command})
 
 
 def _failure(spec: RunSpec) -> dict | None:
@@ -124,7 +133,7 @@ def _failure(spec: RunSpec) -> dict | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{spec.failure_path}: damaged; {RETRY}") from None
+        raise DamagedRecordError(f"{spec.failure_path}: damaged; {RETRY}") from None
 
 
 def read_published(path: Path) -> dict[str, dict]:
@@ -185,7 +194,8 @@ def _analysis_line(record: dict) -> dict:
 def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
     """Add finished runs to a study's runs.jsonl; return its length and which runs are left out, and why.
 
-    Runs and analyses must come from a clean git tree. A run with several specs (one for each analysis) is one line.
+    Runs and analyses must come from a clean git tree. A run with several specs (one for each analysis) is one line,
+    whose analyses must be of the same weights.
 
     Raises:
         InputError: see `read_published`. EnvironmentFault: the file cannot be written.
@@ -195,14 +205,20 @@ def publish(specs: Iterable[RunSpec], path: Path) -> tuple[int, list[str]]:
         state = state_of(spec)
         if state.record is None:
             continue
-        trees = [record["machine"]["git"] for record in (state.record, *state.analyses.values())]
-        if not all(tree and not tree["dirty"] for tree in trees):
-            left_out[spec.folder.name] = "run or analysed outside of git, or with uncommitted changes"
-            continue
+        records = (state.record, *state.analyses.values())
         analyses = {spec.analysis.key(target): record for target, record in state.analyses.items()}
         line = published_line(spec.folder.name, state.record, analyses)
-        before = lines.get(spec.key, {}).get("analyses", {})
-        lines[spec.key] = line | ({"analyses": before | line.get("analyses", {})} if before else {})
+        before = lines.get(spec.key, line)
+        trees = [record["machine"]["git"] for record in records]
+        if not all(tree and not tree["dirty"] for tree in trees):
+            left_out[spec.folder.name] = "run or analysed outside of git, or with uncommitted changes"
+        elif len({record["model"]["weights_sha256"] for record in records}) > 1:
+            left_out[spec.folder.name] = "analysed with other weights than the run's; remove its analyses"
+        elif any(before.get(name) != line.get(name) for name in ("score", "predictions")):
+            left_out[spec.folder.name] = "published before with another result; remove one of the two"
+        else:
+            published = before.get("analyses", {}) | line.get("analyses", {})
+            lines[spec.key] = line | ({"analyses": published} if published else {})
     write_lines(path, lines.values())
     return len(lines), [f"{name}: {reason}" for name, reason in left_out.items()]
 

@@ -13,11 +13,13 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(cache, monkeypatch):
+@pytest.fixture(autouse=True, scope="package")
+def own_cache(cache):
     """Isolate the tests from this machine's tokenized data and GLUE_DIR."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
-    monkeypatch.delenv("GLUE_DIR", raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
+        patch.delenv("GLUE_DIR", raising=False)
+        yield
 
 
 @pytest.fixture

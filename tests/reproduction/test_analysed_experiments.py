@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import datasets
 import pytest
 
 from hype.reproduction import execution
@@ -64,12 +63,10 @@ def spec_of_figure_3(results_dir, model) -> RunSpec:
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, model, cache) -> Path:
+def original(tmp_path_factory, model) -> Path:
     """The folder of a finished and analysed run."""
     folder = tmp_path_factory.mktemp("original")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
-        assert execute(spec_of_figure_3(folder, model)).status == "finished"
+    assert execute(spec_of_figure_3(folder, model)).status == "finished"
     return folder
 
 

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
-import datasets
 import pytest
 import torch
 from tqdm import tqdm
@@ -32,19 +31,19 @@ def _short_polls(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, model, cache):
-    """Four finished runs."""
-    specs = specs_in(tmp_path_factory.mktemp("undisturbed"), model)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
-        assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
+def undisturbed(tmp_path_factory, model):
+    """Four finished runs, which saved checkpoints on their way."""
+    specs = specs_in(tmp_path_factory.mktemp("undisturbed"), model, flags={"save_strategy": "steps", "save_steps": 1})
+    assert [outcome.status for _, outcome in sequential(specs, retry=False)] == ["finished"] * 4
     return specs
 
 
 @pytest.fixture(scope="module")
 def straight(undisturbed):
     """The records of the four runs that nothing disturbed, by the folder's name."""
-    return {spec.folder.name: lasting(spec.folder) for spec in undisturbed}
+    records = {spec.folder.name: lasting(spec.folder) for spec in undisturbed}
+    assert all(name.endswith(record["run_id"]) for name, record in records.items())
+    return records
 
 
 def start_driver(results_dir, model, cache) -> subprocess.Popen:
@@ -132,8 +131,8 @@ def test_a_run_that_fails_or_diverges_is_recorded_and_the_others_go_on(tmp_path,
     states = [state_of(spec) for spec in specs]
     assert [state.status for state in states] == ["diverged", "failed", "finished"]
     assert "loss" in states[0].error and "99" in states[1].error
-    failure = json.loads(specs[1].failure_path.read_text())
-    assert "ended: failed" in failure["log_tail"][-1] and any("99" in line for line in failure["log_tail"])
+    log = specs[1].log_path.read_text()
+    assert "99" in log and log.endswith("ended: failed\n")
     # Not tried again, unless asked.
     calls = []
     monkeypatch.setattr(execution, "finetune", calls.append)
@@ -164,8 +163,8 @@ def test_a_stopped_run_is_no_failed_one(tmp_path, model, straight, monkeypatch):
     "content",
     [
         "",
-        '{"status": "finished", "identity": {}, "run_id": "a", "timings": null}',
-        '{"status": "finished", "identity": {}, "run_id": "a", "timings": {}, "score": "x"}',
+        '{"schema": 2, "status": "finished", "identity": {}, "run_id": "a", "timings": null}',
+        '{"schema": 2, "status": "finished", "identity": {}, "run_id": "a", "timings": {}, "score": "x"}',
     ],
 )
 def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, model, straight, content):
@@ -180,6 +179,17 @@ def test_a_damaged_record_is_named_and_only_overwritten_on_request(tmp_path, mod
         assert execute(spec, retry=True).status == "finished"
         record, expected = lasting(spec.folder), straight[spec.folder.name]
         assert record["score"] == expected["score"] and record["metrics"] == expected["metrics"]
+
+
+def test_a_record_of_another_version_is_no_damaged_one(tmp_path, model, capsys):
+    """--retry_failed would remove it."""
+    spec = specs_in(tmp_path, model)[0]
+    spec.folder.mkdir(parents=True)
+    (spec.folder / "run.json").write_text('{"schema": 1, "status": "finished", "identity": {}}')
+    for switch in ("--show", "--run"):
+        assert main(argv_of(tmp_path, model, switch, "--retry_failed")) == 2
+        assert "written by another version" in capsys.readouterr().err
+    assert "schema" in (spec.folder / "run.json").read_text()
 
 
 def test_a_run_that_failed_by_its_command_alone_is_not_tried_again(tmp_path, model):
@@ -217,13 +227,10 @@ def test_a_grid_stops_at_the_first_fault_of_the_environment_alone(error, tried, 
     assert main(argv_of(tmp_path, model, "--run")) == (0 if tried == 1 else 1)
 
 
-def test_a_full_disk_stops_the_grid_with_one_line(tmp_path, model, monkeypatch, capsys):
-    def no_space(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(execution, "_logged_to", no_space)
+def test_a_log_that_cannot_be_written_stops_the_grid_with_one_line(tmp_path, model, capsys):
+    (tmp_path / "logs").write_text("")
     assert main(argv_of(tmp_path, model, "--run")) == 4
-    assert capsys.readouterr().err.strip().splitlines()[-1].count("No space left on device") == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].count("File exists") == 1
 
 
 def test_progress_names_the_run_its_step_and_its_log(tmp_path, model, capsys):
