@@ -108,7 +108,8 @@ def _runs(records: list[dict]) -> pd.DataFrame:
         kept = {name: value for name, value in identity.items() if name not in own}
         rows.append({
             "model": json.dumps(kept, sort_keys=True), "data": "", "task": record["task"], "method": name,
-            "variant": "", "learning_rate": identity.get("learning_rate", 5e-5), "seed": record["seed"],
+            "variant": "", "learning_rate": identity.get("learning_rate", 5e-5),
+            "seed": f"{record['seed']}, {identity.get('data_seed')}",  # a pair shares both
             "score": record.get("score"), "majority": record.get("majority_score"), "collapsed": False,
             "predictions": record.get("predictions"), "metric": record.get("score_name") or "-",
             "is_vanilla": record["label"].startswith("vanilla"), "device": str(record["machine"]["device"]),

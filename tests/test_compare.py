@@ -76,12 +76,24 @@ def test_pairs_whose_runs_are_from_different_devices_are_counted(tmp_path):
     assert "+15.00 (n 2), 1 pair across devices" in text
 
 
-def test_runs_on_different_own_files_name_them(tmp_path):
-    for name in ("spam", "mood"):
-        settings = {"train_file": f"/home/me/{name}/train.csv"}
-        write_run(tmp_path / name, "vanilla", 0.5, identity={"data.train": name}, settings=settings, task="own")
-    text = compare([tmp_path / "spam", tmp_path / "mood"])
-    assert row_of(text, "own   vanilla, train_file spam/train.csv") and row_of(text, "own   vanilla, train_file mood/")
+@pytest.mark.parametrize(("flag", "field"), [("train_file", "data.train"), ("checkpoint_dir", "checkpoint_dir")])
+def test_runs_on_different_own_files_or_checkpoints_name_their_paths_not_hashes(tmp_path, flag, field):
+    for name in ("one", "two"):
+        settings = {flag: f"/home/me/{name}/file"}
+        write_run(tmp_path / name, "vanilla", 0.5, identity={field: name * 21}, settings=settings)
+    text = compare([tmp_path / "one", tmp_path / "two"])
+    assert row_of(text, f"rte   vanilla, {flag} one/file") and row_of(text, f"rte   vanilla, {flag} two/file")
+    assert "oneone" not in text
+
+
+def test_runs_are_paired_by_their_seeds_of_training_and_of_data(tmp_path):
+    def seeded(label, scores, **identity):
+        for data_seed, score in scores.items():
+            name = f"{label}-{data_seed}"
+            yield write_run(tmp_path / name, label, score, identity={"data_seed": data_seed, **identity})
+
+    folders = [*seeded("vanilla", {1: 0.5, 2: 0.6, 3: 0.7}), *seeded("HyPe", {3: 0.8, 2: 0.6}, hype_type="normal")]
+    assert row_of(compare(folders), "rte   HyPe")[2] == "2" and "+5.00 (n 2" in compare(folders)
 
 
 def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_path):
@@ -97,14 +109,6 @@ def test_methods_of_one_label_with_different_settings_have_separate_rows(tmp_pat
 def test_a_run_whose_settings_changed_on_the_way_is_named(tmp_path):
     text = compare([write_run(tmp_path / "a", "vanilla", 0.5, changed={"learning_rate": [1e-3, 2e-5]})])
     assert f"{tmp_path / 'a'}: settings changed during training (learning_rate)" in text
-
-
-def test_other_checkpoints_are_named_by_their_paths_not_hashes(tmp_path):
-    for name in ("one", "two"):
-        settings = {"checkpoint_dir": f"/home/me/pretrained/{name}"}
-        write_run(tmp_path / name, "vanilla", 0.5, identity={"checkpoint_dir": name * 21}, settings=settings)
-    text = compare([tmp_path / "one", tmp_path / "two"])
-    assert row_of(text, "rte   vanilla, checkpoint_dir pretrained/one") and "oneone" not in text
 
 
 def test_models_rates_and_data_that_differ_are_named(tmp_path):
