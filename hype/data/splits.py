@@ -99,21 +99,24 @@ def load_splits(
     return loaded
 
 
-def low_resource_indices(row_count: int) -> list[int]:
+def low_resource_indices(row_count: int, limit: int | None = None) -> list[int]:
     """Return the positions of the 1,000 low-resource training examples (paper, table 3), the same in every run.
+
+    Args:
+        limit: the first ones drawn, if fewer are wanted.
 
     Raises:
         InputError: there are fewer.
     """
     problem = f"--low_resource draws {LOW_RESOURCE_SIZE} training examples; there are {row_count}"
     require(row_count >= LOW_RESOURCE_SIZE, f"{problem}: leave the flag out to train on all of them")
-    return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE))
+    return sorted(random.Random(LOW_RESOURCE_SEED).sample(range(row_count), LOW_RESOURCE_SIZE)[:limit])
 
 
 def _subset(loaded: Splits, split: str, examples: pandas.DataFrame, data: DataArguments) -> pandas.DataFrame:
     limit = getattr(data, MAX_SAMPLES_FLAGS[split.removesuffix("_mismatched")])
     if split == "train" and data.low_resource:
-        loaded.low_resource_indices = low_resource_indices(len(examples))[:limit]
+        loaded.low_resource_indices = low_resource_indices(len(examples), limit)
         return examples.iloc[loaded.low_resource_indices]
     return examples.iloc[:limit]
 

@@ -104,6 +104,8 @@ def test_the_low_resource_subset_never_changes(tmp_path):
     loaded = load(tmp_path, ["train"], low_resource=True)
     assert loaded.low_resource_indices == pinned
     assert loaded.splits["train"]["sentence1"][:] == [f"text {i}" for i in pinned]
+    fewer = load(tmp_path, ["train"], low_resource=True, max_train_samples=100).low_resource_indices
+    assert len(fewer) == 100 and set(fewer) < set(pinned) and fewer != pinned[:100], "not the first of the file"
 
 
 def test_too_little_data_for_the_low_resource_subset_is_refused(rte_folder):
