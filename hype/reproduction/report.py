@@ -14,7 +14,6 @@ from hype.reproduction.experiments import Question, Study, written
 from hype.reproduction.sections import Section, all_runs, runs_of
 from hype.reproduction.statistics import (
     ALL_TASKS,
-    MARGIN,
     SETTING,
     across_text,
     effects,
@@ -22,6 +21,7 @@ from hype.reproduction.statistics import (
     mean_flips,
     paired,
     percent,
+    verdict,
 )
 from hype.reproduction.status import FINISHED, counts_text
 from hype.reproduction.tables import Table
@@ -37,8 +37,8 @@ METHODS = (
     "An effect is the mean paired difference of runs that share seed, data and learning rate, averaged over the "
     "finished learning rates of each seed, with its 95 % Student's t interval over seeds; over all tasks, each task "
     "has the same weight, and a seed is one observation. "
-    "“Differs from 0” means that this interval excludes 0. “No effect beyond ±1” means that the 90 % interval lies "
-    "inside ±1 point (two one-sided tests at 5 %). An effect is “inconclusive” if neither holds; “could detect” is "
+    "“Differs from 0” means that this interval excludes 0. “No effect beyond ±1 point” means that the 90 % interval "
+    "lies inside it (two one-sided tests at 5 %). An effect is “inconclusive” if neither holds; “could detect” is "
     "then the smallest effect that this many pairs would detect in four of five studies. Intervals are not corrected "
     "for multiple comparisons: of twenty effects that are 0, about one has an interval that excludes 0. They cover "
     "seeds, not other dev sets or training samples.",
@@ -66,16 +66,12 @@ def _answer(question: Question, sections: Sequence[Section]) -> str:
     if pairs.empty:
         return UNANSWERED
     found, count, tasks = mean_effect(planned), pairs.groupby(SETTING).ngroups, pairs["task"].unique()
-    verdict, level = "Inconclusive", 0.95  # the interval shown is the one that decides
-    if found.excludes_zero:
-        within = f", but within ±{MARGIN:g} point" if found.is_within_margin else ""
-        verdict = f"It {'raises' if found.mean > 0 else 'lowers'} the score{within}"
-    elif found.is_within_margin:
-        verdict, level = f"No effect beyond ±{MARGIN:g} point", 0.9
-    interim = "" if found.is_complete else " (interim)"
+    level = 0.9 if found.is_within_margin and not found.excludes_zero else 0.95  # of the interval that decides
+    interim = "" if found.is_complete else ", interim"
     kind = "tasks" if count == len(tasks) else "settings"
     where = f"on {written(tasks[0])}" if count == 1 else f"on average over {count} {kind}"
-    text = f"{verdict}{interim}: {found.text(level, ' points')} {where}{across_text(pairs)}.\n"
+    says = verdict(pairs, found)
+    text = f"{says[0].upper()}{says[1:]}{interim}: {found.text(level, ' points')} {where}{across_text(pairs)}.\n"
     flips = pairs["flips"].dropna()
     if len(flips):
         none = int((flips == 0).sum())

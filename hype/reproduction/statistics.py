@@ -74,11 +74,11 @@ class Estimate:
         if math.isnan(self.interval()[0]):
             return f"too few seeds to say (n {self.n})"
         if self.excludes_zero:
-            within = f", but within ±{MARGIN:g}" if self.is_within_margin else ""
-            return ("higher" if self.mean > 0 else "lower") + within
+            within = f", but within ±{MARGIN:g} point" if self.is_within_margin else ""
+            return f"{'raises' if self.mean > 0 else 'lowers'} the score{within}"
         if self.is_within_margin:
-            return f"no effect beyond ±{MARGIN:g}"
-        return f"inconclusive (could detect {self.detectable:.1f})"
+            return f"no effect beyond ±{MARGIN:g} point"
+        return f"inconclusive (could detect {self.detectable:.1f} points)"
 
     def text(self, level: float | None = None, unit: str = "") -> str:
         """Format the mean, followed by `unit`, with its interval and n; the level is mentioned unless None (95 %)."""
@@ -171,29 +171,29 @@ def effects(pairs: pd.DataFrame) -> pd.DataFrame:
         collapsed: pairs in which a run predicts a single class. without_collapsed: the estimate without them, as text.
         is_at_majority: both sides score no better than the majority class (over all tasks: in each of them).
         excludes_zero: the interval excludes 0, and the runs are not at majority level.
-        verdict: what the interval supports.
+        verdict: see `verdict`.
     """
     rows = []
     for names, group in pairs.groupby(EFFECT[:5], sort=False):
-        by_task, levels = dict(list(group.groupby("task", sort=False))), []
+        by_task = dict(list(group.groupby("task", sort=False)))
         for task in [*by_task, *([ALL_TASKS] if len(by_task) > 1 else [])]:
             planned = by_task.get(task, group)
             found, done = mean_effect(planned), planned.dropna(subset="difference")
             if done.empty:
                 continue
-            if task != ALL_TASKS:
-                # A seed counts once, whatever the number of its learning rates.
-                sides, majority = done.groupby("seed")[["score", "score_reference"]].mean(), done["majority"].iloc[0]
-                levels.append(all(is_at_majority(scores, majority) for _, scores in sides.items()))
-            at_majority = all(levels) if task == ALL_TASKS else levels[-1]
-            prefix = "at majority level, proves nothing; " if at_majority else ""
-            same = "identical predictions" if done["is_identical"].all() else ""
+            at_majority = are_at_majority(done)
             rows.append([
                 *names, task, found.mean, *found.interval(), found.n, found.text() + across_text(done),
                 mean_flips(done), int(done["is_collapsed"].sum()), mean_effect(done[~done["is_collapsed"]]).text(),
-                at_majority, found.excludes_zero and not at_majority, prefix + (same or found.verdict),
+                at_majority, found.excludes_zero and not at_majority, verdict(done, found),
             ])  # fmt: skip
     return pd.DataFrame(rows, columns=EFFECT)
+
+
+def verdict(pairs: pd.DataFrame, found: Estimate) -> str:
+    """Say what the finished pairs support, whose effect is `found`."""
+    prefix = "at majority level, proves nothing; " if are_at_majority(pairs) else ""
+    return prefix + ("identical predictions" if pairs["is_identical"].all() else found.verdict)
 
 
 def across_text(pairs: pd.DataFrame) -> str:
@@ -205,6 +205,16 @@ def across_text(pairs: pd.DataFrame) -> str:
 def is_at_majority(scores: Sequence[float], majority: float) -> bool:
     """Return whether scores are no better than the majority class's: their 95 % interval reaches down to it."""
     return estimate([scores]).interval()[0] <= majority
+
+
+def are_at_majority(pairs: pd.DataFrame) -> bool:
+    """Return whether both sides of finished pairs are no better than the majority class in every setting."""
+    return all(
+        is_at_majority(scores, group["majority"].iloc[0])
+        for _, group in pairs.groupby(SETTING)
+        # A seed counts once, whatever the number of its learning rates.
+        for _, scores in group.groupby("seed")[["score", "score_reference"]].mean().items()
+    )
 
 
 def another_seed(runs: pd.DataFrame) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def test_a_mean_is_that_of_one_model_and_choice_of_examples():
     assert list(found.index) == ["RTE (all)", "CoLA (all)", "mean (all)", "CoLA (first 1,000)"]
     assert found["mean (all)"] == pytest.approx(2)
     caption = study_figures(pd.concat([tasks, tasks.assign(model="large")]), "")[0].caption
-    assert all(f"{model} · mean -0.83 points, lower" in caption for model in ("BERT", "large"))
+    assert all(f"{model} · mean -0.83 points, lowers the score" in caption for model in ("BERT", "large"))
 
 
 def test_settings_set_dropout_beside_noise_and_another_seed():

@@ -105,22 +105,31 @@ def test_pairs_across_devices_are_counted_in_tables_and_answers():
     assert "1 pair across devices" in answer
 
 
-def test_identical_predictions_are_said_in_the_table():
-    same = record(0.5, "0110")
-    made = section({CONTROL: [same] * 3, "hype-n 1e-5": [same] * 3})
-    assert "identical predictions" in cells(effect_tables(made, [("hype-n 1e-5", CONTROL)]))[0][1]
+@pytest.mark.parametrize(
+    ("ours", "theirs", "says"),
+    [
+        (record(0.5, "0110"), record(0.5, "0110"), "identical predictions"),
+        (record(0.5, majority_score=0.6), record(0.4, majority_score=0.6), "at majority level, proves nothing"),
+    ],
+)
+def test_tables_and_answers_say_the_same(ours, theirs, says):
+    made = section({CONTROL: [theirs] * 3, "hype-n 1e-5": [ours] * 3})
+    assert says in cells(effect_tables(made, [("hype-n 1e-5", CONTROL)]))[0][1]
+    asked = Question("Does it help?", "hype-n 1e-5", CONTROL, (made.name,))
+    [(_, answer)] = answers(replace(load_study("minilm"), questions=(asked,)), [made])
+    assert answer.lower().startswith(says)
 
 
 def test_a_headline_says_which_effects_differ_from_0_or_that_none_does():
     base = [0.5, 0.6, 0.55]
     more = section({"vanilla": base, CONTROL: [0.6, 0.71, 0.65]})
-    assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE (higher)"
+    assert headline(more) == "1 of 1 effects differ from 0: no dropout on RTE (raises the score)"
     variants = {replace(s, variant="alpha 1" * (s.method == CONTROL)): state for s, state in more.states.items()}
     varied = replace(more, states=variants)
-    assert headline(varied) == "1 of 1 effects differ from 0: no dropout alpha 1 on RTE (higher)"
+    assert headline(varied) == "1 of 1 effects differ from 0: no dropout alpha 1 on RTE (raises the score)"
     cola = {replace(spec, task="cola"): state for spec, state in more.states.items()}
     tasks = replace(more, states=more.states | cola)
-    assert headline(tasks) == "1 of 1 effects differ from 0: no dropout on all tasks (higher)"
+    assert headline(tasks) == "1 of 1 effects differ from 0: no dropout on all tasks (raises the score)"
     assert headline(section({"vanilla": base, CONTROL: [0.6, 0.5, 0.55]})) == "No effect out of 1 differs from 0"
     assert headline(section({"vanilla": [0.5], CONTROL: [0.6]})) == "Too few seeds to compare methods"
     assert headline(section({"vanilla": [None]})) == "No pair of runs yet"

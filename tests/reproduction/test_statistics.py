@@ -64,7 +64,7 @@ def test_interval_and_verdict_cannot_contradict():
         values = random.normal(random.normal(), 1, random.integers(3, 9))
         found = estimate([values])
         excludes = stats.ttest_1samp(values, 0).pvalue < 0.05
-        assert found.excludes_zero == excludes == found.verdict.startswith(("higher", "lower"))
+        assert found.excludes_zero == excludes == found.verdict.startswith(("raises", "lowers"))
 
 
 def test_no_effect_is_two_one_sided_tests_at_5_percent():
@@ -120,7 +120,7 @@ def test_the_level_of_an_interval_is_named_on_request(level, text):
 
 def test_an_inconclusive_effect_shows_what_could_have_been_detected():
     found = estimate([[3.0, -2.0, 1.0]])
-    assert found.verdict == f"inconclusive (could detect {found.detectable:.1f})"
+    assert found.verdict == f"inconclusive (could detect {found.detectable:.1f} points)"
 
 
 def test_identical_predictions_are_said_as_such():
@@ -128,7 +128,7 @@ def test_identical_predictions_are_said_as_such():
     runs = runs_of(*seeds("hype-n", [50.0] * 3, **labels), *seeds(CONTROL, [50.0] * 3, **labels))
     assert effect(runs).verdict == "identical predictions"
     other = runs_of(*seeds("hype-n", [50.0] * 3, predictions="0111"), *seeds(CONTROL, [50.0] * 3, **labels))
-    assert effect(other).verdict == "no effect beyond ±1" and effect(other).flips == 0.25
+    assert effect(other).verdict == "no effect beyond ±1 point" and effect(other).flips == 0.25
 
 
 @pytest.mark.parametrize(

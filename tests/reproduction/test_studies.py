@@ -1,5 +1,6 @@
 """A study: several experiments in one command, its answers and report, its records read where nothing else is."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -52,7 +53,7 @@ def small(model) -> Study:
     data["mnli, first 32"] = read("mnli", ["train", "validation", "validation_mismatched"], max_train_samples=32)
     data |= {"qqp": read("qqp", ["validation"]), "mnli": read("mnli", ["validation", "validation_mismatched"])}
     data |= {task: {"validation": "0" * 64} for task in ("snli", "sick", "scitail")}
-    tiny = StudyModel("Tiny", "tiny/model", hashes["model"], hashes["tokenizer"])
+    tiny = StudyModel("Tiny", hashes["model"], hashes["tokenizer"])
     return Study("small", "A small study", "Few runs.", {"tiny": tiny}, data, SECTIONS, QUESTIONS)
 
 
@@ -76,7 +77,7 @@ def test_one_command_does_every_run_once_and_shows_it_where_neither_model_nor_da
     assert main(line_of(tmp_path, *wanted, "--run", "--data_dir", str(SAMPLE))) == 0
     captured = capsys.readouterr()
     assert "small: 2 runs: 2 finished" in captured.err, "both sections have the same two runs"
-    assert "**Does it help?** Inconclusive" in captured.out
+    assert "**Does it help?** Too few seeds" in captured.out
     monkeypatch.setattr(sections, "packaged_model", lambda name: pytest.fail("not needed"))
     monkeypatch.chdir(tmp_path)
     assert main(line_of(tmp_path, *wanted, "--show")) == 0
@@ -183,6 +184,14 @@ def test_every_published_run_of_a_study_belongs_to_a_section():
     assert runs["key"].is_unique and runs["score"].notna().sum() == len(lines)
 
 
+def test_the_answers_in_readme_are_printed_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["decisive", "--show"]) == 0
+    shown = capsys.readouterr().out
+    rows = re.findall(r"^\| (.+\?) \| (.+) \| (.+) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows and all(f"**{question}** {answer}: {effect}." in shown for question, answer, effect in rows)
+
+
 def test_paired_runs_of_the_decisive_study_come_from_one_kind_of_device():
     """Devices round differently, which a long training amplifies: that would stand in for an effect."""
     lines = read_published(ROOT / "results" / "decisive" / "runs.jsonl")
@@ -197,10 +206,10 @@ def test_paired_runs_of_the_decisive_study_come_from_one_kind_of_device():
 @pytest.mark.parametrize(
     ("gain", "verdict"),
     [
-        ([0.05, 0.06, 0.05], "It raises the score: +5.33 points (95 % interval"),
-        ([0.005, 0.006, 0.005], "It raises the score, but within ±1 point: +0.53 points (95 % interval"),
+        ([0.05, 0.06, 0.05], "Raises the score: +5.33 points (95 % interval"),
+        ([0.005, 0.006, 0.005], "Raises the score, but within ±1 point: +0.53 points (95 % interval"),
         ([0.001, -0.002, 0.0], "No effect beyond ±1 point: -0.03 points (90 % interval"),
-        ([0.05, -0.06, 0.02], "Inconclusive: +0.33 points (95 % interval"),
+        ([0.05, -0.06, 0.02], "Inconclusive (could detect 17.6 points): +0.33 points (95 % interval"),
     ],
 )
 def test_a_question_is_answered_by_its_interval(gain, verdict):
