@@ -1,6 +1,7 @@
 """Additions to argparse for all command lines of the project. Nothing slow is imported here."""
 
 import argparse
+import math
 import os
 import re
 from dataclasses import field
@@ -40,8 +41,19 @@ class LineParser(argparse.ArgumentParser):
         raise InputError(message.removeprefix("argument "))
 
 
-def positive(text: str) -> int:
-    """Parse a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number of at least 1")
-    return int(text)
+def number(low: float, high: float, wanted: str, kind: type = float):
+    """Return an argparse type for numbers from `low` (inclusive) to `high` (exclusive), `wanted` in words."""
+
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if low <= value < high:
+            return value
+        raise argparse.ArgumentTypeError(f"{text}: give {wanted}")
+
+    return read
+
+
+positive = number(1, math.inf, "a whole number of at least 1", int)

@@ -12,6 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```\w+\n# (?P<path>[\w/.]+)(?:, in (?P<table>\w+))?\n(?P<text>.*?)```", re.DOTALL)
 
+# Tests of what is in a table, which the additions extend.
+OF_TABLES = ("test_architectures.py", "data/test_tasks.py", "reproduction/test_experiments.py")
+
 
 @pytest.mark.slow
 def test_the_additions_work_in_a_copy_of_the_project(tmp_path):
@@ -19,16 +22,16 @@ def test_the_additions_work_in_a_copy_of_the_project(tmp_path):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("main.py", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path)
-    tests = []
+    tests = [tmp_path / "tests" / name for name in OF_TABLES]
     for section in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## ")[1:]:
-        added = [add(tmp_path, *block) for block in BLOCK.findall(section)]
-        assert any(path.name.startswith("test_") for path in added), f"{section.splitlines()[0]}: no test"
+        added = [path.relative_to(tmp_path) for path in (add(tmp_path, *block) for block in BLOCK.findall(section))]
+        assert any(path.parts[0] == "tests" for path in added), f"{section.splitlines()[0]}: no test"
         tests += [path for path in added if path.name.startswith("test_")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert len(tests) == 5 and " passed" in done.stdout
+    assert len(tests) == len(OF_TABLES) + 4 and " passed" in done.stdout
 
 
 def add(project: Path, path: str, table: str, text: str) -> Path:

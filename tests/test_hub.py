@@ -2,7 +2,6 @@
 
 import http.server
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -25,11 +24,9 @@ def session(monkeypatch):
 
 
 def test_a_name_server_that_hangs_does_not_hold_the_run(session):
-    release = threading.Event()
-    session(lambda url, timeout: release.wait(30) and SimpleNamespace(status_code=200))
-    start = time.monotonic()
-    assert not hub.hub_is_reachable(timeout_s=0.1)
-    assert time.monotonic() - start < 5
+    release, ended = threading.Event(), []
+    session(lambda url, timeout: ended.append(release.wait(30)))
+    assert not hub.hub_is_reachable(timeout_s=0.1) and ended == []
     release.set()
 
 

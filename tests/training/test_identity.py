@@ -31,15 +31,13 @@ def test_evaluations_that_steer_a_training_or_choose_its_model_are_part_of_the_i
     assert identity(argv, **EVERY_STEP) == identity(argv, **{**EVERY_STEP, **change})
 
 
-PATHS = {"output_dir", "model_name_or_path", "tokenizer_name", "config_name", "checkpoint_dir", "data_dir", "cache_dir"}
-
-
 def test_the_identity_holds_the_settings_that_differ_and_no_place_or_device(argv, tiny_folder):
     flags = {"learning_rate": 1e-4, "seed": 42, "tokenizer_name": tiny_folder, "config_name": tiny_folder}
     found = identities.identity(parse(argv("do_train", "do_eval", **flags)), {"model": "abc"})
-    assert found["learning_rate"] == 1e-4 and found["model"] == "abc"
-    assert "seed" not in found, "42 is the default"
-    assert not PATHS & found.keys() and not {"world_size", "use_cpu", "device"} & found.keys()
+    assert found == {
+        "model": "abc", "task_name": "rte", "do_train": True, "learning_rate": 1e-4, "num_train_epochs": 1,
+        "max_seq_length": 32, "max_train_samples": 48, "max_eval_samples": 24, "max_predict_samples": 8,
+    }  # fmt: skip
 
 
 def test_two_processes_train_with_twice_the_batch_so_they_are_another_run(argv, monkeypatch):
@@ -69,15 +67,3 @@ def test_settings_are_the_flags_that_repeat_the_run(argv, tmp_path):
     assert "token" not in settings
     again = parse([part for name, value in settings.items() for part in (f"--{name}", str(value))])
     assert identities.settings(again) == settings and again.training.logging_steps == 3
-
-
-def test_the_identity_can_be_made_without_the_run(argv, run):
-    """The reproduction uses it to name a folder before anything is trained."""
-    record = run("do_train", "do_eval", max_steps=1, save_strategy="no")
-    fingerprints = {
-        "model": record["model"]["fingerprint"],
-        "tokenizer": record["identity"]["tokenizer"],
-        **{f"data.{split}": digest for split, digest in record["data"]["fingerprint"].items()},
-    }
-    again = identities.identity(parse(argv("do_train", "do_eval", max_steps=1, save_strategy="no")), fingerprints)
-    assert again == record["identity"] and identities.run_id(again) == record["run_id"]

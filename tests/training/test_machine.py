@@ -44,26 +44,10 @@ def test_a_record_names_the_instructions_that_round_its_numbers():
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system forgets no peaks")
 def test_a_run_s_peak_is_not_that_of_an_earlier_one_in_its_process():
-    code = """
-import torch
-from hype.training import machine
-device = torch.device("cpu")
-torch.ones(2**28)  # 1 GiB, freed at once
-before = machine.peak_memory_bytes(device)
-machine.reset_peak_memory(device)
-print(before - machine.peak_memory_bytes(device))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 2**29
-
-
-def test_on_a_gpu_the_allocator_s_peak_is_forgotten(monkeypatch):
-    forgotten = []
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
-    device = torch.device("cuda", 0)
-    machine.reset_peak_memory(device)
-    assert forgotten == [device] and machine.peak_memory_bytes(device) == 7
+    torch.ones(2**28)  # 1 GiB, freed at once
+    before = machine.peak_memory_bytes(torch.device("cpu"))
+    machine.reset_peak_memory(torch.device("cpu"))
+    assert before - machine.peak_memory_bytes(torch.device("cpu")) > 2**29
 
 
 def test_the_process_group_ends_though_a_cycle_holds_it(tmp_path):

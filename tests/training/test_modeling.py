@@ -14,13 +14,14 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    RoFormerConfig,
 )
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hype.errors import InputError
 from hype.training.arguments import ModelArguments
-from hype.training.modeling import load_config, load_model, load_tokenizer
-from tests.tiny import CONFIGS, SAMPLE, tiny_config
+from hype.training.modeling import load_config, load_model, load_tokenizer, set_dropout
+from tests.tiny import CONFIGS, SAMPLE, tiny_batch, tiny_config
 
 
 @pytest.fixture
@@ -173,6 +174,57 @@ def test_a_folder_that_holds_something_else_than_a_model_is_named_for_what_it_is
         (folder / name).write_text(content)
     with pytest.raises(InputError, match=f"--model_name_or_path {folder}.*{part}"):
         run("do_train", model_name_or_path=folder)
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_all_dropout_rate_0_leaves_nothing_random_in_training(model_type):
+    config, ids = tiny_config(model_type, dropout=0.5), tiny_batch()["input_ids"]
+    model = AutoModelForSequenceClassification.from_config(config).train()
+    assert not torch.equal(model(ids).logits, model(ids).logits)
+    set_dropout(config, None, 0.0)
+    model = AutoModelForSequenceClassification.from_config(config).train()
+    assert torch.equal(model(ids).logits, model(ids).logits)
+
+
+def test_dropout_rate_is_that_of_the_hidden_states_alone_where_there_is_one():
+    config = tiny_config("xlnet", dropout=0.5)
+    set_dropout(config, 0.2, None)
+    assert (config.dropout, config.summary_last_dropout) == (0.2, 0.5)
+    with pytest.raises(InputError, match=r"0\.2: llama has no hidden dropout; pass --all_dropout_rate"):
+        set_dropout(tiny_config("llama"), 0.2, None)
+    with pytest.raises(InputError, match=r"0\.2: the dropout fields of model type roformer"):
+        set_dropout(RoFormerConfig(), 0.2, None)
+
+
+def save_with_tokenizer(folder, tiny_folder, model_type, **tokens):
+    """Save a random model of another type, with the words of the tiny model's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    for name, token in tokens.items():
+        setattr(tokenizer, name, token)
+    tokenizer.save_pretrained(folder)
+    config = tiny_config(model_type, vocab_size=len(tokenizer), initializer_range=1.0)
+    AutoModel.from_config(config).save_pretrained(folder)
+
+
+def test_a_decoder_without_a_padding_token_pads_with_its_end_of_text(run, tiny_folder, tmp_path):
+    save_with_tokenizer(tmp_path / "gpt2", tiny_folder, "gpt2", pad_token=None, eos_token="[UNK]")
+    flags = {"model_name_or_path": tmp_path / "gpt2", "hype_type": "normal", "learning_rate": 0}
+    record = run("do_train", "do_eval", **flags)
+    assert len(record["noise"]["layers"]) == 3 and len(set(record["predictions"])) == 2
+    alone = {"model_name_or_path": tmp_path / "run", "per_device_eval_batch_size": 1, "output_dir": tmp_path / "alone"}
+    assert run("do_eval", **alone)["predictions"] == record["predictions"], "without padding"
+    save_with_tokenizer(tmp_path / "neither", tiny_folder, "gpt2", pad_token=None)
+    with pytest.raises(InputError, match="has no padding token; pass --tokenizer_name"):
+        run("do_train", model_name_or_path=tmp_path / "neither", output_dir=tmp_path / "none")
+
+
+def test_noise_that_autocast_rounds_away_is_refused_with_the_share_that_is_left(run, tiny_folder, tmp_path):
+    """The weights are float32, but ALBERT's embeddings leave a linear map, which autocast computes in bfloat16."""
+    save_with_tokenizer(tmp_path / "albert", tiny_folder, "albert")
+    flags = {"model_name_or_path": tmp_path / "albert", "hype_type": "normal", "max_steps": 1}
+    with pytest.raises(InputError, match=r"changes \d\.\d% of the entries of bfloat16 .*--allow_vanishing_noise"):
+        run("do_train", "bf16", **flags)
+    assert run("do_train", "bf16", "allow_vanishing_noise", **flags)["noise"]["least_changed"] < 0.1
 
 
 class Vocabulary(list):

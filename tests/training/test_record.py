@@ -22,13 +22,6 @@ def test_the_label_names_what_makes_a_run_other_than_vanilla(argv, flags, label)
     assert records.method_label(parse(argv(**{"do_train": True, **flags})), []) == label
 
 
-def test_every_record_has_every_field_in_one_order(run, tmp_path):
-    fields = [
-        list(run(action, max_steps=1, output_dir=tmp_path / action)) for action in ("do_train", "do_eval", "do_predict")
-    ]
-    assert fields[0] == fields[1] == fields[2]
-
-
 def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
     """With transformers 5.23 it used to be null."""
     cached = tmp_path / "cache" / "models--someone--bert"

@@ -13,20 +13,16 @@ SHORT = {"max_steps": 4, "save_strategy": "no", "save_model": False}
 
 
 @pytest.mark.parametrize(
-    ("flags", "line"),
+    ("flags", "parts"),
     [
-        (
-            {"hype_type": "normal", "dropout_rate": 0, "do_eval": True},
-            "HyPe-N 1e-05, hidden dropout 0, .*, rte (2 classes, 48 train, 24 validation examples), 4 steps, cpu",
-        ),
-        ({"max_steps": 1}, "vanilla (--hype_type normal adds HyPe), hidden dropout 0.1, .*, 1 step, cpu"),
+        ({"hype_type": "normal", "dropout_rate": 0}, ("HyPe-N 1e-05", "dropout 0,", "rte", "4 steps", "cpu")),
+        ({"max_steps": 1}, ("vanilla (--hype_type normal adds HyPe)", "dropout 0.1", "1 step,")),
     ],
 )
-def test_the_first_line_says_what_is_trained_and_what_would_make_it_hype(run, caplog, flags, line):
+def test_one_line_says_what_is_trained_and_what_would_make_it_hype(run, caplog, flags, parts):
     caplog.set_level("INFO", "hype")
     run("do_train", **{**SHORT, **flags})
-    pattern = re.escape(line).replace(r"\.\*", ".*")
-    assert any(re.fullmatch(pattern, message) for message in caplog.messages)
+    assert any(all(part in message for part in parts) for message in caplog.messages)
 
 
 @pytest.mark.parametrize(
