@@ -10,6 +10,8 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 sys.path.insert(0, str(ROOT))
@@ -85,6 +87,13 @@ def pairs_table(*names: str, noises: tuple[str, ...]) -> str:
     ]
     columns = [f"{written(method)} minus {written(reference)}" for method, reference in methods.items()]
     return markdown_table(["task", "seed", *columns], rows)
+
+
+def comparisons(*names: str) -> str:
+    """Show the effect of each method over its counterpart, on each task and on average. names: of sections."""
+    found = [tables.effect_tables(section, tables.comparisons(section)) for section in _named(SHOWN, names)]
+    frame = pd.concat([table.frame for of_section in found for table in of_section]).drop_duplicates("method")
+    return report.markdown_of(tables.Table("", frame), has_notes=False)
 
 
 def analyses(*names: str) -> str:
@@ -183,6 +192,7 @@ PARTS = {
         "base_pairs": partial(
             pairs_table, "base", "base_rounding", noises=("hype-n 1e-7", "hype-n 1e-5", "hype-n 1e-2")
         ),
+        "comparisons": partial(comparisons, "techniques", "position", "layers"),
         "analyses": partial(analyses, "probing", "similarity", "adversarial", "transfer"),
         "cola_pairs": partial(pairs_table, "full_cola", "full_cola_rounding", noises=("hype-n 1e-7", "hype-n 1e-5")),
         "base_repeats": base_repeats,
