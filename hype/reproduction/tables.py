@@ -101,7 +101,8 @@ def _effect_note(effect) -> str:
     notes = [] if pd.isna(effect.flips) else [f"flips {percent(effect.flips)}"]
     notes.append(effect.verdict)
     if effect.collapsed:
-        notes.append(f"{effect.collapsed} collapsed; without them {effect.without_collapsed}")
+        rest = "none are left" if effect.without_collapsed == "-" else effect.without_collapsed
+        notes.append(f"{effect.collapsed} collapsed; without them {rest}")
     return "; ".join(notes)
 
 
