@@ -302,6 +302,33 @@ def test_a_hub_model_without_safetensors_is_refused_with_the_way_out(said, monke
         load_config(ModelArguments(model_name_or_path="electra"))
 
 
+def test_a_cached_revision_of_a_hub_model_is_trained_without_a_connection(run, tiny_folder, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("hype.hub.hub_is_reachable", lambda: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address, **options: asked.append(address) or [])
+    cached, commit = tmp_path / "cache" / "models--someone--bert", "b" * 40
+    shutil.copytree(tiny_folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "v2").write_text(commit)  # and no main
+    record = run("do_train", model_name_or_path="someone/bert", model_revision="v2", max_steps=1)
+    assert (record["status"], record["model"]["revision"], asked) == ("finished", commit, [])
+    assert run("do_train", max_steps=1, output_dir=tmp_path / "local")["model"]["revision"] is None
+
+
+def test_a_model_with_its_own_code_is_trained_if_the_code_is_trusted(run, model, monkeypatch, tmp_path):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (model / "own.py").write_text(
+        "from transformers import BertConfig, BertForSequenceClassification\n"
+        "class OwnConfig(BertConfig): model_type = 'own'\n"
+        "class OwnModel(BertForSequenceClassification): config_class = OwnConfig\n"
+    )
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnModel"}
+    configure(model, model_type="own", auto_map=own)
+    record = run("do_train", trust_remote_code=True, model_name_or_path=model, max_steps=1, hype_type="normal")
+    assert record["status"] == "finished" and record["noise"]["layers"]
+
+
 def test_an_attention_that_is_not_installed_is_named_with_the_way_out(run):
     with pytest.raises(InputError, match=r"installed.*; pass another --attn_implementation"):
         run("do_train", "bf16", attn_implementation="flash_attention_2")

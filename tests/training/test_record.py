@@ -20,14 +20,3 @@ from hype.training.parser import parse
 )
 def test_the_label_names_what_makes_a_run_other_than_vanilla(argv, flags, label):
     assert records.method_label(parse(argv(**{"do_train": True, **flags})), []) == label
-
-
-def test_the_commit_of_a_hub_model_is_recorded(argv, tmp_path):
-    """With transformers 5.23 it used to be null."""
-    cached = tmp_path / "cache" / "models--someone--bert"
-    (cached / "snapshots" / "abc123").mkdir(parents=True)
-    (cached / "snapshots" / "abc123" / "config.json").write_text("{}")
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("abc123")
-    assert records.hub_revision(parse(argv("do_train", model_name_or_path="someone/bert")).model) == "abc123"
-    assert records.hub_revision(parse(argv("do_train")).model) is None
