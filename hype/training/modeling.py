@@ -170,7 +170,7 @@ def load_model(model: ModelArguments, config, tokenizer, is_trained: bool = True
             use_safetensors=None if model.allow_pickle_weights else True,
             output_loading_info=True,
             attn_implementation=model.attn_implementation,
-            adapter_kwargs={"local_files_only": True},  # otherwise peft asks the hub, for 25 s if it is offline
+            adapter_kwargs={"local_files_only": True},  # with peft, it asks the hub otherwise: offline, for 25 s
         )
     finally:
         transformers_logging.set_verbosity(verbosity)
