@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
 
 from tests.tiny import SAMPLE
 
@@ -22,6 +22,12 @@ def pytest_configure(config):
     """Hide GPUs, on which records are not bit-equal, except from tests that are named: pytest tests/gpu."""
     if not any("tests/gpu" in name for name in config.args):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Seed every generator: torch's seed, which is HyPe's default seed, is a random number in a new process."""
+    set_seed(0)
 
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
