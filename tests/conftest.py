@@ -1,4 +1,4 @@
-"""Fixtures: the published numbers, and for complete runs a tiny model folder and the sample GLUE folder."""
+"""Fixtures: one seed for every test, the published numbers, and for complete runs a tiny model and sample data."""
 
 import json
 import os
